@@ -1,0 +1,1 @@
+"""One Dagster asset graph for people who study how models move."""

@@ -1,0 +1,59 @@
+"""How work is handed to whatever runs it: a generator function, tasks, and a stream of what it yields.
+
+One Dagster step calls `Compute.stream` once. The function runs beside the models (in this process, in a
+worker process that holds a GPU lease, in a Ray actor); what it yields comes back to the step, which is the
+only one that writes to the lake.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one task needs of the machine that runs it, in neutral words. GPUs may be a share of one card."""
+
+    device: str = "cpu"
+    gpus: float = 0.0
+    vram_gb: float = 0.0
+    memory_gb: float = 1.0
+
+
+class Worker(Protocol):
+    """Where a task runs, as the function that runs it sees it."""
+
+    device: str
+    """A torch device string: `cpu`, `cuda:0`."""
+
+    def model(self, name: str) -> Any:
+        """The loaded model of that registry name; loaded at the first call, kept warm after."""
+        ...
+
+
+Function = Callable[[Any, Worker], Iterator[Any]]
+
+
+class Compute(Protocol):
+    """Runs `function(task, worker)` for each task and merges what the calls yield.
+
+    - `function` is importable (module level) and yields picklable items, in order; no order holds between tasks.
+    - Consumption is the backpressure: memory stays bounded however slow the consumer.
+    - `resume(task)` is asked when a worker died with the task unfinished: it returns the task that
+      remains (None when nothing does). Everything yielded before has been consumed by then.
+    - An exception raised by `function` is raised here, with the task named, after other workers were stopped.
+    - Closing the iterator early stops all work.
+    """
+
+    def stream(
+        self,
+        function: Function,
+        tasks: Sequence[Any],
+        needs: Needs,
+        resume: Callable[[Any], Any | None] | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yields (index of the task, item)."""
+        ...

@@ -1,0 +1,100 @@
+"""What a table is: named, typed, documented columns. Tables themselves are data, in `lake/tables/`.
+
+The schemas are the analysts' contract. From them follow the Parquet types, the DuckDB views, the data
+dictionary in docs/, and the invariants that asset checks and `panic doctor` verify.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pyarrow as pa
+
+Type = Literal[
+    "string", "int32", "int64", "float32", "float64", "bool", "timestamp", "binary", "vector", "strings"
+]
+
+ARROW: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "binary": pa.binary(),
+    "vector": pa.list_(pa.float32()),
+    "strings": pa.list_(pa.string()),
+}
+
+DUCKDB: dict[str, str] = {
+    "string": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "binary": "BLOB",
+    "vector": "FLOAT[]",
+    "strings": "VARCHAR[]",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `nullable=False` and `allowed` are checked; `finite` (default for floats) forbids NaN and inf."""
+
+    name: str
+    type: Type
+    doc: str
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Values of `columns` must exist as `target_columns` in table `target` (an orphan otherwise)."""
+
+    columns: tuple[str, ...]
+    target: str
+    target_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the lake.
+
+    `key` identifies a row. `partitioned_by` names the columns (all strings) whose values name a stored
+    partition: the unit of atomic replacement. `hot` tables are small and asked often; the catalogue copies them.
+    """
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partitioned_by: tuple[str, ...]
+    references: tuple[Reference, ...] = ()
+    hot: bool = False
+
+    def __post_init__(self) -> None:
+        names = {c.name for c in self.columns}
+        for used in (*self.key, *self.partitioned_by):
+            if used not in names:
+                raise ValueError(f"table {self.name}: {used} is not one of its columns")
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The Parquet schema, in column order."""
+        return pa.schema([pa.field(c.name, ARROW[c.type], nullable=c.nullable) for c in self.columns])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+        return tuple(c.name for c in self.columns)
+
+    @property
+    def vector(self) -> str | None:
+        """The name of the vector column, if the table has one."""
+        return next((c.name for c in self.columns if c.type == "vector"), None)
