@@ -1,0 +1,94 @@
+"""`panic.duckdb`: what analysts open. Built beside the old one and swapped in, never written in place.
+
+Views list their Parquet files explicitly, so a query sees one state of the lake from beginning to end;
+small, often-asked tables are copied in. Whoever holds an older catalogue open keeps reading the older state:
+its files stay for the grace period.
+"""
+
+import time
+from pathlib import Path
+
+import duckdb
+
+from panic_assets.lake.files import sync_folder
+from panic_assets.lake.lake import Lake, literal
+from panic_assets.lake.lease import short_lock
+from panic_assets.lake.tables import TABLES, VIEWS
+from panic_assets.models import registry
+
+HOT_ROWS = 1_000_000
+"""Above this a hot table is left in Parquet: copying it would slow every refresh."""
+
+
+def vector_view(table: str, model: str) -> str:
+    """The name of one model's view with fixed-size vectors."""
+    return f"{table}_{model}"
+
+
+def build(lake: Lake, path: Path) -> None:
+    """Build the catalogue of the lake as it is now and swap it in at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with short_lock(lock(lake)):
+        temporary = path.with_name(f".{path.name}.building")
+        temporary.unlink(missing_ok=True)
+        try:
+            with duckdb.connect(str(temporary)) as connection:
+                _fill(connection, lake)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def lock(lake: Lake) -> Path:
+    """Held while the catalogue is built; hold it to swap several partitions as one for its readers."""
+    return lake.root / ".locks" / "catalogue.lock"
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    for name, table in TABLES.items():
+        rows = sum(found.rows for _, found in lake.partitions(name))
+        kind = "TABLE" if table.hot and rows <= HOT_ROWS else "VIEW"
+        connection.execute(f'CREATE {kind} "{name}" AS {lake.select(name)}')
+        connection.execute(f'COMMENT ON {kind} "{name}" IS {literal(table.doc)}')
+        if kind == "TABLE":
+            for column in table.columns:
+                connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {literal(column.doc)}')
+        if table.vector and "embedding_model" in table.partitioned_by:
+            _fixed_size_views(connection, lake, name, table.vector)
+    for name, (doc, query) in VIEWS.items():
+        connection.execute(f'CREATE VIEW "{name}" AS {query}')
+        connection.execute(f'COMMENT ON VIEW "{name}" IS {literal(doc)}')
+    connection.execute("CREATE TABLE catalogue (built_at TIMESTAMP WITH TIME ZONE)")
+    connection.execute("INSERT INTO catalogue VALUES (now())")
+
+
+def _fixed_size_views(connection: duckdb.DuckDBPyConnection, lake: Lake, table: str, vector: str) -> None:
+    models = {partition["embedding_model"] for partition, _ in lake.partitions(table)}
+    for model in sorted(models & set(registry.embedders())):
+        size = registry.get(model).dimension
+        connection.execute(
+            f'CREATE VIEW "{vector_view(table, model)}" AS SELECT * REPLACE ("{vector}"::FLOAT[{size}] AS "{vector}") '
+            f"FROM ({lake.select(table, embedding_model=model)})"
+        )
+
+
+class Refresher:
+    """Rebuilds the catalogue while a long step runs, seldom enough to cost little.
+
+    A rebuild happens when the last is `every` seconds old and took less than a fiftieth of the time since.
+    """
+
+    def __init__(self, lake: Lake, path: Path, every: float = 5.0) -> None:
+        self._lake, self._path, self._every = lake, path, every
+        self._due = time.monotonic() + every
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._due:
+            return
+        began = time.monotonic()
+        build(self._lake, self._path)
+        took = time.monotonic() - began
+        self._due = time.monotonic() + max(self._every, 50 * took)
+

@@ -1,0 +1,363 @@
+"""The lake: partitioned Parquet, written atomically, read with SQL while it is being written."""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from panic_assets.lake import manifest as manifests
+from panic_assets.lake.files import TEMPORARY, HashingFile, appearing
+from panic_assets.lake.lease import lease, short_lock
+from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
+from panic_assets.lake.schema import DUCKDB, Table
+from panic_assets.lake.tables import TABLES
+
+Rows = pa.Table | Sequence[Mapping[str, Any]]
+
+GRACE_SECONDS = 3600.0
+"""How long a retired file stays readable for readers that opened an older catalogue."""
+SMALL_FILE = 16 << 20
+MANY_FILES = 32
+ROWS_PER_GROUP = 4096
+
+
+class Lake:
+    """Tables under one folder. Cheap to make; safe to use from several processes at once."""
+
+    def __init__(self, root: Path, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.root = root
+        self.grace_seconds = grace_seconds
+
+    # --- what there is -------------------------------------------------------------------------
+
+    def partitions(self, table: str, **where: str) -> Iterator[tuple[dict[str, str], Manifest]]:
+        """Stored partitions of a table with their manifests; `where` narrows by partition columns."""
+        schema = TABLES[table]
+        narrowed = {c: v for c, v in where.items() if c in schema.partitioned_by}
+        depth = len(schema.partitioned_by)
+        if len(narrowed) == depth:
+            folders: Iterable[Path] = [folder_of(self.root, schema, narrowed)]
+        else:
+            folders = sorted((self.root / table).glob("/".join(["*"] * depth)))
+        for folder in folders:
+            found = manifests.read(folder)
+            if found is None or found.removed:
+                continue
+            partition = partition_of(folder, schema)
+            if all(partition[c] == v for c, v in narrowed.items()):
+                yield partition, found
+
+    def manifest(self, table: str, **partition: str) -> Manifest | None:
+        """The manifest of one partition; None when it was never written or was removed."""
+        found = manifests.read(self.folder(table, **partition))
+        return None if found is None or found.removed else found
+
+    def folder(self, table: str, **partition: str) -> Path:
+        """Where a partition's files are."""
+        return folder_of(self.root, TABLES[table], partition)
+
+    def files(self, table: str, **where: str) -> list[Path]:
+        """Every live file of a table, in the order it was written within each partition."""
+        return [
+            self.folder(table, **partition) / f.name
+            for partition, found in self.partitions(table, **where)
+            for f in found.files
+        ]
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def select(self, table: str, **where: str) -> str:
+        """A SQL SELECT over the table's live files; typed and empty when there are none."""
+        schema = TABLES[table]
+        stored = list(self.partitions(table, **where))
+        paths = [self.folder(table, **p) / f.name for p, found in stored for f in found.files]
+        if not paths:
+            columns = ", ".join(f'CAST(NULL AS {DUCKDB[c.type]}) AS "{c.name}"' for c in schema.columns)
+            return f"SELECT {columns} WHERE false"
+        mixed = len({f.schema for _, found in stored for f in found.files}) > 1
+        listed = ", ".join(literal(str(path)) for path in paths)
+        return f"SELECT * FROM read_parquet([{listed}], union_by_name={str(mixed).lower()})"
+
+    def connect(self, tables: Iterable[str], **where: str) -> duckdb.DuckDBPyConnection:
+        """An in-memory connection with a view for each named table; `where` narrows by partition columns."""
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone='UTC'")
+        for table in tables:
+            connection.execute(f'CREATE VIEW "{table}" AS {self.select(table, **where)}')
+        return connection
+
+    def sql(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> pa.Table:
+        """Run a query over the lake's tables (found by name in the text) and return Arrow."""
+        named = [t for t in TABLES if re.search(rf"\b{t}\b", query)]
+        with self.connect(named, **where) as connection:
+            return connection.sql(query, params=list(parameters or [])).to_arrow_table()
+
+    # --- writing -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lease(
+        self, what: str, wait_seconds: float = 0.0, on_wait: Callable[[str], None] | None = None
+    ) -> Iterator[None]:
+        """Be the one writer of a unit of work, across processes; see `lake.lease`."""
+        name = re.sub(r"[^A-Za-z0-9_.@=-]", "_", what)
+        with lease(self.root / ".locks" / f"{name}.lock", what, wait_seconds, on_wait):
+            yield
+
+    def writer(self, table: str, *, replace: bool = False, about: dict[str, object] | None = None, **partition: str) -> "Writer":
+        """Buffered writing to one partition: appends as it goes, or replaces everything at the end."""
+        return Writer(self, TABLES[table], partition, replace=replace, about=about or {})
+
+    def replace(self, table: str, rows: Rows, about: dict[str, object] | None = None, **partition: str) -> Manifest:
+        """Swap a partition's rows for `rows` in one atomic step."""
+        with self.writer(table, replace=True, about=about, **partition) as out:
+            out.add(rows)
+        found = self.manifest(table, **partition)
+        assert found is not None
+        return found
+
+    def remove(self, table: str, trash: Path | None = None, **partition: str) -> Manifest | None:
+        """Forget a partition: its files are retired, and linked into `trash` for a restore when one is named.
+
+        Returns what was removed; None when there was nothing.
+        """
+        folder = self.folder(table, **partition)
+        if not folder.exists():
+            return None
+        with short_lock(folder / ".lock"):
+            found = manifests.read(folder)
+            if found is None or found.removed:
+                return None
+            if trash is not None:
+                kept = folder_of(trash, TABLES[table], partition)
+                kept.mkdir(parents=True, exist_ok=True)
+                for stored in found.files:
+                    if not (kept / stored.name).exists():
+                        os.link(folder / stored.name, kept / stored.name)
+                manifests.write(kept, found.swapped(found.files, found.about))
+            manifests.write(folder, found.swapped((), {}, removed=True))
+        return found
+
+    def restore(self, trash: Path) -> list[tuple[str, dict[str, str]]]:
+        """Bring back every partition kept in `trash`; one that has been written again meanwhile stays as it is."""
+        restored = []
+        for name, schema in TABLES.items():
+            for kept in sorted((trash / name).glob("/".join(["*"] * len(schema.partitioned_by)))):
+                saved = manifests.read(kept)
+                if saved is None:
+                    continue
+                partition = partition_of(kept, schema)
+                folder = self.folder(name, **partition)
+                folder.mkdir(parents=True, exist_ok=True)
+                with short_lock(folder / ".lock"):
+                    now = manifests.read(folder)
+                    if now is None or now.removed:
+                        for stored in saved.files:
+                            if not (folder / stored.name).exists():
+                                os.link(kept / stored.name, folder / stored.name)
+                        manifests.write(folder, (now or Manifest()).swapped(saved.files, saved.about))
+                        restored.append((name, partition))
+        return restored
+
+    def sweep(self) -> int:
+        """Remove retired files past their grace and half-written ones nobody holds; returns bytes freed."""
+        freed = 0
+        now = time.time()
+        for name, schema in TABLES.items():
+            for folder in (self.root / name).glob("/".join(["*"] * len(schema.partitioned_by))):
+                with short_lock(folder / ".lock"):
+                    found = manifests.read(folder) or Manifest()
+                    freed += self._sweep_folder(folder, found, now)
+                    after = manifests.read(folder)
+                    if after is not None and after.removed and not after.retired:
+                        shutil.rmtree(folder)
+        return freed
+
+    def half_written(self, table: str, **partition: str) -> list[Path]:
+        """Files no manifest mentions, older than any write takes: what a killed or failed write left behind."""
+        folder = self.folder(table, **partition)
+        found = manifests.read(folder) or Manifest()
+        known = {f.name for f in found.files} | {name for name, _ in found.retired}
+        return [
+            path
+            for path in folder.glob("*")
+            if path.name not in known
+            and path.name not in (manifests.MANIFEST, ".lock")
+            and time.time() - path.stat().st_mtime > self.grace_seconds
+        ]
+
+    def _sweep_folder(self, folder: Path, found: Manifest, now: float) -> int:
+        """Caller holds the partition's lock. Rewrites the manifest without the retired files it removed."""
+        freed = 0
+        due = [name for name, at in found.retired if now - at >= self.grace_seconds]
+        for path in [folder / name for name in due]:
+            # A file written again under its old name after it was retired is somebody's next commit.
+            if path.exists() and now - path.stat().st_mtime >= self.grace_seconds:
+                freed += path.stat().st_size
+                path.unlink()
+        for path in folder.glob(f"*{TEMPORARY}"):
+            if now - path.stat().st_mtime > self.grace_seconds:
+                freed += path.stat().st_size
+                path.unlink()
+        if due:
+            left = tuple((name, at) for name, at in found.retired if name not in due)
+            manifests.write(folder, Manifest(found.generation, found.files, left, found.about, found.removed))
+        return freed
+
+
+class Writer:
+    """Rows on their way into one partition.
+
+    `add` buffers; `flush` makes everything added so far durable and (unless replacing) visible in one
+    step. Flushes happen by themselves at step boundaries the caller marks with `add`, once enough rows,
+    bytes or seconds have gathered. Leaving the `with` block normally flushes (and swaps, when replacing);
+    leaving it by an exception keeps what was flushed and drops the buffer.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        table: Table,
+        partition: dict[str, str],
+        *,
+        replace: bool,
+        about: dict[str, object],
+        every_seconds: float = 2.0,
+        every_rows: int = 50_000,
+        every_bytes: int = 64 << 20,
+    ) -> None:
+        self.lake = lake
+        self.table = table
+        self.folder = folder_of(lake.root, table, partition)
+        self.replace = replace
+        self.about = about
+        self.rows = 0
+        self._limits = (every_seconds, every_rows, every_bytes)
+        self._buffer: list[pa.Table] = []
+        self._buffered_rows = 0
+        self._buffered_bytes = 0
+        self._last = time.monotonic()
+        self._written: list[StoredFile] = []
+
+    def __enter__(self) -> "Writer":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.flush()
+            if self.replace:
+                self._commit()
+
+    def add(self, rows: Rows) -> bool:
+        """Buffer rows; True when this made everything so far durable."""
+        data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self.table.arrow)
+        if data.schema != self.table.arrow:
+            data = data.select(self.table.names).cast(self.table.arrow)
+        self._buffer.append(data)
+        self._buffered_rows += data.num_rows
+        self._buffered_bytes += data.nbytes
+        self.rows += data.num_rows
+        seconds, rows_due, bytes_due = self._limits
+        if (
+            self._buffered_rows >= rows_due
+            or self._buffered_bytes >= bytes_due
+            or time.monotonic() - self._last >= seconds
+        ):
+            self.flush()
+            return True
+        return False
+
+    def flush(self) -> None:
+        """Make everything added so far durable, and visible unless replacing."""
+        self._last = time.monotonic()
+        if not self._buffered_rows:
+            if not self.replace and manifests.read(self.folder) is None:
+                self._commit()  # A partition without rows is still a partition: written, and empty.
+            return
+        data = pa.concat_tables(self._buffer)
+        self._buffer, self._buffered_rows, self._buffered_bytes = [], 0, 0
+        self._written.append(self._store(data.schema, [data]))
+        if not self.replace:
+            self._commit()
+
+    def _store(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> StoredFile:
+        rows = 0
+        name = ""
+        with appearing(self.folder, lambda: name) as raw:
+            out = HashingFile(raw)
+            size = ROWS_PER_GROUP if _heavy(self.table) else 1 << 17
+            with pq.ParquetWriter(pa.PythonFile(out, mode="w"), schema, **_parquet_options(self.table)) as parquet:
+                for data in tables:
+                    rows += data.num_rows
+                    parquet.write_table(data, row_group_size=size)
+            name = f"{out.digest}.parquet"
+        return StoredFile(name, rows, out.size, _fingerprint(schema))
+
+    def _commit(self) -> None:
+        """Swap the manifest: append what was written since the last commit, or replace everything by it."""
+        with short_lock(self.folder / ".lock"):
+            now = manifests.read(self.folder) or Manifest()
+            kept = () if self.replace or now.removed else now.files
+            new = tuple(f for f in self._written if f not in kept)
+            files = self._compacted(kept + new) if not self.replace else new
+            about = {**self.about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+            swapped = now.swapped(files, about)
+            manifests.write(self.folder, swapped)
+            self.lake._sweep_folder(self.folder, swapped, time.time())
+        self._written = []
+
+    def _compacted(self, files: tuple[StoredFile, ...]) -> tuple[StoredFile, ...]:
+        """Merge the small files once there are many, so that reading stays fast however often we flush."""
+        small = [f for f in files if f.bytes < SMALL_FILE]
+        if len(small) < MANY_FILES:
+            return files
+
+        def rows() -> Iterator[pa.Table]:
+            for stored in small:
+                with pq.ParquetFile(self.folder / stored.name) as source:
+                    for batch in source.iter_batches(ROWS_PER_GROUP):
+                        yield pa.Table.from_batches([batch]).select(self.table.names).cast(self.table.arrow)
+
+        merged = self._store(self.table.arrow, rows())
+        first = files.index(small[0])
+        left = [f for f in files if f not in small]
+        return (*left[:first], merged, *left[first:])
+
+
+def literal(text: str) -> str:
+    """`text` as a SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _heavy(table: Table) -> bool:
+    return any(c.type in ("binary", "vector") for c in table.columns)
+
+
+def _fingerprint(schema: pa.Schema) -> str:
+    return ",".join(f"{f.name}:{f.type}" for f in schema)
+
+
+def _parquet_options(table: Table) -> dict[str, Any]:
+    """zstd, except for bytes that are compressed already; no dictionaries where every value is new."""
+    compression = {c.name: "none" if c.type == "binary" else "zstd" for c in table.columns}
+    leaf = {"vector": ".list.element", "strings": ".list.element"}
+    plain = {"binary", "vector"}
+    return {
+        "compression": {c + leaf.get(t.type, ""): v for t in table.columns for c, v in [(t.name, compression[t.name])]},
+        "compression_level": {
+            t.name + leaf.get(t.type, ""): 1 for t in table.columns if compression[t.name] == "zstd"
+        },
+        "use_dictionary": [
+            t.name + leaf.get(t.type, "")
+            for t in table.columns
+            if t.type not in plain and not t.name.endswith(("_id", "_hash"))
+        ],
+    }
