@@ -23,6 +23,8 @@ class ModelSpec:
     output: Modality | None = None
     repository: str = ""
     revision: str = ""
+    package: str = ""
+    """A Python package with the weights in its folder `model`; when installed, used before any download."""
     licence: str = ""
     gated: bool = False
     dimension: int | None = None

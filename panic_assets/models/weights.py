@@ -1,0 +1,124 @@
+"""Where a model's files are: a local folder for every entry that has weights, or one clear sentence."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.models.spec import ModelSpec
+
+# Other frameworks' copies of the same weights.
+UNUSED = ("*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.pt", "*.xml")
+UNUSED_FOLDERS = ("onnx/*", "openvino/*", "coreml/*")
+
+
+def overrides() -> dict[str, Path]:
+    """Name -> local folder, from PANIC_MODEL_PATHS: a JSON object, or `Name=folder` separated by commas."""
+    text = os.environ.get("PANIC_MODEL_PATHS", "").strip()
+    if not text:
+        return {}
+    if text.startswith("{"):
+        try:
+            pairs = list(json.loads(text).items())
+        except json.JSONDecodeError as error:
+            raise UserError(f"PANIC_MODEL_PATHS is no valid JSON object: {error}") from None
+    else:
+        pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",") if part.strip()]
+    return check_overrides(dict(pairs))
+
+
+def check_overrides(paths: Mapping[str, str]) -> dict[str, Path]:
+    """Every name in the registry, every path a folder."""
+    from panic_assets.models.registry import REGISTRY
+
+    checked = {}
+    for name, path in paths.items():
+        if name not in REGISTRY:
+            raise UserError(
+                f"PANIC_MODEL_PATHS names model {name!r}, which is not in the registry"
+                f"{suggest(name, REGISTRY)}"
+            )
+        folder = Path(str(path)).expanduser()
+        if not path or not folder.is_dir():
+            raise UserError(f"PANIC_MODEL_PATHS says {name} is in {str(path)!r}, which is not a folder")
+        checked[name] = folder
+    return checked
+
+
+def packaged(spec: ModelSpec) -> Path | None:
+    """The folder inside the installed package that carries this model, if there is one."""
+    if not spec.package or (found := importlib.util.find_spec(spec.package)) is None or not found.origin:
+        return None
+    folder = Path(found.origin).parent / "model"
+    return folder if folder.is_dir() else None
+
+
+def local(spec: ModelSpec) -> Path | None:
+    """The folder that holds the files already, without asking the network; None when they are not here.
+
+    Looked for in this order: PANIC_MODEL_PATHS, the package that carries them, the Hugging Face cache.
+    """
+    if found := overrides().get(spec.name) or packaged(spec):
+        return found
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                spec.repository,
+                revision=spec.revision or None,
+                ignore_patterns=[*UNUSED, *UNUSED_FOLDERS],
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+
+
+def folder(spec: ModelSpec) -> Path:
+    """The folder that holds the files, downloaded at the pinned revision when they are not here yet."""
+    return local(spec) or fetch(spec)
+
+
+def fetch(spec: ModelSpec) -> Path:
+    """Downloads the pinned revision into the Hugging Face cache (HF_HOME says where); returns its folder."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    where = f"model {spec.name} needs the weights of {spec.repository}"
+    own = f"or point PANIC_MODEL_PATHS at a folder that holds them (`{spec.name}=/path/to/folder`)"
+    try:
+        return Path(
+            snapshot_download(
+                spec.repository, revision=spec.revision or None, ignore_patterns=[*UNUSED, *UNUSED_FOLDERS]
+            )
+        )
+    except GatedRepoError:
+        raise UserError(
+            f"{where}, which are gated: accept the licence at https://huggingface.co/{spec.repository}, "
+            f"then `hf auth login` or set HF_TOKEN, {own}"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{where}, which the hub does not show to you: set HF_TOKEN if it is private, {own}"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(f"{where} at revision {spec.revision}, which the hub does not have, {own}") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        package = f"install the package {spec.package.replace('_', '-')}, " if spec.package else ""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{where}, which are not in the Hugging Face cache and cannot be downloaded now: {package}"
+            f"run `panic model fetch {spec.name}` where the hub can be reached, set HF_HOME to that cache, "
+            f"{own} "
+            f"({type(error).__name__}: {reason[:120]})"
+        ) from None
