@@ -1,0 +1,263 @@
+"""Recognising checkpoint files: what a name says, whether a file is complete, what changed since last asked.
+
+A file is taken only when its size and mtime stood still across two looks and its safetensors header is sound.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from panic_assets.errors import UserError
+
+PATTERNS: dict[str, str] = {
+    "finetune": "{name}-{epoch:06d}.safetensors",
+    "grokking": "checkpoint_epoch_{epoch:05d}.safetensors",
+}
+"""File-name pattern of each family. In the first the last file carries no number: `{name}.safetensors`."""
+HEADER_LIMIT = 100_000_000
+"""safetensors refuses longer headers."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a file's name says. `epoch` None: the last file of its run; the name carries no number."""
+
+    run: str | None
+    epoch: int | None
+
+
+class Pattern:
+    """A family's way of naming checkpoint files.
+
+    Either a template with `{epoch:0Nd}` and perhaps `{name}`, or a regular expression with the named group
+    `epoch` and perhaps `name`. Without a name the run is the folder's.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._last: re.Pattern[str] | None = None
+        if "(?P<" in text:
+            try:
+                self._numbered = re.compile(text)
+            except re.error as broken:
+                raise UserError(f"pattern {text!r} is no regular expression: {broken}") from None
+            if "epoch" not in self._numbered.groupindex:
+                raise UserError(f"pattern {text!r} lacks the named group (?P<epoch>...)")
+            return
+        field = re.search(r"\{epoch:0(\d+)d\}", text)
+        if field is None:
+            raise UserError(
+                f"pattern {text!r} needs {{epoch:0Nd}}, or the regular expression group (?P<epoch>...)"
+            )
+        width = field.group(1)
+        parts = re.split(r"(\{name\}|\{epoch:0\d+d\})", text)
+        kinds = {"{name}": r"(?P<name>.+)", field.group(0): rf"(?P<epoch>\d{{{width},}})"}
+        self._numbered = re.compile("".join(kinds.get(p, re.escape(p)) for p in parts))
+        if "{name}" in text:
+            bare = re.sub(r"[-_.]?\{epoch:0\d+d\}", "", text)
+            self._last = re.compile(re.escape(bare).replace(re.escape("{name}"), "(?P<name>.+)"))
+
+    def match(self, filename: str) -> Named | None:
+        """What the name of a file (without folders) says; None for a file of another kind."""
+        found = self._numbered.fullmatch(filename)
+        if found:
+            groups = found.groupdict()
+            try:
+                return Named(groups.get("name"), int(groups["epoch"]))
+            except (TypeError, ValueError):
+                return None
+        last = self._last.fullmatch(filename) if self._last else None
+        return Named(last.group("name"), None) if last else None
+
+
+def last_epoch(numbered: Iterable[int], header: Mapping[str, str], planned: int | None = None) -> int | None:
+    """The epoch of the file without a number.
+
+    From the file's own metadata (`ss_epoch`), else the planned number of epochs, else one step (the smallest
+    distance between siblings) after the last numbered file. None when nothing tells.
+    """
+    told = header.get("ss_epoch", "")
+    if told.isdigit():
+        return int(told)
+    if planned is not None:
+        return planned
+    seen = sorted(set(numbered))
+    if len(seen) < 2:
+        return None
+    return seen[-1] + min(b - a for a, b in itertools.pairwise(seen))
+
+
+@dataclass(frozen=True)
+class Header:
+    """A sound safetensors header: tensors by name with dtype and shape, and the file's metadata."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    metadata: dict[str, str]
+
+
+class BrokenFile(Exception):
+    """A file that is no complete checkpoint; the message is one sentence."""
+
+
+def read_header(file: BinaryIO, size: int) -> Header:
+    """Read and verify a safetensors header against the file's size in bytes. Raises BrokenFile."""
+    if size < 8:
+        raise BrokenFile(f"{size} bytes are too few for a safetensors file")
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > min(size - 8, HEADER_LIMIT):
+        raise BrokenFile("not a safetensors file, or cut off within its header")
+    try:
+        fields: dict[str, Any] = json.loads(file.read(length))
+        metadata = {str(k): str(v) for k, v in fields.pop("__metadata__", {}).items()}
+        tensors = {name: (str(f["dtype"]), tuple(int(n) for n in f["shape"])) for name, f in fields.items()}
+        ends = sorted((int(f["data_offsets"][0]), int(f["data_offsets"][1])) for f in fields.values())
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise BrokenFile("not a safetensors file: its header does not parse") from None
+    at = 0
+    for start, end in ends:
+        if start != at or end < start:
+            raise BrokenFile("the safetensors header names data that overlaps or leaves gaps")
+        at = end
+    if not tensors:
+        raise BrokenFile("the safetensors file holds no tensor")
+    expected = 8 + length + at
+    if size < expected:
+        raise BrokenFile(f"truncated: {size} of {expected} bytes")
+    if size > expected:
+        raise BrokenFile(f"{size - expected} bytes too long for its header")
+    return Header(tensors, metadata)
+
+
+def content_hash(file: BinaryIO) -> str:
+    """SHA-256 of what is left in the file, in hexadecimal."""
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as a listing shows it. `mtime` in nanoseconds since 1970."""
+
+    path: str
+    size: int
+    mtime: int
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    @property
+    def folder(self) -> str:
+        return str(PurePosixPath(self.path).parent)
+
+
+def list_folder(url: str) -> list[Seen]:
+    """Files directly in a folder, local or any fsspec URL, by path. A folder that is not there is empty."""
+    if "://" not in url:
+        try:
+            with os.scandir(url) as entries:
+                stats = [(e.path, e.stat()) for e in entries if e.is_file()]
+        except FileNotFoundError:
+            return []
+        return sorted((Seen(path, s.st_size, s.st_mtime_ns) for path, s in stats), key=lambda s: s.path)
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(url)
+    try:
+        entries = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    files = [e for e in entries if e["type"] == "file"]
+    seen = [Seen(fs.unstrip_protocol(e["name"]), int(e["size"]), _mtime(fs, e)) for e in files]
+    return sorted(seen, key=lambda s: s.path)
+
+
+def _mtime(fs: Any, entry: Mapping[str, Any]) -> int:
+    for field in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        if entry.get(field) is not None:
+            value = entry[field]
+            return int((value.timestamp() if hasattr(value, "timestamp") else float(value)) * 1e9)
+    try:
+        return int(fs.modified(entry["name"]).timestamp() * 1e9)
+    except NotImplementedError:  # a store without times: the size alone tells whether a file stands still
+        return 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a folder found.
+
+    `still` files did not change since the look before, are not known, and are ready to be read.
+    `waiting` is what the next look needs to be given.
+    """
+
+    still: list[Seen]
+    waiting: dict[str, tuple[int, int]]
+
+
+def look(
+    listing: Iterable[Seen], waiting: Mapping[str, tuple[int, int]], known: Mapping[str, tuple[int, int]]
+) -> Look:
+    """Compare a listing with the look before. `known` maps path to (size, mtime) of files already dealt with:
+    registered, or reported as broken. A known file that changed waits again, like a new one."""
+    still, next_waiting = [], {}
+    for seen in listing:
+        stamp = (seen.size, seen.mtime)
+        if known.get(seen.path) == stamp:
+            continue
+        if waiting.get(seen.path) == stamp:
+            still.append(seen)
+        next_waiting[seen.path] = stamp
+    return Look(still, next_waiting)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint file: one row of table `checkpoints`, before it has a version."""
+
+    run: str
+    epoch: int
+    path: str
+    size: int
+    mtime: int
+    content_hash: str
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a local file or any fsspec URL for reading bytes."""
+    if "://" not in path:
+        return open(path, "rb")
+    import fsspec
+
+    return fsspec.open(path, "rb").open()
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_size, stat.st_mtime_ns
+
+
+def inspect(
+    seen: Seen, run: str, named: Named, siblings: Iterable[int], planned: int | None = None
+) -> Checkpoint:
+    """Read a file that stood still: verify its header and hash its content.
+
+    Raises BrokenFile; OSError when the file is gone or changed meanwhile.
+
+    `siblings` are the epochs of the run's numbered files, from which the epoch of a last file may follow.
+    """
+    with open_file(seen.path) as file:
+        header = read_header(file, seen.size)
+        epoch = named.epoch if named.epoch is not None else last_epoch(siblings, header.metadata, planned)
+        if epoch is None:
+            raise BrokenFile("the name carries no epoch and nothing tells which it is; set the run's epochs")
+        file.seek(0)
+        digest = content_hash(file)
+        if "://" not in seen.path and _stamp(os.fstat(file.fileno())) != (seen.size, seen.mtime):
+            raise OSError(f"{seen.path} changed while it was read")
+    return Checkpoint(run, epoch, seen.path, seen.size, seen.mtime, digest)
