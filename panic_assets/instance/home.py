@@ -1,0 +1,76 @@
+"""Opens our Dagster instance: its folder, its dagster.yaml, its environment and the limits of its pools."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from dagster import DagsterInstance
+
+from panic_assets.errors import UserError
+from panic_assets.instance.storage import POSTGRES_URL
+from panic_assets.settings import PROJECT, Home
+
+GPU_POOL = "gpu"
+"""The pool of every step that may use a GPU."""
+
+
+def prepare(home: Home) -> None:
+    """Makes `home` the Dagster home of this process and its children, with our dagster.yaml in it.
+
+    The file is swapped in as a whole, so that processes which start at the same moment read all of it.
+    """
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    source, target = PROJECT / "dagster.yaml", home.dagster / "dagster.yaml"
+    if not source.exists():
+        raise UserError(f"{source} is missing; run from a checkout of the project")
+    text = source.read_bytes()
+    if not target.exists() or target.read_bytes() != text:
+        _replace(target, text)
+    os.environ["PANIC_HOME"] = str(home.root)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    if os.environ.get(POSTGRES_URL):
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "500")
+
+
+def open_instance(home: Home) -> DagsterInstance:
+    """The instance of `home`, with its pool limits as the environment wants them. Close it: it is a context manager."""
+    prepare(home)
+    instance = DagsterInstance.from_config(str(home.dagster))
+    set_pool_limits(instance)
+    return instance
+
+
+def set_pool_limits(instance: DagsterInstance) -> None:
+    """Limits the pool `gpu` to the GPUs there are. Without any, one step at a time shares the processors."""
+    limit = max(1, gpu_count())
+    known = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
+    if known.get(GPU_POOL) != limit:
+        instance.event_log_storage.set_concurrency_slots(GPU_POOL, limit)
+
+
+def gpu_count(devices: Path = Path("/dev")) -> int:
+    """PANIC_GPUS, else the cards CUDA_VISIBLE_DEVICES names, else the NVIDIA cards of this machine."""
+    wanted = os.environ.get("PANIC_GPUS")
+    if wanted:
+        if not wanted.isdecimal():
+            raise UserError(f"PANIC_GPUS is {wanted!r}; it must be a whole number, 0 or more")
+        return int(wanted)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([card for card in visible.split(",") if card.strip() not in ("", "-1")])
+    return len([card for card in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", card.name)])
+
+
+def _replace(target: Path, text: bytes) -> None:
+    """Writes the file beside itself and swaps it in."""
+    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+        os.chmod(beside, 0o644)
+        os.replace(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise

@@ -1,0 +1,64 @@
+"""The instance class that dagster.yaml names: deleting a partition key starts the deletion cascade."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from dagster import DagsterInstance
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import ConfigurableClassData
+
+logger = logging.getLogger(__name__)
+_hook_is_off: ContextVar[bool] = ContextVar("_hook_is_off", default=False)
+
+
+@contextmanager
+def without_hook() -> Iterator[None]:
+    """In this context, deleting a key deletes the key and nothing else: for the cascade's own deletions."""
+    token = _hook_is_off.set(True)
+    try:
+        yield
+    finally:
+        _hook_is_off.reset(token)
+
+
+class PanicInstance(DagsterInstance):
+    """Dagster's instance, with deletions that reach what hangs on the deleted key."""
+
+    @staticmethod
+    def config_schema() -> Mapping[str, Any]:
+        """No settings of its own in dagster.yaml (Dagster asks every instance class)."""
+        return {}
+
+    @staticmethod
+    def config_defaults(base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
+        """Dagster's own defaults for everything dagster.yaml does not mention."""
+        return InstanceRef.config_defaults(base_dir)
+
+    @property
+    def supports_wipe_on_delete_for_multipartitioned_assets(self) -> bool:
+        """True: our storage wipes multi-partition keys like any others."""
+        return True
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """Deletes the key, then everything downstream of it. The UI's delete button ends here.
+
+        The key is gone whatever happens after: a cascade that fails is reported, and finished by the orphan sensor.
+        """
+        existed = self.has_dynamic_partition(partitions_def_name, partition_key)
+        super().delete_dynamic_partition(partitions_def_name, partition_key)
+        if not existed or _hook_is_off.get():
+            return
+        try:
+            # Only here: operations imports this module.
+            from panic_assets.operations import deletion
+
+            with without_hook():
+                deletion.key_deleted(self, partitions_def_name, partition_key)
+        except Exception as error:
+            logger.error(
+                f"{partitions_def_name} {partition_key!r} is deleted but not all that hangs on it: {error}; "
+                "the orphan sensor will finish, or `panic doctor --fix`"
+            )
