@@ -22,6 +22,11 @@ class Needs:
     vram_gb: float = 0.0
     memory_gb: float = 1.0
 
+    @property
+    def gpu_share(self) -> float:
+        """GPUs to ask for: 0 on a CPU, `gpus` on a GPU, a whole card when no number is given."""
+        return (self.gpus or 1.0) if self.device == "gpu" else 0.0
+
 
 class Worker(Protocol):
     """Where a task runs, as the function that runs it sees it."""
@@ -35,6 +40,7 @@ class Worker(Protocol):
 
 
 Function = Callable[[Any, Worker], Iterator[Any]]
+Resume = Callable[[Any], Any | None]
 
 
 class Compute(Protocol):
@@ -43,7 +49,8 @@ class Compute(Protocol):
     - `function` is importable (module level) and yields picklable items, in order; no order holds between tasks.
     - Consumption is the backpressure: memory stays bounded however slow the consumer.
     - `resume(task)` is asked when a worker died with the task unfinished: it returns the task that
-      remains (None when nothing does). Everything yielded before has been consumed by then.
+      remains (None when nothing does). Everything yielded before has been consumed by then. Without
+      `resume` a death is an error; so is a task's third death.
     - An exception raised by `function` is raised here, with the task named, after other workers were stopped.
     - Closing the iterator early stops all work.
     """
@@ -53,7 +60,11 @@ class Compute(Protocol):
         function: Function,
         tasks: Sequence[Any],
         needs: Needs,
-        resume: Callable[[Any], Any | None] | None = None,
+        resume: Resume | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """Yields (index of the task, item)."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of warm models, workers and GPUs. Idempotent; a later `stream` starts afresh."""
         ...

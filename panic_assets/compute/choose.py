@@ -1,0 +1,32 @@
+"""Which compute runs the models: one environment variable, `PANIC_COMPUTE`."""
+
+import os
+
+from panic_assets.compute import gpus
+from panic_assets.compute.protocol import Compute
+from panic_assets.errors import UserError, suggest
+
+CHOICES = ("auto", "in_process", "local", "ray")
+
+
+def compute_from_environment() -> Compute:
+    """`in_process`: here, one task after another. `local`: worker processes, one per leased GPU or CPU core.
+    `ray`: actors on a Ray cluster. `auto` (default): `local` where there is a GPU, since a CUDA error or a
+    crash then costs a worker and not the step; else `in_process`, which starts at once.
+    """
+    choice = os.environ.get("PANIC_COMPUTE") or "auto"
+    if choice not in CHOICES:
+        raise UserError(f"PANIC_COMPUTE is {choice!r}{suggest(choice, CHOICES)} (accepted: {', '.join(CHOICES)})")
+    if choice == "auto":
+        choice = "local" if gpus.visible_gpus() else "in_process"
+    if choice == "ray":
+        from panic_assets.compute.ray import RayCompute
+
+        return RayCompute()
+    if choice == "local":
+        from panic_assets.compute.local import LocalCompute
+
+        return LocalCompute()
+    from panic_assets.compute.in_process import InProcessCompute
+
+    return InProcessCompute()

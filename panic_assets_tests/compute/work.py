@@ -1,0 +1,119 @@
+"""Generator functions that tests hand to a compute: module level, so that a worker process finds them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def count(task, worker):
+    """Yields (key, 0), (key, 1), ... of task (key, start, stop)."""
+    key, start, stop = task
+    for number in range(start, stop):
+        yield key, number
+
+
+def count_and_die(task, worker):
+    """As `count`; kills its own process before some numbers, once each (a file remembers)."""
+    key, start, stop, deaths, folder = task
+    for number in range(start, stop):
+        marker = Path(folder) / f"{key}-{number}"
+        if number in deaths and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield key, number
+
+
+def die(task, worker):
+    """Yields once, then is killed by the signal in the task."""
+    yield "alive"
+    time.sleep(0.05)
+    os.kill(os.getpid(), task)
+
+
+def pid_and_devices(task, worker):
+    yield os.getpid(), worker.device, os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]
+    time.sleep(task)
+
+
+def heavy_before_start(task, worker):
+    yield sorted({"torch", "numpy", "transformers", "pandas"} & set(sys.modules))
+
+
+def big(task, worker):
+    """Writes how many items of 1 MB it has made so far into the file of the task."""
+    path, items = task
+    for number in range(items):
+        Path(path).write_text(str(number + 1))
+        yield bytes([number % 256]) * 1_000_000
+
+
+def fail(task, worker):
+    yield "before"
+    raise ValueError(f"cannot do {task}")
+
+
+def fail_unpicklably(task, worker):
+    class Local(Exception):
+        pass
+
+    yield "before"
+    raise Local("of no importable type")
+
+
+def poison_once(task, worker):
+    """Raises what CUDA raises when a kernel failed, the first time."""
+    marker, start, stop = task
+    for number in range(start, stop):
+        if number == 2 and not Path(marker).exists():
+            Path(marker).touch()
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        yield number
+
+
+def mutate(task, worker):
+    """Changes what it yielded as soon as it goes on."""
+    rows = []
+    for number in range(task):
+        rows.append(number)
+        yield rows
+
+
+def orphan(task, worker):
+    """Starts a child that would outlive the worker; yields both process ids, then hangs."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield os.getpid(), child.pid
+    time.sleep(600)
+
+
+def fork_and_die(task, worker):
+    """Leaves a forked child that holds every file descriptor open, then is killed."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    yield child
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow(task, worker):
+    for number in range(1000):
+        yield number
+        time.sleep(0.05)
+
+
+def embed(task, worker):
+    """The identity of the loaded model and the vectors it gives."""
+    model = worker.model("DummyText")
+    yield id(model), os.getpid(), model.embed(task)
+
+
+def with_cleanup(task, worker):
+    """Leaves a file behind when it is closed early."""
+    try:
+        yield from range(10)
+    finally:
+        Path(task).touch()
