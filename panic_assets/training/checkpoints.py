@@ -53,9 +53,7 @@ class Pattern:
             return
         field = re.search(r"\{epoch:0(\d+)d\}", text)
         if field is None:
-            raise UserError(
-                f"pattern {text!r} needs {{epoch:0Nd}}, or the regular expression group (?P<epoch>...)"
-            )
+            raise UserError(f"pattern {text!r} needs {{epoch:0Nd}}, or the regular expression group (?P<epoch>...)")
         width = field.group(1)
         parts = re.split(r"(\{name\}|\{epoch:0\d+d\})", text)
         kinds = {"{name}": r"(?P<name>.+)", field.group(0): rf"(?P<epoch>\d{{{width},}})"}
@@ -201,9 +199,7 @@ class Look:
     waiting: dict[str, tuple[int, int]]
 
 
-def look(
-    listing: Iterable[Seen], waiting: Mapping[str, tuple[int, int]], known: Mapping[str, tuple[int, int]]
-) -> Look:
+def look(listing: Iterable[Seen], waiting: Mapping[str, tuple[int, int]], known: Mapping[str, tuple[int, int]]) -> Look:
     """Compare a listing with the look before. `known` maps path to (size, mtime) of files already dealt with:
     registered, or reported as broken. A known file that changed waits again, like a new one."""
     still, next_waiting = [], {}
@@ -242,9 +238,7 @@ def _stamp(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def inspect(
-    seen: Seen, run: str, named: Named, siblings: Iterable[int], planned: int | None = None
-) -> Checkpoint:
+def inspect(seen: Seen, run: str, named: Named, siblings: Iterable[int], planned: int | None = None) -> Checkpoint:
     """Read a file that stood still: verify its header and hash its content.
 
     Raises BrokenFile; OSError when the file is gone or changed meanwhile.

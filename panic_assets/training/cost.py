@@ -32,9 +32,7 @@ class Rate:
     def __post_init__(self) -> None:
         for field, value in (("start", self.start), ("end", self.end)):
             if value is not None and value.tzinfo is None:
-                raise UserError(
-                    f"rate of {self.card}: {field} {value} needs a time zone (write ...Z for UTC)"
-                )
+                raise UserError(f"rate of {self.card}: {field} {value} needs a time zone (write ...Z for UTC)")
         if self.price < 0:
             raise UserError(f"rate of {self.card}: price is {self.price}; zero or more is accepted")
         if self.end is not None and self.end <= self.start:
@@ -49,9 +47,7 @@ class RateTable:
         for rate in sorted(rates, key=lambda r: (r.card, r.start)):
             earlier = self._rates.setdefault(rate.card, [])
             if earlier and (earlier[-1].end is None or earlier[-1].end > rate.start):
-                raise UserError(
-                    f"rates of {rate.card} overlap at {rate.start.isoformat()}; end the earlier one there"
-                )
+                raise UserError(f"rates of {rate.card} overlap at {rate.start.isoformat()}; end the earlier one there")
             earlier.append(rate)
 
     @classmethod
@@ -90,9 +86,7 @@ class RateTable:
         at = start
         while at < end or not pieces:
             price = self.at(card, at)
-            until = next(
-                (r.end for r in self._of(card) if r.start <= at and (r.end is None or at < r.end)), None
-            )
+            until = next((r.end for r in self._of(card) if r.start <= at and (r.end is None or at < r.end)), None)
             stop = end if until is None else min(until, end)
             pieces.append((at, stop, price))
             at = stop
@@ -100,9 +94,7 @@ class RateTable:
 
     def _of(self, card: str) -> list[Rate]:
         if card not in self._rates:
-            raise UserError(
-                f"no rate for card {card!r}{suggest(card, self._rates)}; known: {', '.join(self.cards)}"
-            )
+            raise UserError(f"no rate for card {card!r}{suggest(card, self._rates)}; known: {', '.join(self.cards)}")
         return self._rates[card]
 
 
@@ -144,9 +136,7 @@ def spans_from_times(times: Mapping[int, datetime], started: datetime | None = N
     spans = []
     for before, epoch in itertools.pairwise(order):
         if times[epoch] < times[before]:
-            raise UserError(
-                f"checkpoint {epoch} is older than checkpoint {before}; file times tell no cost here"
-            )
+            raise UserError(f"checkpoint {epoch} is older than checkpoint {before}; file times tell no cost here")
         spans.append(Span(epoch, times[before], times[epoch], True))
     if started is None:
         if not spans:
@@ -223,9 +213,7 @@ def outlook(parts: Sequence[Cost], planned_epoch: int | None = None, budget: flo
     return Outlook(spent, per_epoch, projected, budget, any(p.estimated for p in parts))
 
 
-def by_cost(
-    totals: Mapping[str, float], status: Mapping[str, str], wanted: str = "failed"
-) -> list[tuple[str, float]]:
+def by_cost(totals: Mapping[str, float], status: Mapping[str, str], wanted: str = "failed") -> list[tuple[str, float]]:
     """Runs of one status, dearest first: what failed experiments have cost."""
     chosen = [(run, cost) for run, cost in totals.items() if status.get(run) == wanted]
     return sorted(chosen, key=lambda pair: (-pair[1], pair[0]))
@@ -292,9 +280,7 @@ def stop_decision(rule: StopRule, now: Outlook, checkpoint_on_disk: bool) -> Sto
     if value is None:
         return StopDecision(False, False, "no data: the projected cost is not known yet")
     if value < rule.threshold:
-        return StopDecision(
-            False, False, f"{rule.on} {value:.2f} is under the threshold {rule.threshold:.2f}"
-        )
+        return StopDecision(False, False, f"{rule.on} {value:.2f} is under the threshold {rule.threshold:.2f}")
     reached = f"{rule.on} {value:.2f} has reached the threshold {rule.threshold:.2f}"
     if not checkpoint_on_disk:
         return StopDecision(True, False, f"{reached}; waiting for the checkpoint to be on disk")

@@ -25,8 +25,7 @@ class Lineage:
         for run, parent in self._parents.items():
             if parent is not None and parent.run not in self._parents:
                 raise UserError(
-                    f"run {run!r} names parent {parent.run!r}, which is no run"
-                    f"{suggest(parent.run, self._parents)}"
+                    f"run {run!r} names parent {parent.run!r}, which is no run{suggest(parent.run, self._parents)}"
                 )
         self._children: dict[str, list[str]] = {run: [] for run in self._parents}
         for run, parent in self._parents.items():
@@ -84,9 +83,7 @@ class Lineage:
             waiting = self.children(at) + waiting
         return out
 
-    def with_run(
-        self, run: str, parent: Parent | None, epochs_of_parent: Iterable[int] | None = None
-    ) -> "Lineage":
+    def with_run(self, run: str, parent: Parent | None, epochs_of_parent: Iterable[int] | None = None) -> "Lineage":
         """A lineage with one more run (or the same run again, unchanged). Refuses what would not be a tree.
 
         `epochs_of_parent`, where given, are the epochs at which the parent has checkpoints.

@@ -39,9 +39,7 @@ class Event:
     ratio: float | None = None
 
 
-def events(
-    epochs: Sequence[int], loss: Sequence[float], split: str, thresholds: Iterable[float] = ()
-) -> list[Event]:
+def events(epochs: Sequence[int], loss: Sequence[float], split: str, thresholds: Iterable[float] = ()) -> list[Event]:
     """All events of one loss curve (n epochs ascending, n finite losses), by epoch."""
     e, y = np.asarray(epochs, int), np.asarray(loss, float)
     if len(e) != len(y) or not len(y) or not np.isfinite(y).all() or (np.diff(e) <= 0).any():
@@ -62,9 +60,7 @@ def events(
     after = least + int(y[least:].argmax())
     if y[least] > 0 and y[after] >= FACTOR * y[least]:
         ratio = float(y[after] / y[least])
-        out.append(
-            Event(split, "rebound", int(e[after]), float(y[after]), int(e[least]), int(e[after]), ratio)
-        )
+        out.append(Event(split, "rebound", int(e[after]), float(y[after]), int(e[least]), int(e[after]), ratio))
     for threshold in thresholds:
         under = np.flatnonzero(y <= threshold)
         if len(under):

@@ -43,10 +43,7 @@ def replay(series: Series, tolerance: float) -> list[Replayed]:
         return []
     regrets = good.max() - np.maximum.accumulate(good)
     last = series.epochs[-1]
-    return [
-        Replayed(v, float(r), last - v.epoch)
-        for v, r in zip(verdicts(series, tolerance), regrets, strict=True)
-    ]
+    return [Replayed(v, float(r), last - v.epoch) for v, r in zip(verdicts(series, tolerance), regrets, strict=True)]
 
 
 def follow(series: Series, tolerance: float, states: tuple[State, ...] = STOPPING) -> Followed | None:

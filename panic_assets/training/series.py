@@ -47,9 +47,7 @@ class Series:
 
     def __post_init__(self) -> None:
         if len(self.epochs) != len(self.values):
-            raise UserError(
-                f"a series has {len(self.epochs)} epochs but {len(self.values)} values; one each is needed"
-            )
+            raise UserError(f"a series has {len(self.epochs)} epochs but {len(self.values)} values; one each is needed")
         if any(b <= a for a, b in zip(self.epochs, self.epochs[1:], strict=False)):
             raise UserError("the epochs of a series must ascend without repeats")
         if not all(math.isfinite(v) for v in self.values):
@@ -68,9 +66,7 @@ def series_of(rows: Iterable[Mapping[str, Any]], run: str, metric: str) -> Serie
 
     Two values at one epoch (two methods, or two things measured) have no order and are refused.
     """
-    chosen = sorted(
-        (r for r in rows if r["run"] == run and r["metric"] == metric), key=lambda r: int(r["epoch"])
-    )
+    chosen = sorted((r for r in rows if r["run"] == run and r["metric"] == metric), key=lambda r: int(r["epoch"]))
     if not chosen:
         raise UserError(f"run {run!r} has no values of metric {metric!r}")
     directions = {r["direction"] for r in chosen}

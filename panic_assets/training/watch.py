@@ -130,9 +130,7 @@ def tick(watch: Watch, cursor: Cursor, registered: Iterable[Registered], seconds
     broken = {path: entry for path, entry in cursor.broken.items() if path in here}
     settled = {path: stamp for path, stamp in cursor.settled.items() if path in here}
     known |= settled | {path: (size, mtime) for path, (size, mtime, _) in broken.items()}
-    found = look(
-        [s for s in listing if s.path in named or s.name.endswith(".safetensors")], cursor.waiting, known
-    )
+    found = look([s for s in listing if s.path in named or s.name.endswith(".safetensors")], cursor.waiting, known)
     siblings: dict[str, list[int]] = {}
     for n in named.values():
         if n.epoch is not None:

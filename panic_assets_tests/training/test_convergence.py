@@ -99,9 +99,7 @@ def test_following_the_rule_names_stop_and_regret():
 def test_advice_needs_all_targets_to_agree():
     falling, rising = up(9, 8, 6), up(1, 2, 3)
     assert not advise({"a": (falling, 0.1), "b": (rising, 0.1)}).stop
-    advice = advise(
-        {"a": (falling, 0.1)}, planned_epochs=10, cost_per_epoch=1.5, finished_regrets=[0, 0, 0.4, 0]
-    )
+    advice = advise({"a": (falling, 0.1)}, planned_epochs=10, cost_per_epoch=1.5, finished_regrets=[0, 0, 0.4, 0])
     assert advice.stop
     assert (advice.best_epoch, advice.saves_epochs, advice.saves_cost, advice.risk) == (1, 7, 10.5, 0.25)
     assert "1 of 4" in advice.sentence
