@@ -34,6 +34,10 @@ class InProcessCompute:
             finally:
                 items.close()  # type: ignore[attr-defined]
 
+    def width(self, needs: Needs) -> int:
+        """One: this process."""
+        return 1
+
     def close(self) -> None:
         """Forgets the models and gives the GPU back."""
         self._workers.clear()

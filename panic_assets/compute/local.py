@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from panic_assets.compute import faults, gpus
+from panic_assets.compute import faults, gpus, warm
 from panic_assets.compute.ledger import Ledger
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.compute.worker import IDLE_EXIT
@@ -66,6 +66,10 @@ class LocalCompute:
                             crew.append(_Process(needs, cards, process.threads))
         finally:
             self._dismiss(crew)
+
+    def width(self, needs: Needs) -> int:
+        """As many workers as `stream` would start for plenty of tasks."""
+        return self._limit(needs, gpus.visible_gpus() if needs.device == "gpu" else ())
 
     def close(self) -> None:
         """Ends the warm workers."""
@@ -126,7 +130,7 @@ class _Process:
                 start_new_session=True,  # its own group: Ctrl-C is its parent's business, `kill` reaches its children
             )
         self._connection = Connection(ours.detach())
-        self._send((needs, cards))
+        self._send(pickle.dumps((needs, cards)))
 
     @property
     def alive(self) -> bool:
@@ -140,14 +144,14 @@ class _Process:
 
     def give(self, function: Function, index: int, task: Any) -> None:
         self.index = index
-        self._send((function, task))
+        self._send(warm.order(function, task))
 
     def receive(self) -> tuple[str, Any]:
         """Waits for the next message. `ended` comes last, with how it died (None: it was idle and left)."""
         if not self.alive:
             self._kill_group()  # children it left behind would hold the socket open
         try:
-            kind, content = pickle.loads(self._connection.recv_bytes())
+            kind, content = warm.read(self._connection.recv_bytes())
         except (EOFError, OSError):
             return "ended", self._manner_of_death()
         if kind == "poisoned":
@@ -159,10 +163,6 @@ class _Process:
             log.warning("%s", content)
         elif kind in ("done", "error"):
             self.index = None
-        if kind == "error":
-            error, text = content
-            error.__cause__ = faults.RemoteTraceback(text)
-            return kind, error
         return kind, content
 
     def kill(self) -> None:
@@ -171,8 +171,7 @@ class _Process:
         self._popen.wait()
         self._connection.close()
 
-    def _send(self, message: Any) -> None:
-        data = pickle.dumps(message, protocol=5)
+    def _send(self, data: bytes) -> None:
         try:
             self._connection.send_bytes(data)
         except OSError:

@@ -65,6 +65,10 @@ class Compute(Protocol):
         """Yields (index of the task, item)."""
         ...
 
+    def width(self, needs: Needs) -> int:
+        """How many tasks of these needs run side by side: how finely it pays to split the work."""
+        ...
+
     def close(self) -> None:
         """Lets go of warm models, workers and GPUs. Idempotent; a later `stream` starts afresh."""
         ...

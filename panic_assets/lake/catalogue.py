@@ -65,13 +65,14 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
 
 
 def _fixed_size_views(connection: duckdb.DuckDBPyConnection, lake: Lake, table: str, vector: str) -> None:
-    models = {partition["embedding_model"] for partition, _ in lake.partitions(table)}
-    for model in sorted(models & set(registry.embedders())):
-        size = registry.get(model).dimension
-        connection.execute(
-            f'CREATE VIEW "{vector_view(table, model)}" AS SELECT * REPLACE ("{vector}"::FLOAT[{size}] AS "{vector}") '
-            f"FROM ({lake.select(table, embedding_model=model)})"
-        )
+    stored = {partition["embedding_model"] for partition, _ in lake.partitions(table)}
+    for spec in registry.embedders():
+        if spec.name in stored:
+            connection.execute(
+                f'CREATE VIEW "{vector_view(table, spec.name)}" AS SELECT * '
+                f'REPLACE ("{vector}"::FLOAT[{spec.dimension}] AS "{vector}") '
+                f"FROM ({lake.select(table, embedding_model=spec.name)})"
+            )
 
 
 class Refresher:

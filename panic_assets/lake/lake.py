@@ -26,7 +26,6 @@ GRACE_SECONDS = 3600.0
 """How long a retired file stays readable for readers that opened an older catalogue."""
 SMALL_FILE = 16 << 20
 MANY_FILES = 32
-ROWS_PER_GROUP = 4096
 
 
 class Lake:
@@ -239,6 +238,8 @@ class Writer:
         self.replace = replace
         self.about = about
         self.rows = 0
+        self.flush_first: Writer | None = None
+        """Another writer whose rows must be durable before these are."""
         self._limits = (every_seconds, every_rows, every_bytes)
         self._buffer: list[pa.Table] = []
         self._buffered_rows = 0
@@ -278,6 +279,8 @@ class Writer:
     def flush(self) -> None:
         """Make everything added so far durable, and visible unless replacing."""
         self._last = time.monotonic()
+        if self.flush_first is not None:
+            self.flush_first.flush()
         if not self._buffered_rows:
             if not self.replace and manifests.read(self.folder) is None:
                 self._commit()  # A partition without rows is still a partition: written, and empty.
@@ -293,11 +296,10 @@ class Writer:
         name = ""
         with appearing(self.folder, lambda: name) as raw:
             out = HashingFile(raw)
-            size = ROWS_PER_GROUP if _heavy(self.table) else 1 << 17
             with pq.ParquetWriter(pa.PythonFile(out, mode="w"), schema, **_parquet_options(self.table)) as parquet:
                 for data in tables:
                     rows += data.num_rows
-                    parquet.write_table(data, row_group_size=size)
+                    parquet.write_table(data, row_group_size=_row_group(data))
             name = f"{out.digest}.parquet"
         return StoredFile(name, rows, out.size, _fingerprint(schema))
 
@@ -320,10 +322,13 @@ class Writer:
         if len(small) < MANY_FILES:
             return files
 
+        each = max(1, sum(f.bytes for f in small) // max(1, sum(f.rows for f in small)))
+        step = min(1 << 17, max(64, (32 << 20) // each))
+
         def rows() -> Iterator[pa.Table]:
             for stored in small:
                 with pq.ParquetFile(self.folder / stored.name) as source:
-                    for batch in source.iter_batches(ROWS_PER_GROUP):
+                    for batch in source.iter_batches(step):
                         yield pa.Table.from_batches([batch]).select(self.table.names).cast(self.table.arrow)
 
         merged = self._store(self.table.arrow, rows())
@@ -337,8 +342,9 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _heavy(table: Table) -> bool:
-    return any(c.type in ("binary", "vector") for c in table.columns)
+def _row_group(data: pa.Table) -> int:
+    """Rows a row group: 32 MiB at the most, so that images are read a few at a time."""
+    return int(min(1 << 17, max(64, (32 << 20) * data.num_rows // max(1, data.nbytes))))
 
 
 def _fingerprint(schema: pa.Schema) -> str:

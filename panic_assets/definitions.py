@@ -1,0 +1,58 @@
+"""The whole platform on one screen: slices, resources, executor.
+
+Imports no torch, transformers or diffusers: models load in the process that runs them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.compute.choose import compute_from_environment
+from panic_assets.lake.resource import LakeResource
+from panic_assets.trajectories import assets as trajectories
+from panic_assets.trajectories import checks as trajectory_checks
+from panic_assets.trajectories import registration
+from panic_assets.trajectories import sensors as trajectory_sensors
+from panic_assets.trajectories.assets import ProgressResource
+
+ASSET_MODULES = [trajectories]
+CHECKS = [*trajectory_checks.CHECKS]
+JOBS = [registration.register_experiment, trajectory_sensors.clusters_job, trajectory_sensors.register_file_job]
+SENSORS = [trajectory_sensors.experiment_files]
+SCHEDULES = [trajectory_sensors.nightly_clusters]
+
+
+@dg.resource(description="Where models run: PANIC_COMPUTE = auto, in_process, local or ray.")
+def compute(_: dg.InitResourceContext) -> Any:
+    """Chosen from the environment; closed with the step, so that no worker outlives it."""
+    chosen = compute_from_environment()
+    try:
+        yield chosen
+    finally:
+        chosen.close()
+
+
+def build(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Everything, with resources replaced by `overrides` (the command line brings its own progress display)."""
+    resources: dict[str, Any] = {"lake": LakeResource(), "compute": compute, "progress": ProgressResource()}
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(ASSET_MODULES),
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        sensors=[
+            *SENSORS,
+            dg.AutomationConditionSensorDefinition(
+                "automation",
+                target=dg.AssetSelection.all(),
+                default_status=dg.DefaultSensorStatus.RUNNING,
+                minimum_interval_seconds=15,
+            ),
+        ],
+        schedules=SCHEDULES,
+        resources={**resources, **(overrides or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build()

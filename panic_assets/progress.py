@@ -1,0 +1,65 @@
+"""How far a long stage is, told to whoever watches: a terminal, the Dagster UI, or nobody."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import dagster as dg
+
+Advance = Callable[[int], None]
+
+
+class Watcher(Protocol):
+    """Told of stages as they run."""
+
+    def stage(self, name: str, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
+        """A stage of `total` units of work; the function it gives is called with each amount done."""
+        ...
+
+
+class Observations:
+    """Reports to Dagster as asset observations, at most one every `every` seconds."""
+
+    def __init__(self, context: dg.AssetExecutionContext, every: float = 15.0) -> None:
+        self._context, self._every = context, every
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        began = told = time.monotonic()
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done, told
+            done += count
+            now = time.monotonic()
+            if now - told >= self._every:
+                told = now
+                rate = done / (now - began)
+                self._observe(name, done, total, unit, rate)
+
+        yield advance
+
+    def _observe(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
+        self._context.log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {eta(total - done, rate)} left")
+        self._context.log_event(
+            dg.AssetObservation(
+                asset_key=self._context.asset_key,
+                partition=self._context.partition_key,
+                metadata={
+                    "stage": name,
+                    "done": done,
+                    "total": total,
+                    "per_second": round(rate, 3),
+                    "left": eta(total - done, rate),
+                },
+            )
+        )
+
+
+def eta(left: int, rate: float) -> str:
+    """Time left as `1:02:03`; `?` while nothing has been done."""
+    if rate <= 0:
+        return "?"
+    seconds = round(left / rate)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -1,0 +1,248 @@
+"""The graph of the trajectories workload: experiments -> invocations -> embeddings -> diagrams; clusters over all."""
+
+import base64
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.compute.protocol import Compute
+from panic_assets.errors import UserError
+from panic_assets.instance.home import GPU_POOL
+from panic_assets.lake.resource import LakeResource
+from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
+from panic_assets.progress import Observations, Watcher
+from panic_assets.trajectories import stages
+
+GROUP = "trajectories"
+OWNERS = ["team:panic"]
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+UPSTREAM_CHANGED = (
+    dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.newly_updated() | dg.AutomationCondition.will_be_requested()
+    )
+    # Latched: one update asks once, also when it comes while this is being made.
+    .since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+)
+FOLLOW = (
+    UPSTREAM_CHANGED
+    & ~dg.AutomationCondition.any_deps_missing()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("follows its upstream")
+"""Made once whenever something upstream was made; a failure is not asked again until something changes."""
+
+
+class ProgressResource(dg.ConfigurableResource):
+    """Who watches long stages. By default the Dagster UI, as observations; the command line brings its own."""
+
+    def watcher(self, context: dg.AssetExecutionContext) -> Watcher:
+        """Where this step reports."""
+        return Observations(context)
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "duckdb"},
+    code_version="1",
+    tags={"panic/device": "cpu"},
+)
+def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+    """An experiment as registered, and the runs it comes to: every network, prompt and seed, with their ids."""
+    with _work(context, lake):
+        found = stages.plan(lake.lake, context.partition_key)
+    return dg.MaterializeResult(
+        metadata={
+            **_stored(lake, "runs", context.partition_key),
+            "networks": ["-".join(n) for n in found.networks],
+            "prompts": len(found.prompts),
+            "seeds": len(found.seeds),
+            "embedding_models": list(found.embedding_models),
+            "max_length": found.max_length,
+        }
+    )
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[experiments],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "python"},
+    code_version=stages.WALK_VERSION,
+    pool=GPU_POOL,
+    tags={"panic/device": "gpu"},
+    retry_policy=RETRY,
+    automation_condition=FOLLOW,
+)
+def invocations(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+    progress: ProgressResource,
+) -> dg.MaterializeResult:
+    """Every model call of every run: runs that share a network advance in lockstep, until they loop or end."""
+    began = time.monotonic()
+    with _work(context, lake):
+        done = stages.walk(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
+    return _result(context, lake, began, done, "invocations", picture=True)
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[invocations],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "python"},
+    code_version=stages.EMBED_VERSION,
+    pool=GPU_POOL,
+    tags={"panic/device": "gpu"},
+    retry_policy=RETRY,
+    automation_condition=FOLLOW,
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+    progress: ProgressResource,
+) -> dg.MaterializeResult:
+    """A vector for every output, by every embedding model of its modality that the experiment names."""
+    began = time.monotonic()
+    with _work(context, lake):
+        done = stages.embed(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
+    return _result(context, lake, began, done, "embeddings")
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[embeddings],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "python"},
+    code_version=stages.DIAGRAM_VERSION,
+    tags={"panic/device": "cpu"},
+    retry_policy=RETRY,
+    automation_condition=FOLLOW,
+)
+def persistence_diagrams(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+    progress: ProgressResource,
+) -> dg.MaterializeResult:
+    """The persistence diagram of every complete run, by every embedding model: its bars and what they come to."""
+    began = time.monotonic()
+    with _work(context, lake):
+        done = stages.diagrams(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
+    return _result(context, lake, began, done, "persistence_bars", "persistence_summary")
+
+
+@dg.asset(
+    partitions_def=EMBEDDING_MODEL,
+    deps=[dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "scikitlearn"},
+    code_version=stages.CLUSTER_VERSION,
+    tags={"panic/device": "cpu"},
+    retry_policy=RETRY,
+)
+def clusters(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
+    model = context.partition_key
+    with lake.lake.lease(f"clusters of {model}", wait_seconds=WAIT_SECONDS):
+        row = stages.cluster(lake.lake, progress.watcher(context), model)
+    lake.refresh()
+    if row is None:
+        return dg.MaterializeResult(metadata={"vectors": 0})
+    kept = ("vectors", "distinct_vectors", "clusters", "outliers", "seconds", "experiments")
+    metadata: dict[str, Any] = {k: row[k] for k in kept}
+    return dg.MaterializeResult(metadata={**metadata, "parameters": dg.MetadataValue.text(row["parameters"])})
+
+
+WAIT_SECONDS = 30.0
+"""How long a step waits for another process that works on the same partition, before it gives up and is retried."""
+
+
+@contextmanager
+def _work(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[None]:
+    """Be the one process that works on this experiment; afterwards analysts see what it did."""
+    try:
+        with lake.lake.lease(f"experiment {context.partition_key}", WAIT_SECONDS, context.log.info):
+            yield
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    finally:
+        lake.refresh()
+
+
+def _stored(lake: LakeResource, table: str, experiment: str) -> dict[str, Any]:
+    found = [manifest for _, manifest in lake.lake.partitions(table, experiment=experiment)]
+    return {
+        f"{table} rows": sum(m.rows for m in found),
+        f"{table} bytes": sum(m.bytes for m in found),
+        f"{table} files": sum(len(m.files) for m in found),
+    }
+
+
+def _result(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    began: float,
+    done: stages.Done,
+    *tables: str,
+    picture: bool = False,
+) -> dg.MaterializeResult:
+    metadata: dict[str, Any] = {"new rows": done.rows, "seconds": round(time.monotonic() - began, 3)}
+    for table in tables:
+        metadata |= _stored(lake, table, context.partition_key)
+    if done.problems:
+        for problem in done.problems:
+            context.log.warning(problem)
+        metadata["problems"] = dg.MetadataValue.text("\n".join(done.problems[:100]))
+    metadata["preview"] = dg.MetadataValue.md(_preview(lake, tables[-1], context.partition_key))
+    if picture and (strip := _strip(lake, context.partition_key)):
+        metadata["pictures"] = dg.MetadataValue.md(strip)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _preview(lake: LakeResource, table: str, experiment: str) -> str:
+    hidden = {"output_image", "vector"}
+    rows = lake.lake.sql(f"SELECT * FROM {table} LIMIT 5", experiment=experiment)
+    shown = rows.drop_columns([c for c in rows.column_names if c in hidden]).to_pylist()
+    if not shown:
+        return "no rows"
+    cell: Callable[[Any], str] = lambda v: str(v)[:60].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")  # noqa: E731
+    lines = [list(shown[0]), ["---"] * len(shown[0]), *([cell(v) for v in row.values()] for row in shown)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _strip(lake: LakeResource, experiment: str) -> str | None:
+    """The latest image of up to eight runs side by side, as a small inline picture."""
+    from PIL import Image
+
+    from panic_assets.trajectories.content import decode
+
+    rows = lake.lake.sql(
+        """SELECT i.output_image FROM invocations i
+           JOIN (SELECT run_id, max(sequence_number) AS sequence_number FROM invocations
+                 WHERE type = 'image' GROUP BY run_id ORDER BY run_id LIMIT 8) USING (run_id, sequence_number)""",
+        experiment=experiment,
+    )["output_image"].to_pylist()
+    if not rows:
+        return None
+    side = 96
+    sheet = Image.new("RGB", (side * len(rows), side), "white")
+    for index, data in enumerate(rows):
+        sheet.paste(decode(data).convert("RGB").resize((side, side)), (index * side, 0))
+    out = io.BytesIO()
+    sheet.save(out, format="JPEG", quality=80)  # A preview: Dagster's event log is no place for large pictures.
+    return f"![last images](data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()})"

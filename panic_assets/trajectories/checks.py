@@ -1,0 +1,105 @@
+"""Asset checks: the schemas' rules, the workload's own, and that nothing is missing; partition by partition."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.lake import invariants as schema_rules
+from panic_assets.lake.resource import LakeResource
+from panic_assets.trajectories import assets, invariants, work
+
+TABLES_OF: dict[str, tuple[str, ...]] = {
+    "experiments": ("experiments", "runs"),
+    "invocations": ("invocations", "runs"),
+    "embeddings": ("embeddings",),
+    "persistence_diagrams": ("persistence_bars", "persistence_summary"),
+    "clusters": ("clusterings", "clusters", "cluster_members"),
+}
+"""Asset -> the tables it writes."""
+
+
+def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    name = asset.key.to_user_string()
+    assert asset.partitions_def is not None
+    space = "embedding_model" if name == "clusters" else "experiment"
+    specs = [
+        dg.AssetCheckSpec(
+            f"{table}_valid",
+            asset=asset,
+            partitions_def=asset.partitions_def,
+            description=f"Every rule of the table {table} holds: types, nulls, finite numbers, keys, references.",
+        )
+        for table in TABLES_OF[name]
+    ]
+    if name in work.STAGES:
+        specs.append(
+            dg.AssetCheckSpec(
+                "complete",
+                asset=asset,
+                partitions_def=asset.partitions_def,
+                description="Nothing that should be there is missing; for clusters: they pool what there is now.",
+            )
+        )
+
+    @dg.multi_asset_check(name=f"{name}_checks", specs=specs, can_subset=True)
+    def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
+        key = context.partition_key
+        for check in sorted(context.selected_asset_check_keys, key=lambda k: k.name):
+            if check.name == "complete":
+                yield _complete(lake, name, key, check)
+            else:
+                table = check.name.removesuffix("_valid")
+                found = [
+                    *schema_rules.findings(lake.lake, table, **{space: key}),
+                    *invariants.findings(lake.lake, table, **{space: key}),
+                ]
+                yield result(check, found)
+
+    return checks
+
+
+def result(check: dg.AssetCheckKey, found: Sequence[schema_rules.Finding]) -> dg.AssetCheckResult:
+    """Findings as a check result."""
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(map(str, found)) or None,
+        metadata={"findings": sum(f.count for f in found)},
+    )
+
+
+def _complete(lake: LakeResource, stage: str, key: str, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
+    rows = [
+        m
+        for m in work.missing(lake.lake, stage, None if stage == "clusters" else key)
+        if key in (m.experiment, m.embedding_model)
+    ]
+    left = [m for m in rows if m.count]
+    metadata: dict[str, Any] = {"missing": sum(m.count for m in left), "wanted": sum(m.total for m in rows)}
+    if stage == "clusters":
+        sentence = "stale: experiments were added, changed or removed since; materialise it to pool them again"
+    else:
+        sentence = "; ".join(f"{m.count:,} of {m.total:,} {m.unit} missing {m.embedding_model or ''}" for m in left)
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=not left,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=sentence if left else None,
+        metadata=metadata,
+    )
+
+
+CHECKS = [
+    _checks_of(asset)
+    for asset in (
+        assets.experiments,
+        assets.invocations,
+        assets.embeddings,
+        assets.persistence_diagrams,
+        assets.clusters,
+    )
+]

@@ -1,0 +1,222 @@
+"""What a user may write in an experiment file, validated at the door."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.models import registry
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+IMAGE_FORMATS = ("png", "webp", "jpeg")
+UNSEEDED = -1
+FIELDS = (
+    "name",
+    "networks",
+    "prompts",
+    "seeds",
+    "seed_count",
+    "embedding_models",
+    "max_length",
+    "image_size",
+    "image_format",
+)
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A valid experiment. Everything but `embedding_models` is fixed once it is registered."""
+
+    name: str
+    networks: tuple[tuple[str, ...], ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    embedding_models: tuple[str, ...]
+    max_length: int
+    image_size: int | None = None
+    image_format: str = "png"
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return len(self.networks) * len(self.prompts) * len(self.seeds)
+
+    @property
+    def json(self) -> str:
+        """The definition as canonical JSON; `from_json` reads it back."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @property
+    def fixed_hash(self) -> str:
+        """SHA-256 of all that must not change under a name that is taken."""
+        return hashlib.sha256(replace(self, embedding_models=()).json.encode()).hexdigest()
+
+
+def from_json(text: str) -> Definition:
+    """A definition as the lake stores it."""
+    raw = json.loads(text)
+    tuples = {k: tuple(tuple(x) if isinstance(x, list) else x for x in v) for k, v in raw.items() if isinstance(v, list)}
+    return Definition(**{**raw, **tuples})
+
+
+def read(path: Path) -> Definition:
+    """The definition in a JSON or YAML file; its name is the file's unless it gives one."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path} is not an experiment file; its name must end in {', '.join(SUFFIXES)}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    try:
+        raw = yaml.safe_load(text)  # JSON is YAML.
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} must hold one mapping of the fields {', '.join(FIELDS)}")
+    return parse({"name": path.stem, **raw})
+
+
+def parse(raw: Mapping[str, Any]) -> Definition:
+    """Validate what a user wrote. The first thing wrong raises UserError: field, value, what is accepted."""
+    for key in raw:
+        if key not in FIELDS:
+            raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
+    name = raw.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UserError(
+            f"name is {name!r}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or digit"
+        )
+    networks = tuple(_network(n, i) for i, n in enumerate(_list(raw, "networks", "lists of model names")))
+    prompts = tuple(_list(raw, "prompts", "texts"))
+    for prompt in prompts:
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise UserError(f"prompts contains {prompt!r}; each prompt must be a text that is not blank")
+    embedders = tuple(_list(raw, "embedding_models", "names of embedding models"))
+    for embedder in embedders:
+        _embedder(embedder, networks)
+    definition = Definition(
+        name=name,
+        networks=networks,
+        prompts=prompts,
+        seeds=_seeds(raw),
+        embedding_models=embedders,
+        max_length=_integer(raw, "max_length", 1, 10_000_000),
+        image_size=_image_size(raw),
+        image_format=_image_format(raw),
+    )
+    _unique("networks", ["-".join(n) for n in networks])
+    _unique("prompts", prompts)
+    _unique("seeds", [s for s in definition.seeds if s != UNSEEDED])
+    _unique("embedding_models", embedders)
+    return definition
+
+
+def extended(old: Definition, new: Definition) -> Definition:
+    """`old` with the embedding models `new` adds; refused when the name stands for anything else."""
+    if old.fixed_hash != new.fixed_hash:
+        fields = [k for k, v in asdict(old).items() if k != "embedding_models" and v != asdict(new)[k]]
+        raise UserError(
+            f"name {new.name!r} is taken by an experiment with different {', '.join(fields)}; "
+            f"choose another name, or delete it first with `panic experiment delete {new.name}`"
+        )
+    added = tuple(m for m in new.embedding_models if m not in old.embedding_models)
+    return replace(old, embedding_models=old.embedding_models + added)
+
+
+def _list(raw: Mapping[str, Any], field: str, what: str) -> list[Any]:
+    value = raw.get(field)
+    if not isinstance(value, list | tuple) or not value:
+        raise UserError(f"{field} is {value!r}; it must be a list of at least one of {what}")
+    return list(value)
+
+
+def _integer(raw: Mapping[str, Any], field: str, low: int, high: int) -> int:
+    value = raw.get(field)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UserError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
+    return value
+
+
+def _unique(field: str, values: list[Any] | tuple[Any, ...]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise UserError(f"{field} contains {twice[0]!r} more than once; each may be given once")
+
+
+def _network(value: Any, index: int) -> tuple[str, ...]:
+    field = f"networks[{index}]"
+    if not isinstance(value, list | tuple) or not value:
+        raise UserError(f"{field} is {value!r}; a network must be a list of at least one model name")
+    specs = []
+    for name in value:
+        known = [s.name for s in registry.generators()]
+        if name not in known:
+            raise UserError(
+                f"{field} names {name!r}, which is no known generator{suggest(str(name), known)} "
+                "(`panic model list` shows them)"
+            )
+        specs.append(registry.get(name))
+    if specs[0].input != "text":
+        raise UserError(f"{field} starts with {value[0]!r}, which takes {specs[0].input}; the first model must take text")
+    for left, right in pairwise([*specs, specs[0]]):
+        if left.output != right.input:
+            raise UserError(
+                f"{field}: {left.name!r} gives {left.output} but {right.name!r}, which follows it, takes {right.input}; "
+                "neighbours must fit, the last and the first included"
+            )
+    return tuple(value)
+
+
+def _embedder(name: Any, networks: tuple[tuple[str, ...], ...]) -> None:
+    known = {s.name: s for s in registry.embedders()}
+    if name not in known:
+        raise UserError(
+            f"embedding_models names {name!r}, which is no known embedding model{suggest(str(name), known)} "
+            "(`panic model list` shows them)"
+        )
+    outputs = {registry.get(model).output for network in networks for model in network}
+    if known[name].input not in outputs:
+        raise UserError(
+            f"embedding_models names {name!r}, which embeds {known[name].input}, but no network gives any; "
+            f"use a model that embeds {' or '.join(sorted(str(o) for o in outputs))}"
+        )
+
+
+def _seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
+    if ("seeds" in raw) == ("seed_count" in raw):
+        both = "both are given" if "seeds" in raw else "neither is given"
+        raise UserError(f"seeds, seed_count: {both}; give one: a list of seeds, or how many unseeded runs")
+    if "seed_count" in raw:
+        return (UNSEEDED,) * _integer(raw, "seed_count", 1, 1_000_000)
+    seeds = _list(raw, "seeds", "seeds")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not UNSEEDED <= seed < 2**63:
+            raise UserError(f"seeds contains {seed!r}; a seed must be -1 (unseeded) or a whole number from 0 to 2^63 - 1")
+    return tuple(seeds)
+
+
+def _image_size(raw: Mapping[str, Any]) -> int | None:
+    if raw.get("image_size") is None:
+        return None
+    size = _integer(raw, "image_size", 8, 4096)
+    if size % 8:
+        raise UserError(f"image_size is {size}; it must be a multiple of 8 from 8 to 4096")
+    return size
+
+
+def _image_format(raw: Mapping[str, Any]) -> str:
+    value = raw.get("image_format") or "png"
+    if value not in IMAGE_FORMATS:
+        raise UserError(
+            f"image_format is {value!r}; it must be png or webp (both lossless), or jpeg (lossy)"
+        )
+    return value

@@ -1,0 +1,50 @@
+"""Turning contents into vectors beside the model: what a worker runs, and what is checked of its result."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from panic_assets.compute.protocol import Worker
+from panic_assets.models import registry
+from panic_assets.trajectories.content import decode
+
+CODE_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Distinct contents to embed: texts, or encoded images."""
+
+    embedding_model: str
+    contents: tuple[str | bytes, ...]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """float32 (n, dimension), one row a content; rows of contents that could not be embedded are NaN."""
+
+    values: np.ndarray
+    problems: dict[int, str]
+
+
+def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
+    """Embed a batch. An item that cannot be decoded or gives a non-finite vector spoils itself only."""
+    spec = registry.get(batch.embedding_model)
+    assert spec.dimension is not None
+    values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
+    problems: dict[int, str] = {}
+    items = []
+    for index, content in enumerate(batch.contents):
+        try:
+            items.append((index, decode(content) if isinstance(content, bytes) else content))
+        except ValueError as error:
+            problems[index] = str(error)
+    if items:
+        vectors = worker.model(batch.embedding_model).embed([item for _, item in items])
+        for (index, _), vector in zip(items, vectors, strict=True):
+            if np.isfinite(vector).all():
+                values[index] = vector
+            else:
+                problems[index] = f"{batch.embedding_model} gave a vector with NaN or infinity"
+    yield Vectors(values, problems)

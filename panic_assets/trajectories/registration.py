@@ -1,0 +1,59 @@
+"""How an experiment enters: its definition into the lake, its key into Dagster. Safe to repeat at any point."""
+
+import dagster as dg
+
+from panic_assets.errors import UserError
+from panic_assets.lake.resource import LakeResource
+from panic_assets.partitions import EXPERIMENT
+from panic_assets.trajectories import stages
+from panic_assets.trajectories.config import Definition, parse
+
+
+def add(lake: LakeResource, instance: dg.DagsterInstance, wanted: Definition) -> tuple[Definition, bool]:
+    """Register an experiment: (its definition as it now stands, whether something is new)."""
+    found, changed = stages.register(lake.lake, wanted)
+    name = EXPERIMENT.name
+    assert name is not None
+    new_key = not instance.has_dynamic_partition(name, found.name)
+    if new_key:
+        instance.add_dynamic_partitions(name, [found.name])
+    return found, changed or new_key
+
+
+class ExperimentConfig(dg.Config):
+    """An experiment as typed into the launchpad: the fields of an experiment file."""
+
+    name: str
+    networks: list[list[str]]
+    prompts: list[str]
+    seeds: list[int] | None = None
+    seed_count: int | None = None
+    embedding_models: list[str]
+    max_length: int
+    image_size: int | None = None
+    image_format: str = "png"
+
+
+@dg.op(tags={"panic/device": "cpu"})
+def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: LakeResource) -> None:
+    """Validate and store the definition, add its partition key and plan its runs; the rest of the graph follows."""
+    given = {k: v for k, v in config.model_dump().items() if v is not None}
+    try:
+        found, _ = add(lake, context.instance, parse(given))
+        stages.plan(lake.lake, found.name)
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    lake.refresh()
+    context.log_event(
+        dg.AssetMaterialization(
+            "experiments",
+            partition=found.name,
+            description="registered from the launchpad",
+            metadata={"runs": found.runs, "embedding_models": list(found.embedding_models)},
+        )
+    )
+
+
+@dg.job(description="Register an experiment from the launchpad. With the daemon running, it is then performed.")
+def register_experiment() -> None:
+    register()

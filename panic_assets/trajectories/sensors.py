@@ -1,0 +1,64 @@
+"""Outside facts: an experiment file dropped into `experiments/`. And the schedule that pools clusters again."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from panic_assets.errors import UserError
+from panic_assets.lake.resource import LakeResource
+from panic_assets.partitions import EMBEDDING_MODEL
+from panic_assets.settings import PROJECT
+from panic_assets.trajectories import config, registration, work
+
+clusters_job = dg.define_asset_job("recompute_clusters", ["clusters"], partitions_def=EMBEDDING_MODEL)
+register_file_job = dg.define_asset_job("plan_experiment", ["experiments"])
+
+
+def folder() -> Path:
+    """Where experiment files are dropped: PANIC_EXPERIMENTS, else `experiments/` in the project."""
+    return Path(os.environ.get("PANIC_EXPERIMENTS") or PROJECT / "experiments")
+
+
+@dg.sensor(
+    job=register_file_job,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers experiment files (*.json, *.yaml) dropped into experiments/; one try a version.",
+)
+def experiment_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+    """A file is tried once for each content it has had; a refused one is said to be, and tried again when changed."""
+    tried: dict[str, str] = json.loads(context.cursor or "{}")
+    requests, refused = [], []
+    for path in sorted(p for p in folder().glob("*") if p.suffix.lower() in config.SUFFIXES):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if tried.get(path.name) == digest:
+            continue
+        tried[path.name] = digest
+        try:
+            found, changed = registration.add(lake, context.instance, config.read(path))
+        except UserError as error:
+            refused.append(f"{path.name}: {error}")
+            context.log.error(f"{path.name} is refused: {error}")
+            continue
+        if changed:
+            requests.append(dg.RunRequest(partition_key=found.name, run_key=f"{found.name}-{digest[:12]}"))
+    if not requests:
+        context.update_cursor(json.dumps(tried))
+        return dg.SkipReason("; ".join(refused) or f"no new experiment file in {folder()}")
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(tried))
+
+
+@dg.schedule(
+    job=clusters_job,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night, pools the clusters that are stale again.",
+)
+def nightly_clusters(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> list[dg.RunRequest]:
+    """Asks for the stale clusterings only."""
+    stale = [m.embedding_model for m in work.missing(lake.lake, "clusters") if m.count]
+    day = context.scheduled_execution_time.date().isoformat()
+    return [dg.RunRequest(partition_key=model, run_key=f"{model}-{day}") for model in stale]

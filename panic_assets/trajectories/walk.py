@@ -1,0 +1,182 @@
+"""A cohort of runs walking in lockstep: one batched model call a step, until every run has stopped.
+
+Pure: takes where each run stands, yields the rows of each step. A run's rows depend on its prompt, seed and
+network only, not on which other runs share its calls.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from panic_assets.compute.protocol import Worker
+from panic_assets.ids import uuid7
+from panic_assets.models import registry
+from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
+from panic_assets.trajectories.content import decode, stored, text_hash
+
+CODE_VERSION = "1"
+MODEL_REVISION_BUILT_IN = "built-in"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: everything the next step and the stopping rule need."""
+
+    run_id: str
+    prompt: str
+    seed: int
+    max_length: int
+    length: int = 0
+    last: str | bytes | None = None
+    """The last output: text, or an encoded image; None before the first step."""
+    last_id: str | None = None
+    last_hash: str | None = None
+    seen: dict[tuple[int, str], int] = field(default_factory=dict)
+    """(position in the cycle, content hash) -> sequence number where it first occurred; seeded runs only."""
+    stop_reason: str | None = None
+    loop_length: int | None = None
+    failure: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    def record(self, cycle: int, content_hash: str, invocation_id: str, started: datetime, ended: datetime) -> None:
+        """Count one stored output and decide whether the run stops. `cycle` is the network's length."""
+        place = (self.length % cycle, content_hash)
+        if self.seed != UNSEEDED:
+            first = self.seen.setdefault(place, self.length)
+            if first < self.length:
+                self.stop_reason, self.loop_length = "loop", self.length - first
+        self.length += 1
+        self.last_id, self.last_hash = invocation_id, content_hash
+        self.started_at = self.started_at or started
+        self.completed_at = ended
+        if self.stop_reason is None and self.length >= self.max_length:
+            self.stop_reason = "length"
+
+    def outcome(self) -> dict[str, Any]:
+        """The columns of the runs table that change as the run goes on."""
+        names = ("run_id", "length", "stop_reason", "loop_length", "failure", "started_at", "completed_at")
+        return {name: getattr(self, name) for name in names}
+
+    def fail(self, why: str) -> None:
+        """Stop the run, and say why; what it has stored stays."""
+        self.stop_reason, self.failure = "failed", why
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that share a network, and how their outputs are made and stored."""
+
+    experiment: str
+    models: tuple[str, ...]
+    image_size: int | None
+    image_format: str
+    runs: tuple[Progress, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs)."""
+
+    rows: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+
+
+def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
+    """Walk until every run has stopped; runs that are behind catch up first."""
+    contents: dict[str, Content] = {}
+    active = [run for run in cohort.runs if run.stop_reason is None]
+    with ThreadPoolExecutor(max_workers=2) as encoders:
+        while active:
+            at = min(run.length for run in active)
+            group = [run for run in active if run.length == at]
+            yield _step(cohort, group, contents, worker, encoders)
+            for run in group:
+                if run.stop_reason is not None:
+                    contents.pop(run.run_id, None)
+            active = [run for run in active if run.stop_reason is None]
+
+
+def _step(
+    cohort: Cohort,
+    group: Sequence[Progress],
+    contents: dict[str, Content],
+    worker: Worker,
+    encoders: ThreadPoolExecutor,
+) -> Step:
+    inputs: list[Content] = []
+    going: list[Progress] = []
+    for run in group:
+        try:
+            inputs.append(_input(run, contents))
+            going.append(run)
+        except ValueError as error:
+            run.fail(f"the input of step {run.length} is unusable: {error}")
+    name = cohort.models[group[0].length % len(cohort.models)]
+    spec = registry.get(name)
+    started = datetime.now(UTC)
+    model = worker.model(name)
+    outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
+    ended = datetime.now(UTC)
+    share = (ended - started).total_seconds() / max(1, len(going))
+    kept = encoders.map(lambda output: stored(output, cohort.image_format), outputs)
+    rows = []
+    for run, (content, data, content_hash) in zip(going, kept, strict=True):
+        row = {
+            "invocation_id": uuid7(started),
+            "run_id": run.run_id,
+            "experiment": cohort.experiment,
+            "sequence_number": run.length,
+            "model": name,
+            "model_revision": spec.revision or MODEL_REVISION_BUILT_IN,
+            "type": spec.output,
+            "seed": run.seed,
+            "input_invocation_id": run.last_id,
+            "input_hash": run.last_hash or text_hash(run.prompt),
+            "content_hash": content_hash,
+            "output_text": content if isinstance(content, str) else None,
+            "output_image": data,
+            "blank": isinstance(content, str) and not content.strip(),
+            "started_at": started,
+            "completed_at": ended,
+            "batch_size": len(going),
+            "duration_share": share,
+            "code_version": CODE_VERSION,
+        }
+        contents[run.run_id] = content
+        run.record(len(cohort.models), content_hash, row["invocation_id"], started, ended)
+        rows.append(row)
+    return Step(rows, [run.outcome() for run in group])
+
+
+def _input(run: Progress, contents: dict[str, Content]) -> Content:
+    """What the next model is given: the prompt, or the last stored output (a blank caption: a neutral prompt)."""
+    content = contents.get(run.run_id)
+    if content is None:
+        if run.last is None:
+            return run.prompt
+        content = decode(run.last) if isinstance(run.last, bytes) else run.last
+    if isinstance(content, str) and not content.strip():
+        return NEUTRAL_PROMPT
+    return content
+
+
+def cohorts_of(
+    experiment: str,
+    image_size: int | None,
+    image_format: str,
+    runs: Iterable[tuple[tuple[str, ...], Progress]],
+    parts: int = 1,
+) -> list[Cohort]:
+    """Unfinished runs grouped by network; each group split into up to `parts` of equal size, to run side by side."""
+    by_network: dict[tuple[str, ...], list[Progress]] = {}
+    for models, progress in runs:
+        if progress.stop_reason is None:
+            by_network.setdefault(models, []).append(progress)
+    return [
+        Cohort(experiment, models, image_size, image_format, tuple(group[part::parts]))
+        for models, group in by_network.items()
+        for part in range(min(parts, len(group)))
+    ]
