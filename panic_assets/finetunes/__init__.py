@@ -1,0 +1,1 @@
+"""Image fine-tunes: every epoch judged by what it draws."""

@@ -1,0 +1,329 @@
+"""Colour as the eye sees it: sRGB to CIELAB, CIEDE2000, dominant colours, multi-toning and purity.
+
+Pictures are uint8 RGB arrays (height, width, 3); Lab is CIELAB under D65 and the 2 degree observer. Everything
+that counts pixels works on *weighted colours*: the distinct colours of a region and how many pixels hold each.
+No arithmetic happens in 8 bits, where 0 - 255 is 1.
+"""
+
+import io
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from panic_assets.errors import UserError
+
+HEX = re.compile(r"#[0-9a-fA-F]{6}")
+SAME = 10.0
+"""CIEDE2000 within which two colours count as the same paint."""
+WHITE = (255, 255, 255)
+
+_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+_WHITE_XYZ = np.array([0.95047, 1.0, 1.08883])
+
+
+def _linear_table() -> np.ndarray:
+    c = np.arange(256) / 255.0
+    return np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
+
+
+_LINEAR = _linear_table()
+
+
+def parse_hex(text: str) -> tuple[int, int, int]:
+    """`#rrggbb` as three integers 0..255."""
+    if not HEX.fullmatch(text):
+        raise UserError(f"colour is {text!r}; it must be # and six hexadecimal digits, like #00ff00")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def hex_of(rgb: Sequence[int] | np.ndarray) -> str:
+    """Three integers 0..255 as lower-case `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*(int(v) for v in rgb))
+
+
+def flatten(image: Image.Image, matte: tuple[int, int, int] = WHITE) -> np.ndarray:
+    """Any PIL picture as uint8 RGB (height, width, 3); transparency is composited over `matte`.
+
+    Greyscale, palette (with or without a transparent entry), 16-bit and RGBA pictures are all accepted.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        deep = np.asarray(image, dtype=np.float64)
+        scale = 257.0 if deep.max(initial=0.0) > 255 else 1.0
+        grey = np.clip(np.rint(deep / scale), 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
+        alpha = pixels[..., 3:] / 255.0
+        mixed = pixels[..., :3] * alpha + np.array(matte, dtype=np.float64) * (1.0 - alpha)
+        return np.rint(mixed).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))
+
+
+def decode(data: bytes) -> np.ndarray:
+    """An encoded picture (PNG, JPEG, WebP, ...) as uint8 RGB, transparency over white."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return flatten(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"the image cannot be decoded ({error}); a whole PNG, JPEG or WebP is needed") from None
+
+
+def encode(rgb: np.ndarray) -> bytes:
+    """uint8 RGB as PNG bytes without any metadata: the same pixels give the same bytes."""
+    out = io.BytesIO()
+    Image.fromarray(rgb, "RGB").save(out, "PNG", compress_level=6)
+    return out.getvalue()
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """uint8 sRGB (..., 3) as CIELAB (..., 3), float64."""
+    xyz = _LINEAR[rgb] @ _TO_XYZ.T / _WHITE_XYZ
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """CIEDE2000 between Lab colours (..., 3), broadcast against each other (Sharma, Wu and Dalal 2005).
+
+    kL = kC = kH = 1. Computed in the inputs' precision. Symmetric; 0 for equal colours; the hue of a neutral
+    grey is taken as 0.
+    """
+    l1, a1, b1 = np.moveaxis(first, -1, 0)
+    l2, a2, b2 = np.moveaxis(second, -1, 0)
+    mean_chroma7 = ((np.sqrt(a1 * a1 + b1 * b1) + np.sqrt(a2 * a2 + b2 * b2)) / 2) ** 7
+    stretch = 1.5 - 0.5 * np.sqrt(mean_chroma7 / (mean_chroma7 + 25.0**7))
+    a1, a2 = a1 * stretch, a2 * stretch
+    c1, c2 = np.sqrt(a1 * a1 + b1 * b1), np.sqrt(a2 * a2 + b2 * b2)
+    h1, h2 = np.arctan2(b1, a1) % (2 * np.pi), np.arctan2(b2, a2) % (2 * np.pi)
+    coloured = c1 * c2 > 0
+    turn = h2 - h1
+    turn = np.where(turn > np.pi, turn - 2 * np.pi, np.where(turn < -np.pi, turn + 2 * np.pi, turn))
+    turn = np.where(coloured, turn, 0.0)
+    around = np.abs(h1 - h2) > np.pi
+    total = h1 + h2
+    hue = np.where(around, np.where(total < 2 * np.pi, total + 2 * np.pi, total - 2 * np.pi), total) / 2
+    hue = np.where(coloured, hue, total)
+    lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
+    t = (
+        1
+        - 0.17 * np.cos(hue - np.pi / 6)
+        + 0.24 * np.cos(2 * hue)
+        + 0.32 * np.cos(3 * hue + np.pi / 30)
+        - 0.20 * np.cos(4 * hue - 63 * np.pi / 180)
+    )
+    from_grey = (lightness - 50) ** 2
+    d_l = (l2 - l1) / (1 + 0.015 * from_grey / np.sqrt(20 + from_grey))
+    d_c = (c2 - c1) / (1 + 0.045 * chroma)
+    d_h = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * chroma * t)
+    chroma7 = chroma**7
+    blue = np.exp(-(((np.degrees(hue) - 275) / 25) ** 2)) * np.pi / 3
+    rotation = -np.sin(blue) * 2 * np.sqrt(chroma7 / (chroma7 + 25.0**7))
+    return np.sqrt(np.maximum(d_l**2 + d_c**2 + d_h**2 + rotation * d_c * d_h, 0.0))
+
+
+def pack(rgb: np.ndarray) -> np.ndarray:
+    """RGB (..., 3), integers 0..255, as one uint32 code 0xrrggbb a pixel."""
+    wide = rgb.astype(np.uint32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def unpack(codes: np.ndarray) -> np.ndarray:
+    """Codes 0xrrggbb as uint8 RGB (..., 3)."""
+    return np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Distinct colours of some pixels: rgb uint8 (n, 3), Lab (n, 3), pixels holding each int64 (n,)."""
+
+    rgb: np.ndarray
+    lab: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, rgb: np.ndarray) -> "Colours":
+        """The distinct colours of pixels (..., 3), in order of their code."""
+        codes, counts = np.unique(pack(rgb.reshape(-1, 3)), return_counts=True)
+        distinct = unpack(codes)
+        return cls(distinct, lab(distinct), counts)
+
+    def only(self, counts: np.ndarray) -> "Colours":
+        """The same colours held by other numbers of pixels; colours held by none are dropped."""
+        held = counts > 0
+        return Colours(self.rgb[held], self.lab[held], counts[held])
+
+    @cached_property
+    def pixels(self) -> int:
+        """How many pixels there are in all."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def coarse(self) -> "Colours":
+        """The same pixels in far fewer colours; see `binned`."""
+        return binned(self)[0]
+
+
+_LOCAL = threading.local()
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A picture as its distinct colours and, for every pixel, which one it holds: index (height, width)."""
+
+    colours: Colours
+    index: np.ndarray
+
+    @classmethod
+    def of(cls, rgb: np.ndarray) -> "Indexed":
+        """Indexes uint8 RGB (height, width, 3); no order of the distinct colours is promised.
+
+        Four passes over the pixels instead of a sort: each pixel writes its number into the slot of its colour,
+        and the one whose number stays speaks for that colour. The table is kept for the next picture.
+        """
+        if not hasattr(_LOCAL, "slots"):
+            _LOCAL.slots = np.empty(1 << 24, dtype=np.uint32)
+        slots: np.ndarray = _LOCAL.slots
+        codes = pack(rgb).ravel().astype(np.intp)
+        number = np.arange(codes.size, dtype=np.uint32)
+        slots[codes] = number
+        distinct = codes[slots[codes] == number]
+        slots[distinct] = number[: distinct.size]
+        index = slots[codes].astype(np.intp)
+        rgb_distinct = unpack(distinct)
+        counts = np.bincount(index, minlength=distinct.size)
+        return cls(Colours(rgb_distinct, lab(rgb_distinct).astype(np.float32), counts), index.reshape(rgb.shape[:2]))
+
+
+@dataclass(frozen=True)
+class Dominant:
+    """One dominant colour: its mean as `#rrggbb`, the share of pixels it stands for, and its mean in Lab."""
+
+    hex: str
+    area: float
+    lab: tuple[float, ...]
+
+
+def bins_of(rgb: np.ndarray) -> np.ndarray:
+    """The top five bits of each channel as one 15-bit number."""
+    top = rgb.astype(np.int64) >> 3
+    return top[..., 0] << 10 | top[..., 1] << 5 | top[..., 2]
+
+
+def binned(colours: Colours) -> tuple[Colours, np.ndarray]:
+    """Colours merged when they share the top five bits of each channel, and the bin of each colour.
+
+    Each bin keeps the exact weighted means of what fell into it.
+    """
+    bins = bins_of(colours.rgb)
+    present = np.flatnonzero(np.bincount(bins, minlength=1 << 15))
+    rank = np.zeros(1 << 15, dtype=np.intp)
+    rank[present] = np.arange(present.size)
+    where = rank[bins]
+    weights = np.bincount(where, colours.counts, len(present))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        sums = [np.bincount(where, colours.counts * values[:, i], len(present)) for i in range(3)]
+        return np.stack(sums, axis=1) / weights[:, None]
+
+    rgb = np.rint(mean(colours.rgb.astype(np.float64))).astype(np.uint8)
+    return Colours(rgb, mean(colours.lab), weights.astype(np.int64)), where
+
+
+def dominant(colours: Colours, most: int = 8, within: float = SAME) -> list[Dominant]:
+    """The colours most pixels hold, largest area first, at most `most`.
+
+    Greedy in Lab: the heaviest remaining colour takes everything within `within` (CIEDE2000) of it. No random
+    start, so the same picture always has the same palette. Areas are shares of all pixels and sum to at most 1.
+    """
+    bins = colours.coarse
+    left = np.ones(len(bins.counts), dtype=bool)
+    found: list[Dominant] = []
+    total = colours.pixels
+    while left.any() and len(found) < most:
+        seed = int(np.argmax(np.where(left, bins.counts, -1)))
+        taken = left & (ciede2000(bins.lab, bins.lab[seed]) <= within)
+        taken[seed] = True
+        weights = bins.counts[taken]
+        mean_rgb = np.rint(np.average(bins.rgb[taken].astype(np.float64), axis=0, weights=weights))
+        mean_lab = np.average(bins.lab[taken], axis=0, weights=weights)
+        found.append(Dominant(hex_of(mean_rgb), float(weights.sum() / total), tuple(map(float, mean_lab))))
+        left &= ~taken
+    return sorted(found, key=lambda d: (-d.area, d.hex))
+
+
+def share_within(colours: Colours, expected: str, curve_to: int = 20) -> np.ndarray:
+    """Share of pixels within CIEDE2000 0, 1, ..., `curve_to` of `#rrggbb`: float64 (curve_to + 1,), increasing."""
+    wanted = lab(np.array(parse_hex(expected), dtype=np.uint8)).astype(colours.lab.dtype)
+    distance = ciede2000(colours.lab, wanted)
+    step = np.minimum(np.ceil(distance - 1e-4), curve_to + 1).astype(np.int64)
+    counts = np.bincount(np.maximum(step, 0), colours.counts, curve_to + 2)
+    return np.cumsum(counts)[: curve_to + 1] / colours.pixels
+
+
+@dataclass(frozen=True)
+class Tones:
+    """A region split in two: shares of the larger and the smaller tone, and their CIEDE2000 apart."""
+
+    larger: float
+    smaller: float
+    apart: float
+
+    @property
+    def two_toned(self) -> bool:
+        """Both tones hold over 20% of the region and lie more than 15 apart."""
+        return self.smaller > 0.20 and self.apart > 15.0
+
+
+def tones(colours: Colours) -> Tones:
+    """The best split of a region into two tones: weighted 2-means in Lab, started along the widest axis."""
+    bins = colours.coarse
+    weights, points = bins.counts.astype(np.float64), bins.lab
+    centre = np.average(points, axis=0, weights=weights)
+    spread = points - centre
+    axis = np.linalg.eigh((spread * weights[:, None]).T @ spread)[1][:, -1]
+    second = spread @ axis > 0
+    if len(points) == 1 or not second.any() or second.all():
+        return Tones(1.0, 0.0, 0.0)
+    for _ in range(50):
+        first_centre = np.average(points[~second], axis=0, weights=weights[~second])
+        second_centre = np.average(points[second], axis=0, weights=weights[second])
+        nearer = ((points - second_centre) ** 2).sum(1) < ((points - first_centre) ** 2).sum(1)
+        if (nearer == second).all() or not nearer.any() or nearer.all():
+            break
+        second = nearer
+    share = float(weights[second].sum() / weights.sum())
+    apart = float(ciede2000(first_centre, second_centre))
+    return Tones(max(share, 1 - share), min(share, 1 - share), apart)
+
+
+def spread(colours: Colours) -> float:
+    """Root mean square CIELAB distance of a region's pixels from the region's mean colour; 0 for flat paint."""
+    weights = colours.counts / colours.pixels
+    away = colours.lab - weights @ colours.lab
+    return float(np.sqrt(weights @ (away * away).sum(axis=1)))
+
+
+def snapped(colours: Colours, step: int = 32) -> int:
+    """How many colours remain when every channel is snapped to the nearest multiple of `step`."""
+    return len(np.unique(pack((colours.rgb.astype(np.int64) + step // 2) // step)))
+
+
+_ANCHORS = (
+    "black #000000, white #ffffff, grey #808080, grey #404040, grey #c0c0c0, red #d01c1c, red #ff0000, "
+    "orange #ff8c00, yellow #ffe135, green #1faa2e, green #00ff00, green #0b5d1e, cyan #20c8d0, blue #1f4fd8, "
+    "blue #0000ff, blue #6fa8ff, blue #102060, purple #8a2be2, purple #5b1a80, pink #ff69b4, pink #ffb6c1, "
+    "brown #7b4a21, brown #4a2f1b, brown #a87048, beige #e8c9a0"
+)
+_NAMES, _POINTS = zip(*(anchor.split() for anchor in _ANCHORS.split(", ")), strict=True)
+_PALETTE = lab(np.array([parse_hex(p) for p in _POINTS], dtype=np.uint8))
+
+
+def name_of(colour: str) -> str:
+    """The everyday name nearest to `#rrggbb` in CIEDE2000, for grouping prompts ("blue hair")."""
+    nearest = ciede2000(_PALETTE, lab(np.array(parse_hex(colour), dtype=np.uint8)))
+    return str(_NAMES[int(np.argmin(nearest))])
