@@ -1,5 +1,6 @@
 """What can go wrong beside the models: how a failed task is named, and which faults a fresh process cures."""
 
+import pickle
 import signal
 from typing import Any
 
@@ -26,6 +27,15 @@ def named(error: BaseException, index: int, task: Any) -> BaseException:
     return error
 
 
+def picklable(error: BaseException) -> BaseException:
+    """The exception itself if it survives the journey, else a RuntimeError with the same words."""
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+    except Exception:
+        copy = None
+    return error if type(copy) is type(error) else RuntimeError(sentence(error))
+
+
 def sentence(error: BaseException) -> str:
     """`ValueError: the first line of its message`."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -48,10 +58,8 @@ def poisons_process(error: BaseException) -> bool:
     return type(error).__name__ == "AcceleratorError" or any(word in text for word in _POISON)
 
 
-def manner_of_death(returncode: int | None) -> str:
+def manner_of_death(returncode: int) -> str:
     """`killed by SIGKILL; ...` or `exit code 3`."""
-    if returncode is None:
-        return "it stopped answering"
     if returncode >= 0:
         return f"exit code {returncode}"
     hint = "; the system may have run out of memory" if returncode == -signal.SIGKILL else ""

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from panic_assets.compute import faults, worker
+from panic_assets.compute import faults, pool, worker
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.compute.local import LocalCompute, _Process
+from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets_tests.compute import work
 
@@ -264,7 +264,7 @@ def test_close_ends_the_workers_and_streaming_afterwards_starts_afresh():
 
 PARENT = """
 import sys
-from panic_assets.compute.local import LocalCompute, _Process
+from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets_tests.compute import work
 for _, item in LocalCompute(workers=2).stream(work.orphan, ["a", "b"], Needs(memory_gb=0.1)):
@@ -287,21 +287,38 @@ def test_no_orphans_when_the_parent_dies(number):
     assert soon(lambda: all(gone(pid) for pid in pids))
 
 
-def test_an_idle_worker_leaves_and_is_replaced_without_counting_as_a_death(monkeypatch):
+def test_idle_workers_are_let_go_and_replaced_when_needed(monkeypatch):
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.3)
     compute = LocalCompute(workers=1)
-    real = subprocess.Popen
-
-    def impatient(arguments, **options):
-        hurry = "from panic_assets.compute import worker; worker.IDLE_SECONDS = 0.3; "
-        return real([*arguments[:2], hurry + arguments[2]], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", impatient)
     [(_, (first, *_))] = compute.stream(work.pid_and_devices, [0], CPU)
+    [(_, (again, *_))] = compute.stream(work.pid_and_devices, [0.6], CPU)
+    assert again == first
     assert soon(lambda: gone(first))
-    # It looks alive when it is mustered: the race that a task given to a leaving worker runs.
-    answers = iter([True])
-    alive = _Process.alive.fget
-    monkeypatch.setattr(_Process, "alive", property(lambda self: next(answers, None) or alive(self)))
     [(_, (second, *_))] = compute.stream(work.pid_and_devices, [0], CPU)
     assert second != first
     compute.close()
+
+
+def test_a_short_stream_leaves_the_other_workers_warm():
+    compute = LocalCompute(workers=2)
+    pids = {item[0] for _, item in compute.stream(work.pid_and_devices, [0.2, 0.2], CPU)}
+    list(compute.stream(work.pid_and_devices, [0], CPU))
+    assert {item[0] for _, item in compute.stream(work.pid_and_devices, [0.2, 0.2], CPU)} == pids
+    compute.close()
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_worker_that_died_while_idle_is_replaced_without_a_word(caplog):
+    compute = LocalCompute(workers=1)
+    [(_, (pid, *_))] = compute.stream(work.pid_and_devices, [0], CPU)
+    os.kill(pid, signal.SIGKILL)
+    assert soon(lambda: gone(pid))
+    assert len(list(compute.stream(work.count, [("a", 0, 2)], CPU))) == 2
+    assert not caplog.records
+    compute.close()
+
+
+def test_a_worker_that_cannot_start_is_an_error_after_three_attempts(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(faults.WorkerDied, match=r"a worker that was starting brought down 3 workers.*exit code 1"):
+        list(LocalCompute(workers=1).stream(work.count, [("a", 0, 1)], CPU))

@@ -1,0 +1,33 @@
+"""How Dagster runs the steps of one run: one environment variable, `PANIC_EXECUTOR`."""
+
+import os
+
+from dagster import ExecutorDefinition, in_process_executor, multiprocess_executor
+
+from panic_assets.errors import UserError, suggest
+
+CHOICES = ("in_process", "multiprocess", "k8s")
+
+
+def executor_name() -> str:
+    """The executor that the environment names; `in_process` when it names none."""
+    choice = os.environ.get("PANIC_EXECUTOR") or "in_process"
+    if choice not in CHOICES:
+        raise UserError(f"PANIC_EXECUTOR is {choice!r}{suggest(choice, CHOICES)} (accepted: {', '.join(CHOICES)})")
+    return choice
+
+
+def executor_from_environment() -> ExecutorDefinition:
+    """`in_process`: steps one after another, nothing to start (the models run wherever `PANIC_COMPUTE` says).
+    `multiprocess`: independent steps side by side, forked from a server that has loaded the definitions once.
+    `k8s`: each step in a pod of its own, with the resources its tags ask for.
+    """
+    choice = executor_name()
+    if choice == "k8s":
+        from dagster_k8s import k8s_job_executor
+
+        return k8s_job_executor
+    if choice == "multiprocess":
+        server = {"forkserver": {"preload_modules": ["panic_assets.definitions"]}}
+        return multiprocess_executor.configured({"start_method": server}, name="multiprocess")
+    return in_process_executor
