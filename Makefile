@@ -1,0 +1,56 @@
+# `make` alone says what there is. Everything runs in .venv, with the versions of constraints.txt.
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup test browser demo ui bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+setup: $(INSTALLED) ## .venv with everything; does nothing when it is up to date
+
+# The stamp is written last: what was interrupted is done again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@for python in python3.11 python3 python; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then echo 'Python 3.11 is needed and none is on the PATH; install it, then ask again.' >&2; exit 1; fi; \
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || $$found -m venv --clear .venv
+	@# torch first: a machine that offers a build of its own (CPU, CUDA) is asked for it by name.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,demo]'
+	@touch $@
+
+test: setup browser ## lint, types and every test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	@# One file stays in one process (files share servers), in alphabetical order: the slow end-to-end tests start early.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# A test in a browser needs one. Without the right to install it, that test is skipped, and says so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	command -v apt-get >/dev/null || { echo 'no Chromium, and no apt-get to install it: browser tests will be skipped'; exit 0; }; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif sudo -n true 2>/dev/null; then as_root=sudo; \
+	else echo 'no Chromium, and no right to install it: browser tests will be skipped'; exit 0; fi; \
+	{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq chromium >/dev/null; } \
+	  || echo 'Chromium could not be installed: browser tests will be skipped'
+
+demo: setup ## a small real experiment, from nothing to clusters; again in seconds
+	$(BIN)/panic experiment perform experiments/examples/demo.yaml
+	$(BIN)/panic cluster recompute
+
+ui: setup ## the Dagster UI and its daemon, on this project's home
+	$(BIN)/panic ui
+
+bench: setup ## the measured comparisons in benchmarks/
+	$(BIN)/python -m benchmarks
+
+clean: ## removes .venv and caches; data stays (it is in .panic, or PANIC_HOME)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -not -path './.panic/*' -prune -exec rm -rf {} +
