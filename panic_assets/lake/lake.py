@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.files import TEMPORARY, HashingFile, appearing
-from panic_assets.lake.lease import lease, short_lock
+from panic_assets.lake.lease import held, lease, short_lock
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table
 from panic_assets.lake.tables import TABLES
@@ -95,8 +96,7 @@ class Lake:
 
     def sql(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> pa.Table:
         """Run a query over the lake's tables (found by name in the text) and return Arrow."""
-        named = [t for t in TABLES if re.search(rf"\b{t}\b", query)]
-        with self.connect(named, **where) as connection:
+        with self.connect(_mentioned(query), **where) as connection:
             return connection.sql(query, params=list(parameters or [])).to_arrow_table()
 
     # --- writing -------------------------------------------------------------------------------
@@ -106,13 +106,28 @@ class Lake:
         self, what: str, wait_seconds: float = 0.0, on_wait: Callable[[str], None] | None = None
     ) -> Iterator[None]:
         """Be the one writer of a unit of work, across processes; see `lake.lease`."""
-        name = re.sub(r"[^A-Za-z0-9_.@=-]", "_", what)
-        with lease(self.root / ".locks" / f"{name}.lock", what, wait_seconds, on_wait):
+        with lease(self._lease_file(what), what, wait_seconds, on_wait):
             yield
+
+    def leased(self, what: str) -> str | None:
+        """Who works on it right now, in words; None when nobody does."""
+        return held(self._lease_file(what))
+
+    def _lease_file(self, what: str) -> Path:
+        return self.root / ".locks" / f"{quote(what, safe=' ')}.lock"
 
     def writer(self, table: str, *, replace: bool = False, about: dict[str, object] | None = None, **partition: str) -> "Writer":
         """Buffered writing to one partition: appends as it goes, or replaces everything at the end."""
         return Writer(self, TABLES[table], partition, replace=replace, about=about or {})
+
+    def rewrite(self, table: str, query: str, parameters: Sequence[Any] | None = None, **partition: str) -> None:
+        """Replace a partition by what a query over its own rows gives, streaming: it may be larger than memory."""
+        with (
+            self.connect(_mentioned(query), **partition) as connection,
+            self.writer(table, replace=True, **partition) as out,
+        ):
+            for batch in connection.sql(query, params=list(parameters or [])).to_arrow_reader(1024):
+                out.add(pa.Table.from_batches([batch]))
 
     def replace(self, table: str, rows: Rows, about: dict[str, object] | None = None, **partition: str) -> Manifest:
         """Swap a partition's rows for `rows` in one atomic step."""
@@ -121,6 +136,15 @@ class Lake:
         found = self.manifest(table, **partition)
         assert found is not None
         return found
+
+    def drop_files(self, table: str, names: Iterable[str], **partition: str) -> None:
+        """Unlist files that cannot be read: their rows are lost, and found missing from now on."""
+        folder = self.folder(table, **partition)
+        with short_lock(folder / ".lock"):
+            now = manifests.read(folder)
+            if now is not None:
+                kept = tuple(f for f in now.files if f.name not in set(names))
+                manifests.write(folder, now.swapped(kept, now.about, now.removed))
 
     def remove(self, table: str, trash: Path | None = None, **partition: str) -> Manifest | None:
         """Forget a partition: its files are retired, and linked into `trash` for a restore when one is named.
@@ -340,6 +364,11 @@ class Writer:
 def literal(text: str) -> str:
     """`text` as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _mentioned(query: str) -> list[str]:
+    """Tables whose names occur in a query."""
+    return [t for t in TABLES if re.search(rf"\b{t}\b", query)]
 
 
 def _row_group(data: pa.Table) -> int:

@@ -63,3 +63,15 @@ def short_lock(path: Path) -> Iterator[None]:
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def held(path: Path) -> str | None:
+    """Who holds a lease right now, in words; None when nobody does."""
+    if not path.exists():
+        return None
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path)
+    return None

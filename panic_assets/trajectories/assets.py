@@ -18,6 +18,7 @@ from panic_assets.progress import Observations, Watcher
 from panic_assets.trajectories import stages
 
 GROUP = "trajectories"
+# Every asset names the tables it writes in its metadata, under "tables": checks, deletion and the doctor go by it.
 OWNERS = ["team:panic"]
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
@@ -49,6 +50,7 @@ class ProgressResource(dg.ConfigurableResource):
     partitions_def=EXPERIMENT,
     group_name=GROUP,
     owners=OWNERS,
+    metadata={"tables": ["experiments", "runs"]},
     kinds={"parquet", "duckdb"},
     code_version="1",
     tags={"panic/device": "cpu"},
@@ -74,6 +76,7 @@ def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.Mat
     deps=[experiments],
     group_name=GROUP,
     owners=OWNERS,
+    metadata={"tables": ["invocations"]},
     kinds={"parquet", "python"},
     code_version=stages.WALK_VERSION,
     pool=GPU_POOL,
@@ -99,6 +102,7 @@ def invocations(
     deps=[invocations],
     group_name=GROUP,
     owners=OWNERS,
+    metadata={"tables": ["embeddings"]},
     kinds={"parquet", "python"},
     code_version=stages.EMBED_VERSION,
     pool=GPU_POOL,
@@ -124,6 +128,7 @@ def embeddings(
     deps=[embeddings],
     group_name=GROUP,
     owners=OWNERS,
+    metadata={"tables": ["persistence_bars", "persistence_summary"]},
     kinds={"parquet", "python"},
     code_version=stages.DIAGRAM_VERSION,
     tags={"panic/device": "cpu"},
@@ -148,6 +153,7 @@ def persistence_diagrams(
     deps=[dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())],
     group_name=GROUP,
     owners=OWNERS,
+    metadata={"tables": ["clusterings", "clusters", "cluster_members"]},
     kinds={"parquet", "scikitlearn"},
     code_version=stages.CLUSTER_VERSION,
     tags={"panic/device": "cpu"},

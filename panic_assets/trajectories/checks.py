@@ -9,16 +9,6 @@ from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, invariants, work
 
-TABLES_OF: dict[str, tuple[str, ...]] = {
-    "experiments": ("experiments", "runs"),
-    "invocations": ("invocations", "runs"),
-    "embeddings": ("embeddings",),
-    "persistence_diagrams": ("persistence_bars", "persistence_summary"),
-    "clusters": ("clusterings", "clusters", "cluster_members"),
-}
-"""Asset -> the tables it writes."""
-
-
 def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.to_user_string()
     assert asset.partitions_def is not None
@@ -30,7 +20,7 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
             partitions_def=asset.partitions_def,
             description=f"Every rule of the table {table} holds: types, nulls, finite numbers, keys, references.",
         )
-        for table in TABLES_OF[name]
+        for table in asset.metadata_by_key[asset.key]["tables"]
     ]
     if name in work.STAGES:
         specs.append(
@@ -50,10 +40,7 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 yield _complete(lake, name, key, check)
             else:
                 table = check.name.removesuffix("_valid")
-                found = [
-                    *schema_rules.findings(lake.lake, table, **{space: key}),
-                    *invariants.findings(lake.lake, table, **{space: key}),
-                ]
+                found = invariants.all_findings(lake.lake, table, **{space: key})
                 yield result(check, found)
 
     return checks

@@ -1,5 +1,6 @@
 """What must be true of trajectories beyond what the schemas say, as queries that give the offenders."""
 
+from panic_assets.lake import invariants
 from panic_assets.lake.invariants import Finding, Kind
 from panic_assets.lake.lake import Lake
 
@@ -84,3 +85,9 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
             if count:
                 found.append(Finding(kind, table, count, f"there are {count:,} {what}", tuple(where.items())))
     return found
+
+
+def all_findings(lake: Lake, table: str, **where: str) -> list[Finding]:
+    """The schema's rules and, where the files are sound enough to be asked, the workload's own."""
+    by_schema = invariants.findings(lake, table, **where)
+    return by_schema if any(f.kind in ("half-written", "mistyped") for f in by_schema) else by_schema + findings(lake, table, **where)

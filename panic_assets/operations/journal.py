@@ -1,0 +1,85 @@
+"""Deletions written down before they start, so that whoever comes next can finish or undo them."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from panic_assets.ids import uuid7
+from panic_assets.lake.files import write_text
+from panic_assets.settings import Home, number
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a deletion does to one asset: partitions that go, or are rebuilt, and the rows and bytes that go."""
+
+    asset: str
+    tables: tuple[str, ...]
+    delete: tuple[str, ...]
+    rebuild: tuple[str, ...]
+    rows: int
+    bytes: int
+    materialised: tuple[str, ...] = ()
+    """Partitions that had been materialised: a restore records them again."""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One deletion of a partition key. `state`: started, done, restored."""
+
+    identifier: str
+    space: str
+    key: str
+    entries: tuple[Entry, ...]
+    purge: bool
+    state: str
+    at: float
+
+    @property
+    def rows(self) -> int:
+        return sum(e.rows for e in self.entries)
+
+    @property
+    def bytes(self) -> int:
+        return sum(e.bytes for e in self.entries)
+
+    def trash(self, home: Home) -> Path:
+        """Where its files are kept for a restore."""
+        return home.lake / ".trash" / self.identifier
+
+    def restorable_until(self) -> float | None:
+        """Seconds since 1970; None when it was purged, restored or is not done."""
+        if self.purge or self.state != "done":
+            return None
+        return self.at + DAY * number("PANIC_TRASH_DAYS", 7)
+
+
+def begun(space: str, key: str, entries: tuple[Entry, ...], purge: bool) -> Deletion:
+    """A deletion that has not been written down yet."""
+    return Deletion(uuid7(), space, key, entries, purge, "started", time.time())
+
+
+def save(home: Home, deletion: Deletion, state: str) -> Deletion:
+    """Write the deletion down in a new state; it is on disk when this returns."""
+    changed = replace(deletion, state=state, at=time.time())
+    write_text(home.deletions / f"{deletion.identifier}.json", json.dumps(asdict(changed), indent=1))
+    return changed
+
+
+def read(home: Home) -> Iterator[Deletion]:
+    """All that were written down, oldest first."""
+    for path in sorted(home.deletions.glob("*.json")):
+        raw = json.loads(path.read_text())
+        entries = tuple(
+            Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in e.items()}) for e in raw.pop("entries")
+        )
+        yield Deletion(entries=entries, **raw)
+
+
+def unfinished(home: Home) -> list[Deletion]:
+    """Deletions that were begun and not ended."""
+    return [d for d in read(home) if d.state == "started"]
