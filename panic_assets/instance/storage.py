@@ -14,7 +14,6 @@ import dagster
 import sqlalchemy as db
 from dagster import AssetKey, DagsterEventType
 from dagster._config import Field, StringSource
-from dagster._core.assets import AssetDetails
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.base import EventLogStorage
@@ -101,19 +100,17 @@ class DeletesPartitions(SqlEventLogStorage):
     def _refresh_last_events(self, conn: db.Connection, asset_key: AssetKey) -> None:
         """Sets the asset's summary columns as if the events that are left had just been stored again."""
         name = asset_key.to_string()
-        details = conn.execute(
-            db.select(AssetKeyTable.c.asset_details).where(AssetKeyTable.c.asset_key == name)
-        ).scalar()
-        last = db.select(db.func.max(SqlEventLogStorageTable.c.id)).where(
-            SqlEventLogStorageTable.c.asset_key == name,
-            SqlEventLogStorageTable.c.dagster_event_type.in_([t.value for t in PARTITION_EVENTS]),
-        )
-        last = self._add_assets_wipe_filter_to_query(
-            last, [deserialize_value(details, AssetDetails) if details else None], [asset_key]
+        last = (
+            db.select(db.func.max(SqlEventLogStorageTable.c.id))
+            .where(
+                SqlEventLogStorageTable.c.asset_key == name,
+                SqlEventLogStorageTable.c.dagster_event_type.in_([t.value for t in PARTITION_EVENTS]),
+            )
+            .group_by(SqlEventLogStorageTable.c.dagster_event_type)
         )
         rows = conn.execute(
             db.select(SqlEventLogStorageTable.c.id, SqlEventLogStorageTable.c.event)
-            .where(SqlEventLogStorageTable.c.id.in_(last.group_by(SqlEventLogStorageTable.c.dagster_event_type)))
+            .where(SqlEventLogStorageTable.c.id.in_(last))
             .order_by(SqlEventLogStorageTable.c.id)
         ).all()
         values: dict[str, Any] = {

@@ -162,15 +162,16 @@ def test_wiping_the_last_partition_leaves_an_asset_that_was_never_materialised(i
 
 
 def test_a_key_that_is_added_again_is_not_materialised(instance):
+    """The last key, so that the keys, and with them Dagster's name for the set of them, are as they were."""
     instance.add_dynamic_partitions("experiment", ["a", "b"])
     for key in ("a", "b"):
         _report(instance, EXPERIMENTS, key)
     assert _shown(instance, EXPERIMENTS, miniature.EXPERIMENT) == {"a", "b"}
-    instance.wipe_asset_partitions(EXPERIMENTS, ["a"])
+    instance.wipe_asset_partitions(EXPERIMENTS, ["b"])
     with without_hook():
-        instance.delete_dynamic_partition("experiment", "a")
-    instance.add_dynamic_partitions("experiment", ["a"])
-    assert _shown(instance, EXPERIMENTS, miniature.EXPERIMENT) == {"b"}
+        instance.delete_dynamic_partition("experiment", "b")
+    instance.add_dynamic_partitions("experiment", ["b"])
+    assert _shown(instance, EXPERIMENTS, miniature.EXPERIMENT) == {"a"}
 
 
 def test_a_status_computed_before_the_wipe_is_not_stored_after_it(instance):
@@ -257,6 +258,28 @@ def test_wipes_while_others_write(instance):
     assert not failures
     assert instance.get_materialized_partitions(EXPERIMENTS) == {f"new{n}" for n in range(15)}
     assert _last(instance, EXPERIMENTS) == "new14"
+
+
+def test_an_event_stored_during_a_wipe_is_not_overwritten(instance, monkeypatch):
+    """It arrives, from another process, after the wipe has read what is left and before it writes that down."""
+    for key in ("doomed", "old"):
+        _report(instance, EXPERIMENTS, key)
+    storage = instance.event_log_storage
+    stock, threads = storage._get_asset_entry_values, []
+
+    def interrupted(event, event_id, has_asset_key_index_cols):
+        with DagsterInstance.from_ref(instance.get_ref()) as other:
+            threads.append(threading.Thread(target=_report, args=(other, EXPERIMENTS, "new")))
+            threads[-1].start()
+            threads[-1].join(timeout=1)
+        return stock(event, event_id, has_asset_key_index_cols)
+
+    monkeypatch.setattr(storage, "_get_asset_entry_values", interrupted)
+    instance.wipe_asset_partitions(EXPERIMENTS, ["doomed"])
+    for thread in threads:
+        thread.join()
+    assert instance.get_materialized_partitions(EXPERIMENTS) == {"old", "new"}
+    assert _last(instance, EXPERIMENTS) == "new"
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -382,5 +405,5 @@ def test_postgres_urls_name_the_driver(scheme):
 
 @pytest.mark.parametrize("text", ["mysql://h/d", "h:5432/d", "postgresql+psycopg://h/d"])
 def test_other_urls_are_refused(text):
-    with pytest.raises(UserError, match="PANIC_POSTGRES_URL has the scheme .* it must be postgresql://"):
+    with pytest.raises(UserError, match=r"PANIC_POSTGRES_URL has the scheme .* it must be postgresql://"):
         postgres_url(text)
