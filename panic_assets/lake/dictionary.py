@@ -29,7 +29,7 @@ def markdown() -> str:
     columns_of = view_columns()
     for module in tables._MODULES:
         views = getattr(module, "VIEWS", {})
-        parts.append(f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or "").strip()}\n")
+        parts.append(f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or '').strip()}\n")
         parts.append(_grid(("table", "what it holds"), _index(module.TABLES, views)))
         parts += [_table(table) for table in module.TABLES]
         parts += [_view(name, doc, columns_of[name]) for name, (doc, _) in views.items()]
