@@ -10,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from panic_assets.lake.files import sync_folder
+from panic_assets.errors import UserError
+from panic_assets.lake.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.lease import short_lock
 from panic_assets.lake.tables import TABLES, VIEWS
@@ -26,19 +27,22 @@ def vector_view(table: str, model: str) -> str:
 
 
 def build(lake: Lake, path: Path) -> None:
-    """Build the catalogue of the lake as it is now and swap it in at `path`."""
+    """Build the catalogue of the lake as it is now and swap it in at `path`; then sweep what it no longer lists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with short_lock(lock(lake)):
+    with room_needed(path.parent), short_lock(lock(lake)):
         temporary = path.with_name(f".{path.name}.building")
         temporary.unlink(missing_ok=True)
         try:
             with duckdb.connect(str(temporary)) as connection:
                 _fill(connection, lake)
             temporary.replace(path)
+        except duckdb.IOException as error:
+            raise UserError(f"{path} could not be rebuilt, the older one stays: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
             temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
         sync_folder(path.parent)
+        lake.sweep()
 
 
 def lock(lake: Lake) -> Path:
@@ -92,4 +96,3 @@ class Refresher:
         build(self._lake, self._path)
         took = time.monotonic() - began
         self._due = time.monotonic() + max(self._every, 50 * took)
-

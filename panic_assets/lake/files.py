@@ -1,14 +1,30 @@
-"""Files that appear whole or not at all, also after a power cut."""
+"""Files that appear whole or not at all, also after a power cut; and a full disk in a sentence."""
 
 import contextlib
-import hashlib
+import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from panic_assets.errors import UserError
+
 TEMPORARY = ".tmp"
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up", errno.EFBIG: "a file grew too large"}
+
+
+@contextlib.contextmanager
+def room_needed(folder: Path) -> Iterator[None]:
+    """Says in a sentence that there is no room left for what is written inside."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            f"{_FULL[error.errno]} in {folder}; what is stored is safe: make room, then ask again to carry on"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -21,65 +37,24 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def appearing(folder: Path, name: Callable[[], str]) -> Iterator[BinaryIO]:
-    """Write a temporary file; on success it becomes `folder/name()`, flushed. On any error it is removed.
-
-    The name is asked for after writing, so that it may depend on the content.
-    """
-    temporary = folder / f"{secrets.token_hex(8)}{TEMPORARY}"
-    try:
-        with temporary.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(folder / name())
-        sync_folder(folder)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def appearing(path: Path) -> Iterator[BinaryIO]:
+    """Write a temporary file beside `path`; on success it takes its place, flushed. On any error it is removed."""
+    temporary = path.with_name(f"{secrets.token_hex(8)}{TEMPORARY}")
+    with room_needed(path.parent):
+        try:
+            with temporary.open("wb") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Atomically replace a small text file; its folder is made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path.parent, lambda: path.name) as out:
+    with appearing(path) as out:
         out.write(text.encode())
-
-
-class HashingFile:
-    """A write-only file that hashes what passes, so that a large file can be named by its content."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._hash = hashlib.sha256()
-        self.size = 0
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        self._hash.update(data)
-        self.size += len(data)
-        return self._out.write(data)
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    def tell(self) -> int:
-        return self.size
-
-    def close(self) -> None:
-        """The caller closes the real file."""
-        self.closed = True
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    @property
-    def digest(self) -> str:
-        """The first 32 hex digits of the SHA-256 of what was written."""
-        return self._hash.hexdigest()[:32]

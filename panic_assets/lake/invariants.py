@@ -1,7 +1,7 @@
 """What must be true of a table, derived from its schema: one set of rules for asset checks and the doctor."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,12 @@ class Finding:
     count: int
     sentence: str
     where: tuple[tuple[str, str], ...] = ()
+    file: str | None = None
+    """The listed file that is at fault, when it is a whole file."""
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {**asdict(self), "where": dict(self.where)}
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.sentence}"
@@ -34,9 +40,14 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     """Every rule of one table that does not hold. Files first: rows of a broken file cannot be asked."""
     schema = TABLES[table]
     broken = list(_files(lake, schema, **where))
-    if any(f.kind in ("half-written", "mistyped") and f.count for f in broken if "listed" in f.sentence):
+    if any(f.file for f in broken):
         return broken
-    return [*broken, *_rows(lake, schema, **where), *_duplicates(lake, schema, **where), *_orphans(lake, schema, **where)]
+    return [
+        *broken,
+        *_rows(lake, schema, **where),
+        *_duplicates(lake, schema, **where),
+        *_orphans(lake, schema, **where),
+    ]
 
 
 def invalid(column: Column) -> str | None:
@@ -106,9 +117,7 @@ def _orphans(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
         on = " AND ".join(
             f't."{c}" = r."{d}"' for c, d in zip(reference.columns, reference.target_columns, strict=True)
         )
-        found = lake.sql(
-            f"SELECT count(*) AS n FROM {table.name} t ANTI JOIN {reference.target} r ON {on}", **where
-        )
+        found = lake.sql(f"SELECT count(*) AS n FROM {table.name} t ANTI JOIN {reference.target} r ON {on}", **where)
         count = found["n"][0].as_py()
         if count:
             yield Finding(
@@ -130,9 +139,8 @@ def _files(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
             problem = _file_problem(folder / stored.name, stored.bytes, table.arrow)
             if problem:
                 kind, why = problem
-                yield Finding(
-                    kind, table.name, stored.rows, f"a listed file of {table.name} ({named}), {stored.name}, {why}", place
-                )
+                sentence = f"a listed file of {table.name} ({named}), {stored.name}, {why}"
+                yield Finding(kind, table.name, stored.rows, sentence, place, stored.name)
         left = lake.half_written(table.name, **partition)
         if left:
             yield Finding(

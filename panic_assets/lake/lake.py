@@ -3,9 +3,11 @@
 import contextlib
 import os
 import re
-import shutil
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from panic_assets.lake import manifest as manifests
-from panic_assets.lake.files import TEMPORARY, HashingFile, appearing
+from panic_assets.lake.files import TEMPORARY, appearing
 from panic_assets.lake.lease import held, lease, short_lock
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table
@@ -116,7 +118,9 @@ class Lake:
     def _lease_file(self, what: str) -> Path:
         return self.root / ".locks" / f"{quote(what, safe=' ')}.lock"
 
-    def writer(self, table: str, *, replace: bool = False, about: dict[str, object] | None = None, **partition: str) -> "Writer":
+    def writer(
+        self, table: str, *, replace: bool = False, about: dict[str, object] | None = None, **partition: str
+    ) -> "Writer":
         """Buffered writing to one partition: appends as it goes, or replaces everything at the end."""
         return Writer(self, TABLES[table], partition, replace=replace, about=about or {})
 
@@ -190,18 +194,16 @@ class Lake:
         return restored
 
     def sweep(self) -> int:
-        """Remove retired files past their grace and half-written ones nobody holds; returns bytes freed."""
-        freed = 0
-        now = time.time()
-        for name, schema in TABLES.items():
-            for folder in (self.root / name).glob("/".join(["*"] * len(schema.partitioned_by))):
-                with short_lock(folder / ".lock"):
-                    found = manifests.read(folder) or Manifest()
-                    freed += self._sweep_folder(folder, found, now)
-                    after = manifests.read(folder)
-                    if after is not None and after.removed and not after.retired:
-                        shutil.rmtree(folder)
-        return freed
+        """Remove retired files past their grace, and temporary ones as old; returns bytes freed.
+
+        The catalogue calls this once it lists none of them. The folder of a removed partition stays, with its
+        lock in it: somebody may be waiting for that lock in order to write.
+        """
+        return sum(
+            self._sweep_folder(folder)
+            for name, schema in TABLES.items()
+            for folder in (self.root / name).glob("/".join(["*"] * len(schema.partitioned_by)))
+        )
 
     def half_written(self, table: str, **partition: str) -> list[Path]:
         """Files no manifest mentions, older than any write takes: what a killed or failed write left behind."""
@@ -216,23 +218,32 @@ class Lake:
             and time.time() - path.stat().st_mtime > self.grace_seconds
         ]
 
-    def _sweep_folder(self, folder: Path, found: Manifest, now: float) -> int:
-        """Caller holds the partition's lock. Rewrites the manifest without the retired files it removed."""
+    def _sweep_folder(self, folder: Path) -> int:
         freed = 0
-        due = [name for name, at in found.retired if now - at >= self.grace_seconds]
-        for path in [folder / name for name in due]:
-            # A file written again under its old name after it was retired is somebody's next commit.
-            if path.exists() and now - path.stat().st_mtime >= self.grace_seconds:
-                freed += path.stat().st_size
-                path.unlink()
+        old = time.time() - self.grace_seconds
         for path in folder.glob(f"*{TEMPORARY}"):
-            if now - path.stat().st_mtime > self.grace_seconds:
-                freed += path.stat().st_size
-                path.unlink()
-        if due:
-            left = tuple((name, at) for name, at in found.retired if name not in due)
-            manifests.write(folder, Manifest(found.generation, found.files, left, found.about, found.removed))
+            with contextlib.suppress(FileNotFoundError):  # Its writer just finished.
+                found = path.stat()
+                if found.st_mtime <= old:
+                    path.unlink()
+                    freed += found.st_size
+        if not _due(manifests.read(folder), old):
+            return freed
+        with short_lock(folder / ".lock"):
+            now = manifests.read(folder)
+            due = _due(now, old)
+            if now is not None and due:
+                for name in due:
+                    path = folder / name
+                    freed += path.stat().st_size if path.exists() else 0
+                    path.unlink(missing_ok=True)
+                manifests.write(folder, replace(now, retired=tuple(r for r in now.retired if r[0] not in due)))
         return freed
+
+
+def _due(found: Manifest | None, old: float) -> set[str]:
+    """Files retired at `old` or before."""
+    return {name for name, at in found.retired if at <= old} if found else set()
 
 
 class Writer:
@@ -280,6 +291,12 @@ class Writer:
             self.flush()
             if self.replace:
                 self._commit()
+        elif self._written:
+            # Names are never used twice, so what is not listed now never will be.
+            listed = manifests.read(self.folder) or Manifest()
+            for stored in self._written:
+                if stored not in listed.files:
+                    (self.folder / stored.name).unlink(missing_ok=True)
 
     def add(self, rows: Rows) -> bool:
         """Buffer rows; True when this made everything so far durable."""
@@ -309,56 +326,53 @@ class Writer:
             if not self.replace and manifests.read(self.folder) is None:
                 self._commit()  # A partition without rows is still a partition: written, and empty.
             return
-        data = pa.concat_tables(self._buffer)
+        data = pa.concat_tables(self._buffer).combine_chunks()
         self._buffer, self._buffered_rows, self._buffered_bytes = [], 0, 0
-        self._written.append(self._store(data.schema, [data]))
+        self._written.append(self._store([data]))
         if not self.replace:
             self._commit()
 
-    def _store(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> StoredFile:
+    def _store(self, tables: Iterable[pa.Table]) -> StoredFile:
+        schema = self.table.arrow
         rows = 0
-        name = ""
-        with appearing(self.folder, lambda: name) as raw:
-            out = HashingFile(raw)
-            with pq.ParquetWriter(pa.PythonFile(out, mode="w"), schema, **_parquet_options(self.table)) as parquet:
+        # Never a name that was there before: a reader may hold that file's name, and a sweep may remove it.
+        name = f"{secrets.token_hex(16)}.parquet"
+        with appearing(self.folder / name) as out:
+            with pq.ParquetWriter(out, schema, **_parquet_options(self.table)) as parquet:
                 for data in tables:
                     rows += data.num_rows
                     parquet.write_table(data, row_group_size=_row_group(data))
-            name = f"{out.digest}.parquet"
-        return StoredFile(name, rows, out.size, _fingerprint(schema))
+            size = out.tell()
+        return StoredFile(name, rows, size, _fingerprint(schema))
 
     def _commit(self) -> None:
         """Swap the manifest: append what was written since the last commit, or replace everything by it."""
         with short_lock(self.folder / ".lock"):
             now = manifests.read(self.folder) or Manifest()
-            kept = () if self.replace or now.removed else now.files
-            new = tuple(f for f in self._written if f not in kept)
-            files = self._compacted(kept + new) if not self.replace else new
+            new = tuple(f for f in self._written if f not in now.files)
+            files = new if self.replace else self._compacted((() if now.removed else now.files) + new)
             about = {**self.about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-            swapped = now.swapped(files, about)
-            manifests.write(self.folder, swapped)
-            self.lake._sweep_folder(self.folder, swapped, time.time())
+            manifests.write(self.folder, now.swapped(files, about))
         self._written = []
 
     def _compacted(self, files: tuple[StoredFile, ...]) -> tuple[StoredFile, ...]:
-        """Merge the small files once there are many, so that reading stays fast however often we flush."""
-        small = [f for f in files if f.bytes < SMALL_FILE]
-        if len(small) < MANY_FILES:
-            return files
+        """Merge neighbouring small files once there are many, so that reading stays fast however often we flush."""
+        merged: list[StoredFile] = []
+        for small, group in groupby(files, lambda f: f.bytes < SMALL_FILE):
+            neighbours = list(group)
+            if small and len(neighbours) >= MANY_FILES:
+                neighbours = [self._store(self._read(neighbours))]
+            merged += neighbours
+        return tuple(merged)
 
-        each = max(1, sum(f.bytes for f in small) // max(1, sum(f.rows for f in small)))
+    def _read(self, files: Sequence[StoredFile]) -> Iterator[pa.Table]:
+        """The rows of stored files in order, 32 MiB at the most at once."""
+        each = max(1, sum(f.bytes for f in files) // max(1, sum(f.rows for f in files)))
         step = min(1 << 17, max(64, (32 << 20) // each))
-
-        def rows() -> Iterator[pa.Table]:
-            for stored in small:
-                with pq.ParquetFile(self.folder / stored.name) as source:
-                    for batch in source.iter_batches(step):
-                        yield pa.Table.from_batches([batch]).select(self.table.names).cast(self.table.arrow)
-
-        merged = self._store(self.table.arrow, rows())
-        first = files.index(small[0])
-        left = [f for f in files if f not in small]
-        return (*left[:first], merged, *left[first:])
+        for stored in files:
+            with pq.ParquetFile(self.folder / stored.name) as source:
+                for batch in source.iter_batches(step):
+                    yield pa.Table.from_batches([batch]).select(self.table.names).cast(self.table.arrow)
 
 
 def literal(text: str) -> str:
@@ -387,9 +401,7 @@ def _parquet_options(table: Table) -> dict[str, Any]:
     plain = {"binary", "vector"}
     return {
         "compression": {c + leaf.get(t.type, ""): v for t in table.columns for c, v in [(t.name, compression[t.name])]},
-        "compression_level": {
-            t.name + leaf.get(t.type, ""): 1 for t in table.columns if compression[t.name] == "zstd"
-        },
+        "compression_level": {t.name + leaf.get(t.type, ""): 1 for t in table.columns if compression[t.name] == "zstd"},
         "use_dictionary": [
             t.name + leaf.get(t.type, "")
             for t in table.columns

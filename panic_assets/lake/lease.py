@@ -46,13 +46,14 @@ def lease(
                     told = True
                 time.sleep(0.05)
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        handle.truncate(0)
-        handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-        handle.flush()
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.ftruncate(handle.fileno(), 0)
+        with contextlib.suppress(OSError):  # A full disk: the lock holds all the same, only without a name.
+            os.write(handle.fileno(), json.dumps(who).encode())
         try:
             yield
         finally:
-            handle.truncate(0)
+            os.ftruncate(handle.fileno(), 0)
             fcntl.flock(handle, fcntl.LOCK_UN)
 
 

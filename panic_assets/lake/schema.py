@@ -10,9 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-Type = Literal[
-    "string", "int32", "int64", "float32", "float64", "bool", "timestamp", "binary", "vector", "strings"
-]
+Type = Literal["string", "int32", "int64", "float32", "float64", "bool", "timestamp", "binary", "vector", "strings"]
 
 ARROW: dict[str, pa.DataType] = {
     "string": pa.string(),

@@ -19,7 +19,9 @@ EXPERIMENTS = Table(
         Column("seeds", "strings", "Seeds as text; '-1' is an unseeded run and may occur several times."),
         Column("embedding_models", "strings", "Embedding models named so far."),
         Column("max_length", "int32", "Invocations a run may have."),
-        Column("image_size", "int32", "Side of generated images in pixels; null means each model's own.", nullable=True),
+        Column(
+            "image_size", "int32", "Side of generated images in pixels; null means each model's own.", nullable=True
+        ),
         Column("image_format", "string", "How images are stored.", allowed=("png", "webp", "jpeg")),
         Column("definition", "string", "The whole definition, as JSON."),
         Column("definition_hash", "string", "SHA-256 of what must never change: all but the embedding models."),
@@ -74,9 +76,13 @@ INVOCATIONS = Table(
         Column("model_revision", "string", "Pinned revision of its weights; 'built-in' for dummies."),
         Column("type", "string", "What came out.", allowed=("text", "image")),
         Column("seed", "int64", "Seed the call was given; -1 is unseeded."),
-        Column("input_invocation_id", "string", "Invocation whose output was the input; null for the first.", nullable=True),
+        Column(
+            "input_invocation_id", "string", "Invocation whose output was the input; null for the first.", nullable=True
+        ),
         Column("input_hash", "string", "Content hash of the input."),
-        Column("content_hash", "string", "SHA-256 of the exact output: text bytes, or decoded pixels with mode and size."),
+        Column(
+            "content_hash", "string", "SHA-256 of the exact output: text bytes, or decoded pixels with mode and size."
+        ),
         Column("output_text", "string", "The output when it is text.", nullable=True),
         Column("output_image", "binary", "The output when it is an image: an encoded file.", nullable=True),
         Column("blank", "bool", "Whether the output is a text with nothing in it."),
