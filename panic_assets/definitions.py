@@ -18,7 +18,12 @@ from panic_assets.trajectories.assets import ProgressResource
 
 ASSET_MODULES = [trajectories]
 CHECKS = [*trajectory_checks.CHECKS]
-JOBS = [registration.register_experiment, trajectory_sensors.clusters_job, trajectory_sensors.register_file_job]
+JOBS = [
+    registration.register_experiment,
+    trajectory_sensors.clusters_job,
+    trajectory_sensors.perform_job,
+    trajectory_sensors.register_file_job,
+]
 SENSORS = [trajectory_sensors.experiment_files]
 SCHEDULES = [trajectory_sensors.nightly_clusters]
 

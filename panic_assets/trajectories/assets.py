@@ -159,9 +159,7 @@ def persistence_diagrams(
     tags={"panic/device": "cpu"},
     retry_policy=RETRY,
 )
-def clusters(
-    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
+def clusters(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
     """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
     model = context.partition_key
     with lake.lake.lease(f"clusters of {model}", wait_seconds=WAIT_SECONDS):

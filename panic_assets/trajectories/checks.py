@@ -9,6 +9,7 @@ from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, invariants, work
 
+
 def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.to_user_string()
     assert asset.partitions_def is not None

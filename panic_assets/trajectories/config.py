@@ -15,7 +15,8 @@ import yaml
 from panic_assets.errors import UserError, suggest
 from panic_assets.models import registry
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""A partition key, hence without "...", which Dagster reads as a range."""
 IMAGE_FORMATS = ("png", "webp", "jpeg")
 UNSEEDED = -1
 FIELDS = (
@@ -64,7 +65,9 @@ class Definition:
 def from_json(text: str) -> Definition:
     """A definition as the lake stores it."""
     raw = json.loads(text)
-    tuples = {k: tuple(tuple(x) if isinstance(x, list) else x for x in v) for k, v in raw.items() if isinstance(v, list)}
+    tuples = {
+        k: tuple(tuple(x) if isinstance(x, list) else x for x in v) for k, v in raw.items() if isinstance(v, list)
+    }
     return Definition(**{**raw, **tuples})
 
 
@@ -72,14 +75,14 @@ def read(path: Path) -> Definition:
     """The definition in a JSON or YAML file; its name is the file's unless it gives one."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not an experiment file; its name must end in {', '.join(SUFFIXES)}")
+    is_json = path.suffix.lower() == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
+        raw = json.loads(text) if is_json else yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    try:
-        raw = yaml.safe_load(text)  # JSON is YAML.
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
+    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path} is no {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold one mapping of the fields {', '.join(FIELDS)}")
     return parse({"name": path.stem, **raw})
@@ -93,13 +96,14 @@ def parse(raw: Mapping[str, Any]) -> Definition:
     name = raw.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"name is {name!r}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or digit"
+            f"name is {name!r}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or "
+            "digit and without '...'"
         )
     networks = tuple(_network(n, i) for i, n in enumerate(_list(raw, "networks", "lists of model names")))
     prompts = tuple(_list(raw, "prompts", "texts"))
     for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise UserError(f"prompts contains {prompt!r}; each prompt must be a text that is not blank")
+        if not isinstance(prompt, str) or not prompt.strip() or not _is_unicode(prompt):
+            raise UserError(f"prompts contains {prompt!r}; each prompt must be a Unicode text that is not blank")
     embedders = tuple(_list(raw, "embedding_models", "names of embedding models"))
     for embedder in embedders:
         _embedder(embedder, networks)
@@ -130,6 +134,15 @@ def extended(old: Definition, new: Definition) -> Definition:
         )
     added = tuple(m for m in new.embedding_models if m not in old.embedding_models)
     return replace(old, embedding_models=old.embedding_models + added)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be stored: JSON and YAML may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list(raw: Mapping[str, Any], field: str, what: str) -> list[Any]:
@@ -166,7 +179,9 @@ def _network(value: Any, index: int) -> tuple[str, ...]:
             )
         specs.append(registry.get(name))
     if specs[0].input != "text":
-        raise UserError(f"{field} starts with {value[0]!r}, which takes {specs[0].input}; the first model must take text")
+        raise UserError(
+            f"{field} starts with {value[0]!r}, which takes {specs[0].input}; the first model must take text"
+        )
     for left, right in pairwise([*specs, specs[0]]):
         if left.output != right.input:
             raise UserError(
@@ -178,7 +193,7 @@ def _network(value: Any, index: int) -> tuple[str, ...]:
 
 def _embedder(name: Any, networks: tuple[tuple[str, ...], ...]) -> None:
     known = {s.name: s for s in registry.embedders()}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(
             f"embedding_models names {name!r}, which is no known embedding model{suggest(str(name), known)} "
             "(`panic model list` shows them)"
@@ -200,7 +215,9 @@ def _seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
     seeds = _list(raw, "seeds", "seeds")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not UNSEEDED <= seed < 2**63:
-            raise UserError(f"seeds contains {seed!r}; a seed must be -1 (unseeded) or a whole number from 0 to 2^63 - 1")
+            raise UserError(
+                f"seeds contains {seed!r}; a seed must be -1 (unseeded) or a whole number from 0 to 2^63 - 1"
+            )
     return tuple(seeds)
 
 
@@ -214,9 +231,9 @@ def _image_size(raw: Mapping[str, Any]) -> int | None:
 
 
 def _image_format(raw: Mapping[str, Any]) -> str:
-    value = raw.get("image_format") or "png"
+    value = raw.get("image_format")
+    if value is None:
+        return IMAGE_FORMATS[0]
     if value not in IMAGE_FORMATS:
-        raise UserError(
-            f"image_format is {value!r}; it must be png or webp (both lossless), or jpeg (lossy)"
-        )
+        raise UserError(f"image_format is {value!r}; it must be png or webp (both lossless), or jpeg (lossy)")
     return value

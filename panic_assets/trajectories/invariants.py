@@ -90,4 +90,4 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
 def all_findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     """The schema's rules and, where the files are sound enough to be asked, the workload's own."""
     by_schema = invariants.findings(lake, table, **where)
-    return by_schema if any(f.kind in ("half-written", "mistyped") for f in by_schema) else by_schema + findings(lake, table, **where)
+    return by_schema if any(f.file for f in by_schema) else by_schema + findings(lake, table, **where)

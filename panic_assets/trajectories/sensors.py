@@ -9,12 +9,18 @@ import dagster as dg
 
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
-from panic_assets.partitions import EMBEDDING_MODEL
+from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import config, registration, work
 
 clusters_job = dg.define_asset_job("recompute_clusters", ["clusters"], partitions_def=EMBEDDING_MODEL)
-register_file_job = dg.define_asset_job("plan_experiment", ["experiments"])
+register_file_job = dg.define_asset_job("plan_experiment", ["experiments"], partitions_def=EXPERIMENT)
+perform_job = dg.define_asset_job(
+    "perform_experiment",
+    ["experiments", "invocations", "embeddings", "persistence_diagrams"],
+    partitions_def=EXPERIMENT,
+    description="Everything of one experiment that is missing, from its runs to its diagrams.",
+)
 
 
 def folder() -> Path:

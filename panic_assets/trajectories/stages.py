@@ -6,7 +6,9 @@ a crash finishes it. None of them knows Dagster; `assets.py` wraps them.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,9 +26,9 @@ from panic_assets.models import registry
 from panic_assets.progress import Watcher
 from panic_assets.trajectories import work
 from panic_assets.trajectories.config import Definition, extended
+from panic_assets.trajectories.embed import CODE_VERSION as EMBED_VERSION
 from panic_assets.trajectories.homology import CODE_VERSION as DIAGRAM_VERSION
 from panic_assets.trajectories.homology import MAX_DIMENSION, Points, homology
-from panic_assets.trajectories.embed import CODE_VERSION as EMBED_VERSION
 from panic_assets.trajectories.vectors import embed_missing, matrix
 from panic_assets.trajectories.walk import CODE_VERSION as WALK_VERSION
 from panic_assets.trajectories.walk import Cohort, Step, advance, cohorts_of
@@ -34,8 +36,8 @@ from panic_assets.trajectories.walk import Cohort, Step, advance, cohorts_of
 CLUSTER_VERSION = "1"
 
 __all__ = ["CLUSTER_VERSION", "DIAGRAM_VERSION", "EMBED_VERSION", "WALK_VERSION"]
-RUNS_A_CALL = 64
-"""Runs whose vectors are in memory at once while diagrams are made."""
+VECTOR_BYTES = 128 << 20
+"""Vectors that are in memory at once while diagrams are made, as far as one run allows."""
 
 Refresh = Callable[[], None]
 
@@ -50,7 +52,7 @@ class Done:
 
 def register(lake: Lake, wanted: Definition) -> tuple[Definition, bool]:
     """Store a definition: (as it now stands, whether that is new). Refuses a name taken by a different one."""
-    with lake.lease(f"definition of experiment {wanted.name}", wait_seconds=30):
+    with _definition_lease(lake, wanted.name):
         old = work.definition(lake, wanted.name)
         stands = extended(old, wanted) if old else wanted
         if stands == old:
@@ -91,10 +93,15 @@ def registered(lake: Lake, name: str) -> Definition:
 def plan(lake: Lake, name: str) -> Definition:
     """Write the runs of an experiment down, with their ids, unless that was done before."""
     found = registered(lake, name)
-    if lake.manifest("runs", experiment=name) is None:
-        rows = [{"run_id": uuid7(), **row} for row in work.planned(found)]
-        lake.replace("runs", rows, experiment=name)
+    with _definition_lease(lake, name):  # Two who plan at once must not give the runs two sets of ids.
+        if lake.manifest("runs", experiment=name) is None:
+            rows = [{"run_id": uuid7(), **row} for row in work.planned(found)]
+            lake.replace("runs", rows, experiment=name)
     return found
+
+
+def _definition_lease(lake: Lake, name: str) -> AbstractContextManager[None]:
+    return lake.lease(f"definition of experiment {name}", wait_seconds=30)
 
 
 def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:
@@ -175,10 +182,12 @@ def _diagrams_of(
     for table in ("persistence_bars", "persistence_summary"):
         _drop_runs(lake, table, todo, place)
     rows = 0
+    longest = lake.sql("SELECT max(length) AS n FROM runs", experiment=name)["n"][0].as_py() or 1
+    runs_a_call = max(1, VECTOR_BYTES // (4 * (registry.get(model).dimension or 1) * longest))
     with lake.writer("persistence_bars", **place) as bars, lake.writer("persistence_summary", **place) as summaries:
         summaries.flush_first = bars  # A summary says that the diagram is there.
-        for start in range(0, len(todo), RUNS_A_CALL):
-            for result in _stream_diagrams(lake, compute, todo[start : start + RUNS_A_CALL], place):
+        for start in range(0, len(todo), runs_a_call):
+            for result in _stream_diagrams(lake, compute, todo[start : start + runs_a_call], place):
                 if result.bars:
                     bars.add([{**place, **row} for row in result.bars])
                 now = datetime.now(UTC)
@@ -191,14 +200,16 @@ def _diagrams_of(
 
 
 def _stream_diagrams(lake: Lake, compute: Compute, runs: Sequence[str], place: dict[str, str]) -> Iterator[Any]:
+    """Diagrams of `runs`, which are in ascending order."""
     found = lake.sql(
         "SELECT run_id, vector FROM embeddings WHERE run_id IN (SELECT unnest(?)) ORDER BY run_id, sequence_number",
         [list(runs)],
         **place,
     )
-    ids = np.array(found["run_id"].to_pylist(), dtype=object)
+    rows = Counter(found["run_id"].to_pylist())
     vectors = matrix(found["vector"], registry.get(place["embedding_model"]).dimension)
-    tasks = [Points(run, vectors[ids == run], MAX_DIMENSION) for run in runs]
+    ends = np.cumsum([rows[run] for run in runs])
+    tasks = [Points(run, vectors[end - rows[run] : end], MAX_DIMENSION) for run, end in zip(runs, ends, strict=True)]
     for _, result in compute.stream(homology, tasks, Needs(), lambda task: task):
         yield result
 

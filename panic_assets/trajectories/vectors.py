@@ -180,4 +180,3 @@ class _Contents:
                     found[h] = result.values[index]
         self.known.update(bytes.fromhex(h)[:16] for h in found)
         return found
-

@@ -4,10 +4,11 @@ Pure: takes where each run stands, yields the rows of each step. A run's rows de
 network only, not on which other runs share its calls.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from panic_assets.compute.protocol import Worker
@@ -116,11 +117,12 @@ def _step(
             run.fail(f"the input of step {run.length} is unusable: {error}")
     name = cohort.models[group[0].length % len(cohort.models)]
     spec = registry.get(name)
+    model = worker.model(name)  # Loaded before the clock starts.
     started = datetime.now(UTC)
-    model = worker.model(name)
+    began = time.perf_counter()
     outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
-    ended = datetime.now(UTC)
-    share = (ended - started).total_seconds() / max(1, len(going))
+    seconds = time.perf_counter() - began
+    ended = started + timedelta(seconds=seconds)
     kept = encoders.map(lambda output: stored(output, cohort.image_format), outputs)
     rows = []
     for run, (content, data, content_hash) in zip(going, kept, strict=True):
@@ -142,7 +144,7 @@ def _step(
             "started_at": started,
             "completed_at": ended,
             "batch_size": len(going),
-            "duration_share": share,
+            "duration_share": seconds / len(going),
             "code_version": CODE_VERSION,
         }
         contents[run.run_id] = content

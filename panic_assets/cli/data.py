@@ -1,0 +1,122 @@
+"""panic query and panic export: the results, for analysts."""
+
+import csv
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import say, size, table
+
+export_app = typer.Typer(no_args_is_help=True, help="Copies of the data for use elsewhere.")
+SHOWN = 100
+
+
+class Shape(StrEnum):
+    """How a query's result is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class FileType(StrEnum):
+    """What an export writes."""
+
+    parquet = "parquet"
+    csv = "csv"
+
+
+@export_app.callback()
+def _export() -> None:
+    """Keeps `data` a sub-command although it is the only one."""
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help='SQL, for example "SELECT * FROM runs LIMIT 5".')],
+    shape: Annotated[
+        Shape, typer.Option("--format", help="How to print: a table of at most 100 rows, or all rows.")
+    ] = Shape.table,
+) -> None:
+    """Ask panic.duckdb, read-only. The tables are described in docs/data_dictionary.md; SHOW TABLES lists them."""
+    import duckdb
+
+    from panic_assets.errors import UserError
+
+    try:
+        with duckdb.connect(str(_catalogue()), read_only=True) as connection:
+            connection.execute("SET TimeZone='UTC'")
+            result = connection.execute(sql)
+            names = [d[0] for d in result.description or []]
+            rows = result.fetchmany(SHOWN + 1) if shape is Shape.table else result.fetchall()
+    except duckdb.Error as error:
+        raise UserError(f"DuckDB says: {str(error).strip()}") from None
+    if shape is Shape.csv:
+        out = csv.writer(sys.stdout)
+        out.writerows([names, *rows])
+    elif shape is Shape.json:
+        sys.stdout.write(json.dumps([dict(zip(names, r, strict=True)) for r in rows], default=_jsonable) + "\n")
+    else:
+        table(names, rows[:SHOWN])
+        if len(rows) > SHOWN:
+            say(f"only the first {SHOWN} rows are shown; --format csv or json gives all")
+
+
+@export_app.command("data")
+def export_data(
+    to: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")],
+    tables: Annotated[
+        list[str] | None, typer.Option("--table", "-t", help="Table; may be given several times; all when not given.")
+    ] = None,
+    experiments: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Experiment; several times; all when not given.")
+    ] = None,
+    file_type: Annotated[
+        FileType, typer.Option("--format", help="parquet keeps types; csv leaves image bytes out.")
+    ] = FileType.parquet,
+) -> None:
+    """Write tables to a folder, one file each, of all or some experiments."""
+    import duckdb
+
+    from panic_assets.errors import UserError, suggest
+    from panic_assets.lake.lake import literal
+    from panic_assets.lake.tables import TABLES
+
+    for name in tables or []:
+        if name not in TABLES:
+            raise UserError(
+                f"--table is {name!r}, which is no table{suggest(name, TABLES)} (known: {', '.join(TABLES)})"
+            )
+    with duckdb.connect(str(_catalogue()), read_only=True) as connection:
+        known = [r[0] for r in connection.execute("SELECT experiment FROM experiments").fetchall()]
+        for name in experiments or []:
+            if name not in known:
+                raise UserError(f"--experiment is {name!r}, which is not there{suggest(name, known)}")
+        to.mkdir(parents=True, exist_ok=True)
+        for name in tables or TABLES:
+            schema = TABLES[name]
+            chosen = experiments if "experiment" in schema.names else None
+            keep = f"WHERE experiment IN ({', '.join(map(literal, chosen))})" if chosen else ""
+            skip = [c.name for c in schema.columns if c.type == "binary" and file_type is FileType.csv]
+            columns = f"* EXCLUDE ({', '.join(skip)})" if skip else "*"
+            target = to / f"{name}.{file_type}"
+            form = "FORMAT parquet, COMPRESSION zstd" if file_type is FileType.parquet else "FORMAT csv, HEADER"
+            connection.execute(f"COPY (SELECT {columns} FROM {name} {keep}) TO {literal(str(target))} ({form})")
+            say(f"{target}  {size(target.stat().st_size)}")
+
+
+def _catalogue() -> Path:
+    """The catalogue, built first when it is not there (a fresh home has an empty one)."""
+    from panic_assets.cli.session import refresh
+    from panic_assets.settings import home
+
+    if not home().catalogue.exists():
+        refresh()
+    return home().catalogue
+
+
+def _jsonable(value: Any) -> Any:
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)

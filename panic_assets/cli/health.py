@@ -1,0 +1,47 @@
+"""panic doctor: what is missing, duplicate, mistyped, orphaned or half-written; and its repair."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from panic_assets.cli.output import say, table
+
+
+class Shape(StrEnum):
+    """How findings are printed."""
+
+    text = "text"
+    json = "json"
+
+
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Delete what is provably wrong and compute what is missing.")
+    ] = False,
+    shape: Annotated[Shape, typer.Option("--format", help="text for people, json for programs.")] = Shape.text,
+) -> None:
+    """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
+    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.operations import doctor as medicine
+
+    with instance() as opened:
+        found = medicine.examine(lake(), opened)
+        if fix and found:
+            for done in medicine.repair(lake(), opened, found):
+                if shape is Shape.text:
+                    say(("repaired ", "green"), done)
+            for job, partition in medicine.recompute(lake()):
+                materialise(opened, job, partition, medicine.WORK[job].format(partition))
+            refresh()
+            found = medicine.examine(lake(), opened)
+    if shape is Shape.json:
+        print(json.dumps({"healthy": not found, "findings": [f.as_dict() for f in found]}, indent=1))
+    elif found:
+        table(["kind", "table", "count", "finding"], [[f.kind, f.table, f.count, f.sentence] for f in found])
+        if not fix:
+            say("repair with ", ("panic doctor --fix", "bold"))
+    else:
+        say(("healthy", "bold green"))
+    raise typer.Exit(1 if found else 0)

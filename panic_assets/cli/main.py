@@ -1,0 +1,42 @@
+"""The `panic` command. Thin: everything it does can be done from Dagster too."""
+
+import sys
+
+import typer
+
+from panic_assets.cli import cluster, data, experiment, health, model, run, ui
+from panic_assets.cli.output import fail
+from panic_assets.errors import UserError
+
+app = typer.Typer(
+    name="panic",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Study how models move: trajectories of text-to-image-to-text loops, trained models over their checkpoints. "
+    "Everything is stored in PANIC_HOME (default: .panic in the project); removing it starts afresh.",
+    epilog="Begin with:  panic experiment perform experiments/examples/demo.yaml",
+)
+app.add_typer(experiment.app, name="experiment")
+app.add_typer(run.app, name="run")
+app.add_typer(model.app, name="model")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(data.export_app, name="export")
+app.command("doctor")(health.doctor)
+app.command("query")(data.query)
+app.command("ui")(ui.ui)
+
+
+def main() -> None:
+    """Run the command; what a user did wrong is said in one sentence, without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What commands work with: the lake, the Dagster instance, and performing the graph here with progress bars."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from panic_assets.cli.output import console, fail, say
+from panic_assets.errors import UserError
+from panic_assets.instance.home import open_instance
+from panic_assets.instance.launcher import fail_dead_runs, process_tags
+from panic_assets.lake.catalogue import build as build_catalogue
+from panic_assets.lake.lake import Lake
+from panic_assets.progress import Advance, Watcher
+from panic_assets.settings import home
+from panic_assets.trajectories.assets import ProgressResource
+
+HOURS = 3600.0
+
+
+class Interrupted(UserError):
+    """Ctrl-C during a run: nothing stored is lost."""
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s", style="cyan")
+
+
+class Bars:
+    """Stages as progress bars with rate and time left; as plain lines where the output is no terminal."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._bars = Progress(*columns, console=console, speed_estimate_period=60)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """A bar of `total` units. One with nothing to do is not shown."""
+        if not total:
+            yield lambda _: None
+            return
+        if not console.is_terminal:
+            began = time.monotonic()
+            yield lambda _: None
+            say(f"{name}: {total:,} {unit} in {time.monotonic() - began:.1f} s")
+            return
+        task = self._bars.add_task(name, total=total)
+        with self._bars:
+            yield lambda count: self._bars.advance(task, count)
+            self._bars.refresh()
+        self._bars.remove_task(task)
+
+
+class TerminalProgress(ProgressResource):
+    """The progress resource of the command line."""
+
+    def watcher(self, context: dg.AssetExecutionContext) -> Watcher:
+        """Bars instead of observations."""
+        return Bars()
+
+
+def lake() -> Lake:
+    """The lake of PANIC_HOME."""
+    return Lake(home().lake)
+
+
+@contextlib.contextmanager
+def instance() -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of PANIC_HOME."""
+    with open_instance(home()) as opened:
+        yield opened
+
+
+def materialise(
+    opened: dg.DagsterInstance, job: str, partition: str, what: str, run_config: dict[str, Any] | None = None
+) -> None:
+    """Run a job of the graph here, for one partition, recorded in Dagster like any other run.
+
+    Waits while another process does the same; raises UserError with the first failure's sentence.
+    """
+    from panic_assets.definitions import build
+
+    fail_dead_runs(opened)
+    with lake().lease(f"performing {what}", 1000 * HOURS, lambda message: say((f"{message}; waiting\n", "yellow"))):
+        try:
+            result = (
+                build({"progress": TerminalProgress()})
+                .resolve_job_def(job)
+                .execute_in_process(
+                    instance=opened,
+                    partition_key=partition,
+                    tags=process_tags(),
+                    raise_on_error=False,
+                    run_config={**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            )
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            raise Interrupted(f"interrupted; nothing stored is lost, and asking again carries on with {what}") from None
+    if not result.success:
+        raise UserError(_failure(result.all_events))
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            fail(f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description}")
+
+
+def refresh() -> None:
+    """Rebuild the catalogue."""
+    build_catalogue(lake(), home().catalogue)
+
+
+def _failure(events: Sequence[dg.DagsterEvent]) -> str:
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return f"{event.step_key} failed: {' '.join(error.message.split())}"
+    return "the run failed; `panic ui` shows its log"

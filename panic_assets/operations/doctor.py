@@ -1,0 +1,150 @@
+"""What is wrong with the platform's data, and its repair: one examination for status, doctor and orphan sensor."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.instance.instance import without_hook
+from panic_assets.instance.launcher import fail_dead_runs
+from panic_assets.lake.invariants import Finding
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.tables import TABLES
+from panic_assets.operations import deletion, journal
+from panic_assets.settings import home
+from panic_assets.trajectories import invariants, work
+from panic_assets.trajectories import repair as trajectories
+
+SPACE = "experiment"
+WORK = {"perform_experiment": "experiment {}", "recompute_clusters": "clusters of {}"}
+"""Job that makes what is missing -> what it works on, in words."""
+
+
+def examine(lake: Lake, instance: dg.DagsterInstance) -> list[Finding]:
+    """Everything that is wrong, in the order it should be repaired."""
+    busy = {n for n in work.definitions(lake) if lake.leased(f"{SPACE} {n}")}
+    found = list(_keys(lake, instance))
+    for table in TABLES:
+        found += invariants.all_findings(lake, table)
+    broken = {f.table for f in found if f.kind in ("half-written", "mistyped")}
+    found += [f for f in _missing(lake) if not broken and dict(f.where).get(SPACE) not in busy]
+    return found
+
+
+def examine_rows(lake: Lake, experiment: str) -> list[Finding]:
+    """What is wrong with one experiment's rows."""
+    tables = [name for name, table in TABLES.items() if SPACE in table.partitioned_by]
+    return [f for table in tables for f in invariants.all_findings(lake, table, experiment=experiment)]
+
+
+def repair(lake: Lake, instance: dg.DagsterInstance, found: list[Finding]) -> Iterator[str]:
+    """Remove what is wrong; says what it did. What is then missing is for `recompute` to name."""
+    for begun in journal.unfinished(home()):
+        deletion.run(instance, begun)
+        yield f"finished the deletion of {begun.space} {begun.key}"
+    for finding in found:
+        yield from _repair_files(lake, finding)
+    keys = set(instance.get_dynamic_partitions(SPACE))
+    defined = {p[SPACE] for p, _ in lake.partitions("experiments")}
+    for key in sorted(keys - defined):
+        with without_hook():
+            deletion.run(instance, deletion.plan(instance, SPACE, key))
+        yield f"removed the key of experiment {key}, which has no definition"
+    for key in sorted(_stored_keys(lake) - keys):
+        if key in defined and not _deleted(key):
+            instance.add_dynamic_partitions(SPACE, [key])
+            yield f"gave experiment {key} its key back"
+        else:
+            deletion.run(instance, deletion.plan(instance, SPACE, key))
+            yield f"removed rows of experiment {key}, which is not registered (they can be restored)"
+    for name in work.definitions(lake):
+        with lake.lease(f"{SPACE} {name}", wait_seconds=30):
+            yield from (f"experiment {name}: {done}" for done in trajectories.repair(lake, name))
+    for partition, _ in list(lake.partitions("clusterings")):
+        model = partition["embedding_model"]
+        wrong = [f for t in ("clusterings", "clusters", "cluster_members") for f in _wrong(lake, t, model)]
+        if wrong:
+            yield from trajectories.repair_clusters(lake, model)
+    freed = lake.sweep()
+    if freed:
+        yield f"removed {freed:,} bytes of files that nothing refers to"
+    for run in fail_dead_runs(instance):
+        yield f"marked run {run} as failed: its process is gone"
+
+
+def recompute(lake: Lake) -> Iterator[tuple[str, str]]:
+    """(job, partition) that makes what is missing, upstream first."""
+    names = {
+        m.experiment for s in work.STAGES if s != "clusters" for m in work.missing(lake, s) if m.count and m.experiment
+    }
+    names |= {n for n in work.definitions(lake) if lake.manifest("runs", experiment=n) is None}
+    for name in sorted(names):
+        yield "perform_experiment", name
+    for left in work.missing(lake, "clusters"):
+        if left.count and left.embedding_model:
+            yield "recompute_clusters", left.embedding_model
+
+
+def _missing(lake: Lake) -> Iterator[Finding]:
+    planned = {p[SPACE] for p, _ in lake.partitions("runs")}
+    for name in sorted(set(work.definitions(lake)) - planned):
+        yield Finding("missing", "runs", 1, f"the runs of experiment {name} are not planned yet", ((SPACE, name),))
+    for stage in work.STAGES:
+        for left in work.missing(lake, stage):
+            if left.count and stage == "clusters":
+                yield Finding(
+                    "stale", "clusters", 1, f"the clusters of {left.embedding_model} do not pool what there is now"
+                )
+            elif left.count:
+                of = f" of {left.embedding_model}" if left.embedding_model else ""
+                yield Finding(
+                    "missing",
+                    stage,
+                    left.count,
+                    f"experiment {left.experiment} lacks {left.count:,} of {left.total:,} {left.unit}{of}",
+                    ((SPACE, str(left.experiment)),),
+                )
+
+
+def _keys(lake: Lake, instance: dg.DagsterInstance) -> Iterator[Finding]:
+    unfinished = journal.unfinished(home())
+    for begun in unfinished:
+        sentence = f"the deletion of {begun.space} {begun.key} was interrupted"
+        yield Finding("half-written", "experiments", 1, sentence, ((SPACE, begun.key),))
+    keys = set(instance.get_dynamic_partitions(SPACE))
+    defined = {p[SPACE] for p, _ in lake.partitions("experiments")}
+    for key in sorted(keys - defined):
+        yield Finding("orphaned", "experiments", 1, f"key {key} of Dagster has no definition", ((SPACE, key),))
+    for key in sorted(_stored_keys(lake) - keys - {d.key for d in unfinished}):
+        yield Finding("orphaned", "experiments", 1, f"experiment {key} has rows but no key in Dagster", ((SPACE, key),))
+
+
+def _stored_keys(lake: Lake) -> set[str]:
+    tables = [name for name, table in TABLES.items() if SPACE in table.partitioned_by]
+    return {partition[SPACE] for table in tables for partition, _ in lake.partitions(table)}
+
+
+def _deleted(key: str) -> bool:
+    return any(d.key == key and d.state != "restored" for d in journal.read(home()) if d.space == SPACE)
+
+
+def _repair_files(lake: Lake, finding: Finding) -> Iterator[str]:
+    """Unlist files that are gone or unreadable; remove what an interrupted write left behind."""
+    where: dict[str, Any] = dict(finding.where)
+    if set(where) != set(TABLES[finding.table].partitioned_by if finding.table in TABLES else ()):
+        return
+    if finding.file:
+        lake.drop_files(finding.table, [finding.file], **where)
+        yield f"unlisted {finding.file} of {finding.table}; its {finding.count:,} rows are made again"
+    elif finding.kind == "half-written":
+        for path in lake.half_written(finding.table, **where):
+            path.unlink()
+            yield f"removed {path.name} of {finding.table}, which an interrupted write left behind"
+
+
+def _wrong(lake: Lake, table: str, model: str) -> list[Finding]:
+    return [
+        replace(f, where=(("embedding_model", model),))
+        for f in invariants.all_findings(lake, table, embedding_model=model)
+    ]
