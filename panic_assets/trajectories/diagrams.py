@@ -4,30 +4,41 @@ Exact before fast, in two places where the usual call is neither:
 
 - Equal vectors are one point. Computed from inner products, as most code does, their distance comes out
   as 5e-8 instead of 0 and every repeat adds a bar of that length.
-- giotto-ph computes in float32. Persistent homology depends on the *order* of the distances only, so it
-  is given their ranks, written as consecutive float32 numbers, and the float64 distances are looked up
-  afterwards. Distances that differ by no more than rounding share a rank: a regular polygon has one
-  side length, not n that differ in the last bit and open bars of length 1e-16.
+- Births and deaths are the float64 distances of the edges that cause them. giotto-ph computes in float32;
+  but persistence depends on the *order* of the distances only, so it is given their ranks.
+
+Large clouds in dimensions 0 and 1 go through `lunes`, everything else through giotto-ph. `diagram` is exact
+however long it takes; `budgeted` answers in time, if need be from landmarks and with a certified error bound.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import cdist, pdist, squareform
 
 from panic_assets.trajectories.distinct import distinct
 
-_ROUNDING = 2.0**-40
-"""Relative difference below which two distances are one: 4,000 float64 steps, a fraction of a float32 one."""
+ROUNDING = 2.0**-40
+"""A bar shorter than this share of its death is none: 4,000 float64 steps, a fraction of a float32 one."""
+
+SMALL = 128
+"""Points up to which every diagram is a matter of a second, and giotto-ph is not worth replacing."""
 
 _SMALLEST_NORMAL = 0x00800000
 """The bits of the smallest normal float32: rank r is the float32 that is r steps above it."""
 
+_OPERATIONS = 1e9
+"""Word operations of `lunes` in a second, nominally: a budget that does not depend on the machine."""
+
 
 @dataclass(frozen=True)
 class Bars:
-    """A persistence diagram as rows, sorted by dimension, birth, death. Bars of length zero are left out."""
+    """A persistence diagram as rows, sorted by dimension, birth, death. Bars of length zero are left out.
+
+    Generators come along: the two rows of `vectors` whose distance is the birth, and the two whose distance
+    is the death (of equal rows the first; -1 where there is none: births in H0, infinite deaths).
+    """
 
     dimension: np.ndarray
     """(b,) int32: homology dimension."""
@@ -35,6 +46,10 @@ class Bars:
     """(b,) float64, in units of distance."""
     death: np.ndarray
     """(b,) float64; infinity for the one class that never dies (H0)."""
+    birth_edge: np.ndarray
+    """(b, 2) int64."""
+    death_edge: np.ndarray
+    """(b, 2) int64."""
 
     def __len__(self) -> int:
         return len(self.dimension)
@@ -48,6 +63,24 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Diagram:
+    """Bars, and what they were computed from."""
+
+    bars: Bars
+    rows: np.ndarray
+    """(m,) int64: the rows of `vectors` that were used, one for each distinct vector or landmark."""
+    distinct: int
+    """Distinct vectors there were; more than `len(rows)` when landmarks stood in for them."""
+    error_bound: float
+    """Bottleneck distance to the exact diagram, in every dimension, is at most this. 0: this is the exact one."""
+
+    @property
+    def approximate(self) -> bool:
+        """Whether landmarks stood in for the cloud."""
+        return len(self.rows) < self.distinct
+
+
+@dataclass(frozen=True)
 class Summary:
     """What one dimension of a diagram amounts to. Everything but `bars` is over finite bars."""
 
@@ -55,57 +88,207 @@ class Summary:
     bars: int
     finite: int
     entropy: float
+    normalised_entropy: float
+    """Entropy as a share of the largest that so many bars can have; 0 for fewer than two."""
     total_persistence: float
     maximal_persistence: float
 
 
-def diagram(vectors: np.ndarray, max_dimension: int = 1) -> Bars:
+def diagram(vectors: np.ndarray, max_dimension: int = 1, field: int = 2) -> Bars:
     """The persistence diagram of the rows of (n, d) `vectors` in dimensions 0 to `max_dimension`.
 
-    No rows: no bars. One distinct row, however often: one infinite H0 bar. In general m distinct rows have
-    m - 1 finite H0 bars and an infinite one; higher classes all die at the latest at the enclosing radius.
+    Coefficients are integers modulo the prime `field`. No rows: no bars. One distinct row, however often: one
+    infinite H0 bar. In general m distinct rows have m - 1 finite H0 bars and an infinite one; higher classes
+    all die, at the latest at the enclosing radius.
     """
-    points = vectors[distinct(vectors).first].astype(np.float64)
-    if len(points) < 2:
-        return bars_of([(0, 0.0, np.inf)] * len(points))
+    bars = _bars(vectors, distinct(vectors).first, max_dimension, field)
+    assert bars is not None  # without a budget nothing gives up
+    return bars
+
+
+def budgeted(
+    vectors: np.ndarray, max_dimension: int = 1, field: int = 2, seconds: float = 60, gigabytes: float = 4
+) -> Diagram:
+    """Like `diagram`, but done in about `seconds` (nominal where `lunes` computes) and `gigabytes`, come what may.
+
+    What does not fit is computed from landmarks: farthest-point samples of a half, a quarter, ... of the
+    points, each given half of the time that is left. Every point is within the covering radius r of a
+    landmark, hence (Chazal, de Silva, Oudot 2014) the bottleneck distance to the exact diagram is at most 2 r.
+    """
+    rows = distinct(vectors).first
+    bars = _bars(vectors, rows, max_dimension, field, seconds / 2, gigabytes * 1e9)
+    if bars is not None:
+        return Diagram(bars, rows, len(rows), 0.0)
+    order, radii = farthest_points(vectors[rows], len(rows) // 2)
+    kept = len(order)
+    while bars is None:
+        seconds /= 2
+        landmarks = rows[order[:kept]]
+        bars = _bars(vectors, landmarks, max_dimension, field, seconds / 2, gigabytes * 1e9)
+        if bars is None:
+            kept //= 2
+    return Diagram(bars, landmarks, len(rows), 2 * float(radii[kept - 1]))
+
+
+def farthest_points(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy landmarks, each the point farthest from those before, and the covering radius after each.
+
+    Starts at the first point. (count,) int64 and (count,) float64; at most all points, whose radius is 0.
+    """
+    points = points.astype(np.float64)
+    chosen = np.zeros(min(count, len(points)), dtype=np.int64)
+    radii = np.zeros(len(chosen))
+    nearest = np.full(len(points), np.inf)
+    for i in range(len(chosen)):
+        chosen[i] = 0 if i == 0 else np.argmax(nearest)
+        np.minimum(nearest, cdist(points[chosen[i]][None], points)[0], out=nearest)
+        radii[i] = nearest.max()
+    return chosen, radii
+
+
+def loop(vectors: np.ndarray, found: Diagram, bar: int) -> np.ndarray:
+    """Edges, as (k, 2) rows of `vectors`, of a loop that is born and filled with H1 bar number `bar`.
+
+    Its longest edge is the birth edge, and at the death it bounds. One of many such loops; every row occurs
+    an even number of times. Recomputes the diagram, which keeps diagrams small.
+    """
+    from panic_assets.trajectories.lunes import pairs
+
+    if found.bars.dimension[bar] != 1:
+        raise ValueError(f"bar {bar} is of dimension {found.bars.dimension[bar]}; loops belong to dimension 1")
+    points = vectors[found.rows].astype(np.float64)
+    order = np.argsort(pdist(points))
+    ends = _ends(len(points))[order]
+    wanted = np.searchsorted(found.rows, found.bars.birth_edge[bar], sorter=np.argsort(found.rows))
+    wanted = np.sort(np.argsort(found.rows)[wanted])
+    birth = int(np.flatnonzero((ends == wanted).all(axis=1))[0])
+    computed = pairs(order, len(points), loop_of=birth)
+    assert computed is not None
+    chords = ends[computed.loop]
+    return found.rows[np.vstack([chords, _closing(ends[computed.tree], chords, len(points))])]
+
+
+def _closing(tree: np.ndarray, chords: np.ndarray, n: int) -> np.ndarray:
+    """The edges of a spanning tree that turn chords into a cycle: those that separate an odd number of ends."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    graph = coo_array((np.ones(len(tree)), (tree[:, 0], tree[:, 1])), shape=(n, n))
+    order, parents = breadth_first_order(graph, 0, directed=False)
+    odd = np.bincount(chords.ravel(), minlength=n) % 2
+    for point in order[:0:-1]:
+        odd[parents[point]] ^= odd[point]
+    below = order[1:][odd[order[1:]] == 1]
+    return np.column_stack([below, parents[below]])
+
+
+def _bars(
+    vectors: np.ndarray,
+    rows: np.ndarray,
+    max_dimension: int,
+    field: int,
+    seconds: float = np.inf,
+    memory: float = np.inf,
+) -> Bars | None:
+    """Bars of some rows, all distinct; None when that does not fit into the budget. Small clouds always do."""
+    points = vectors[rows].astype(np.float64)
+    n = len(points)
+    if n < 2:
+        return bars_of([(0, 0.0, np.inf)] * n)
+    if n > SMALL and 20.0 * n * n > memory:
+        return None
+    distances = pdist(points)
+    order = np.argsort(distances)
+    found: Ranks | None
+    if n <= SMALL:
+        found = _giotto(order, n, max_dimension, field)
+    elif max_dimension <= 1 and field == 2:
+        found = _lunes(order, n, max_dimension, seconds, memory)
+    elif np.isinf(seconds) and np.isinf(memory):
+        found = _giotto(order, n, max_dimension, field)
+    else:
+        from panic_assets.trajectories.limited import limited
+
+        found = limited(_giotto, order, n, max_dimension, field, seconds=seconds, memory=memory)
+    return None if found is None else _measured(found, distances[order], rows[_ends(n)[order]])
+
+
+Ranks = list[tuple[np.ndarray, np.ndarray]]
+"""For each dimension the ranks of the birth and death edges; -1 for a birth at 0. Infinite bars left out."""
+
+
+def _lunes(order: np.ndarray, n: int, max_dimension: int, seconds: float, memory: float) -> Ranks | None:
+    from panic_assets.trajectories.lunes import pairs
+
+    found = pairs(order, n, seconds * _OPERATIONS, memory)
+    if found is None:
+        return None
+    return [(np.full(n - 1, -1), found.tree), (found.births, found.deaths)][: max_dimension + 1]
+
+
+def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> Ranks:
+    """Ranks are written as consecutive float32 numbers, which tells 2e9 of them apart (65,000 points)."""
     from gph import ripser_parallel
 
-    codes, distances = ranked(pdist(points))
-    computed = ripser_parallel(squareform(codes), metric="precomputed", maxdim=max_dimension)["dgms"]
-    return bars_of(
-        (dimension, birth, death)
-        for dimension, pairs in enumerate(computed)
-        for birth, death in unranked(np.asarray(pairs, dtype=np.float32), distances)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    matrix = squareform((rank + np.int32(_SMALLEST_NORMAL)).view(np.float32))
+    generators = ripser_parallel(
+        matrix, metric="precomputed", maxdim=max_dimension, coeff=field, return_generators=True
+    )["gens"]
+    ranks = squareform(rank)
+    found = [(np.full(len(generators[0]), -1), ranks[generators[0][:, 1], generators[0][:, 2]])]
+    for edges in generators[1]:
+        found.append((ranks[edges[:, 0], edges[:, 1]], ranks[edges[:, 2], edges[:, 3]]))
+    return found
+
+
+def _ends(n: int) -> np.ndarray:
+    """(n (n - 1) / 2, 2): the two ends of each edge in scipy's condensed order."""
+    return np.column_stack(np.triu_indices(n, 1))
+
+
+def _measured(found: Ranks, ascending: np.ndarray, edges: np.ndarray) -> Bars:
+    """Ranks as distances and rows, without bars of length zero, and with the one infinite bar."""
+    dimension = np.repeat(np.arange(len(found)), [len(births) for births, _ in found])
+    births = np.concatenate([births for births, _ in found])
+    deaths = np.concatenate([deaths for _, deaths in found])
+    none = np.full((1, 2), -1)
+    everything = Bars(
+        dimension=np.append(dimension, 0).astype(np.int32),
+        birth=np.append(np.where(births < 0, 0.0, ascending[births]), 0.0),
+        death=np.append(ascending[deaths], np.inf),
+        birth_edge=np.vstack([np.where(births[:, None] < 0, -1, edges[births]), none]),
+        death_edge=np.vstack([edges[deaths], none]),
+    )
+    return _sorted(everything)
+
+
+def _sorted(bars: Bars) -> Bars:
+    with np.errstate(invalid="ignore"):
+        lasting = np.flatnonzero(np.isinf(bars.death) | (bars.death - bars.birth > ROUNDING * bars.death))
+    keys = (*bars.death_edge.T, *bars.birth_edge.T, bars.death, bars.birth, bars.dimension)
+    order = lasting[np.lexsort([key[lasting] for key in keys])]
+    return Bars(
+        bars.dimension[order], bars.birth[order], bars.death[order], bars.birth_edge[order], bars.death_edge[order]
     )
 
 
-def ranked(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances as ranks: (float32 codes in the same order as the distances, float64 distance of each rank).
-
-    Codes are consecutive float32 numbers, so 2e9 ranks are told apart (65,000 points in general position).
-    """
-    order = np.argsort(distances)
-    ascending = distances[order]
-    opens = np.empty(len(ascending), dtype=bool)
-    opens[0] = True
-    np.greater(np.diff(ascending), _ROUNDING * ascending[1:], out=opens[1:])
-    bits = np.empty(len(ascending), dtype=np.int32)
-    bits[order] = np.cumsum(opens, dtype=np.int32) + np.int32(_SMALLEST_NORMAL - 1)
-    return bits.view(np.float32), ascending[opens]
-
-
-def unranked(codes: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """Codes back to float64 distances: 0 stays 0 and infinity stays infinity."""
-    ranks = np.ascontiguousarray(codes).view(np.int32) - _SMALLEST_NORMAL
-    values = distances[np.clip(ranks, 0, len(distances) - 1)]
-    return np.where(np.isinf(codes), np.inf, np.where(codes == 0, 0.0, values))
-
-
 def bars_of(rows: Iterable[tuple[int, float, float]]) -> Bars:
-    """Bars from (dimension, birth, death) rows, in any order."""
-    table = np.array([row for row in rows if row[2] > row[1]], dtype=np.float64).reshape(-1, 3)
-    table = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))]
-    return Bars(table[:, 0].astype(np.int32), table[:, 1], table[:, 2])
+    """Bars from (dimension, birth, death) rows, in any order, without generators."""
+    table = np.array(list(rows), dtype=np.float64).reshape(-1, 3)
+    none = np.full((len(table), 2), -1)
+    return _sorted(Bars(table[:, 0].astype(np.int32), table[:, 1], table[:, 2], none, none))
+
+
+def angular(bars: Bars) -> Bars:
+    """The diagram under the angle between unit vectors, in radians: 2 arcsin(chord / 2), which keeps the order."""
+    return replace(bars, birth=angle_of_chord(bars.birth), death=angle_of_chord(bars.death))
+
+
+def angle_of_chord(chord: np.ndarray) -> np.ndarray:
+    """Angle in radians between unit vectors at a chord distance of 0 to 2; infinity stays infinity."""
+    return np.where(np.isinf(chord), np.inf, 2 * np.arcsin(np.clip(chord / 2, 0, 1)))
 
 
 def entropy(bars: Bars, dimension: int) -> float:
@@ -123,12 +306,14 @@ def summary(bars: Bars, max_dimension: int = 1) -> list[Summary]:
     rows = []
     for dimension in range(max_dimension + 1):
         lengths = np.diff(bars.of(dimension, finite=True), axis=1).ravel()
+        nats = entropy(bars, dimension)
         rows.append(
             Summary(
                 dimension=dimension,
                 bars=int((bars.dimension == dimension).sum()),
                 finite=len(lengths),
-                entropy=entropy(bars, dimension),
+                entropy=nats,
+                normalised_entropy=nats / float(np.log(len(lengths))) if len(lengths) > 1 else 0.0,
                 total_persistence=float(lengths.sum()),
                 maximal_persistence=float(lengths.max(initial=0.0)),
             )

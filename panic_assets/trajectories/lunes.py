@@ -40,7 +40,9 @@ class Pairs:
     """Edges of a representative of the asked-for birth that are not tree edges; empty if none was asked for."""
 
 
-def pairs(order: np.ndarray, n: int, operations: float = np.inf, memory: float = np.inf, loop_of: int = -1) -> Pairs | None:
+def pairs(
+    order: np.ndarray, n: int, operations: float = np.inf, memory: float = np.inf, loop_of: int = -1
+) -> Pairs | None:
     """The persistence pairs of n points whose edges, in scipy's condensed order, are sorted by `order`.
 
     None when it would take more than `operations` word operations (about a nanosecond each) or its columns
@@ -131,12 +133,14 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):  # type: i
                         continue
                     youngest = 64 * top + _highest(column[top])
                     if deaths[youngest] < 0:
-                        deaths[youngest] = edge
+                        deaths[youngest] = np.int64(edge)
                         columns[youngest] = column[: top + 1].copy()
                         stored += top + 1
                         alive -= 1
                         if births[youngest] == loop_of:
-                            loop = np.array([births[k] for k in range(youngest + 1) if column[k // 64] >> np.uint64(k % 64) & _ONE])
+                            loop = np.array(
+                                [births[k] for k in range(youngest + 1) if column[k // 64] >> np.uint64(k % 64) & _ONE]
+                            )
                         break
                     other = columns[youngest]
                     for i in range(top + 1):

@@ -1,6 +1,7 @@
 """Persistence diagrams against closed forms and against GUDHI."""
 
 import math
+import time
 
 import gudhi
 import numpy as np
@@ -8,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panic_assets.trajectories.diagrams import bars_of, diagram, entropy, summary
+from panic_assets.trajectories import diagrams
+from panic_assets.trajectories.diagrams import (
+    SMALL,
+    angular,
+    bars_of,
+    budgeted,
+    diagram,
+    entropy,
+    farthest_points,
+    loop,
+    summary,
+)
 
 
 def circle(n):
@@ -16,9 +28,9 @@ def circle(n):
     return np.column_stack([np.cos(angle), np.sin(angle)])
 
 
-def gudhi_bars(points, max_dimension):
+def gudhi_bars(points, max_dimension, field=2):
     tree = gudhi.RipsComplex(points=points).create_simplex_tree(max_dimension=max_dimension + 1)
-    tree.compute_persistence(min_persistence=0)
+    tree.compute_persistence(homology_coeff_field=field, min_persistence=0)
     return [tree.persistence_intervals_in_dimension(k) for k in range(max_dimension + 1)]
 
 
@@ -121,3 +133,151 @@ def _spanning_tree_length(points):
     from scipy.spatial.distance import cdist
 
     return minimum_spanning_tree(cdist(points, points)).sum()
+
+
+# --- the fast way, generators, budgets -------------------------------------------------------------------
+
+
+def sphere(n, d, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(n, d))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("n", "d"), [(140, 2), (200, 5), (160, 200)])
+def test_lunes_agree_with_gudhi(n, d):
+    points = sphere(n, d, seed=n)
+    bars = diagram(points)  # more than SMALL points: the lunes
+    for dimension, expected in enumerate(gudhi_bars(points, 1)):
+        expected = expected[np.lexsort((expected[:, 1], expected[:, 0]))]
+        np.testing.assert_allclose(bars.of(dimension), expected, rtol=1e-12)
+
+
+def test_the_field_is_used():
+    """In general position the pairs do depend on it, in a few bars of a thousand."""
+    points = sphere(160, 200, seed=160)
+    found, expected = diagram(points, 1, field=3).of(1), gudhi_bars(points, 1, field=3)[1]
+    np.testing.assert_allclose(found, expected[np.lexsort((expected[:, 1], expected[:, 0]))], rtol=1e-12)
+    assert (found != diagram(points, 1, field=2).of(1)).sum() == 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.integers(1, 6), st.booleans())
+def test_lunes_agree_with_giotto_also_with_ties(seed, n, d, grid):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 4, size=(n, d)).astype(float) if grid else rng.normal(size=(n, d))
+    usual = diagram(points)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagrams, "SMALL", 2)
+        fast = diagram(points)
+    np.testing.assert_allclose(fast.birth, usual.birth, rtol=1e-12)
+    np.testing.assert_allclose(fast.death, usual.death, rtol=1e-12)
+
+
+def test_general_position_is_no_cliff():
+    """500 random unit vectors in 256 dimensions keep giotto-ph busy for more than a minute."""
+    bars = diagram(sphere(500, 256))
+    assert len(bars.of(1)) > 1000
+    assert np.isfinite(bars.of(1)).all()
+
+
+def test_600_points_of_a_circle():
+    bars = diagram(circle(600))
+    np.testing.assert_allclose(bars.of(1), [[2 * math.sin(math.pi / 600), math.sqrt(3)]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "max_dimension"), [(50, 2), (200, 1)])
+def test_generators_are_the_edges_whose_lengths_are_birth_and_death(n, max_dimension):
+    points = sphere(n, 4)
+    bars = diagram(np.vstack([points[:9], points]), max_dimension)
+    rows = np.vstack([points[:9], points])
+    length = lambda edges: np.linalg.norm(rows[edges[:, 0]] - rows[edges[:, 1]], axis=1)  # noqa: E731
+    finite, loops = np.isfinite(bars.death), bars.dimension > 0
+    np.testing.assert_allclose(length(bars.death_edge[finite]), bars.death[finite], rtol=1e-12)
+    np.testing.assert_allclose(length(bars.birth_edge[loops]), bars.birth[loops], rtol=1e-12)
+    assert (bars.birth_edge[~loops] == -1).all()
+    assert (bars.death_edge[~finite] == -1).all()
+    assert not np.isin(np.arange(9, 18), np.concatenate([bars.birth_edge, bars.death_edge])).any()  # repeats
+    assert loops.sum() > 3
+
+
+@pytest.mark.parametrize("n", [60, 200])
+def test_a_loop_is_a_cycle_born_with_its_bar(n):
+    rng = np.random.default_rng(n)
+    vectors = np.vstack([circle(n) + rng.normal(0, 0.02, size=(n, 2)), rng.normal(0, 0.2, size=(n, 2))])
+    found = budgeted(vectors)
+    for bar in np.flatnonzero(found.bars.dimension == 1)[::20]:
+        edges = loop(vectors, found, bar)
+        lengths = np.linalg.norm(vectors[edges[:, 0]] - vectors[edges[:, 1]], axis=1)
+        assert lengths.max() == pytest.approx(found.bars.birth[bar], rel=1e-12)
+        assert (np.bincount(edges.ravel()) % 2 == 0).all()
+        assert len({tuple(sorted(edge)) for edge in edges.tolist()}) == len(edges)
+
+
+def test_the_loop_of_a_circle_goes_round():
+    vectors = circle(40)
+    found = budgeted(vectors)
+    edges = loop(vectors, found, int(np.flatnonzero(found.bars.dimension == 1)[0]))
+    assert {tuple(sorted(e)) for e in edges.tolist()} == {(i, i + 1) for i in range(39)} | {(0, 39)}
+    with pytest.raises(ValueError, match="dimension 1"):
+        loop(vectors, found, 0)
+
+
+@pytest.mark.parametrize(("kind", "max_dimension"), [("cloud", 1), ("circle", 1), ("cloud", 2)])
+def test_past_its_budget_a_diagram_is_marked_and_within_its_bound(kind, max_dimension):
+    vectors = sphere(132, 3) if kind == "cloud" else circle(400) + np.random.default_rng(1).normal(0, 0.05, (400, 2))
+    exact = budgeted(vectors, max_dimension)
+    assert not exact.approximate
+    assert exact.error_bound == 0
+    quick = budgeted(vectors, max_dimension, seconds=1e-4, gigabytes=0.001 if max_dimension == 1 else 1e-6)
+    assert quick.approximate
+    assert len(quick.rows) <= len(vectors) // 2
+    covering = np.linalg.norm(vectors[:, None] - vectors[quick.rows], axis=2).min(axis=1).max()
+    assert quick.error_bound == pytest.approx(2 * covering, rel=1e-12)
+    for dimension in range(max_dimension + 1):
+        distance = gudhi.bottleneck_distance(
+            exact.bars.of(dimension, finite=True), quick.bars.of(dimension, finite=True)
+        )
+        assert 0 < distance <= quick.error_bound
+
+
+def test_a_budget_that_runs_out_ends_in_landmarks_in_time():
+    vectors = sphere(1000, 256)
+    began = time.monotonic()
+    found = budgeted(vectors, seconds=0.5)
+    assert time.monotonic() - began < 10
+    assert found.approximate
+    assert SMALL <= len(found.rows) < 1000
+    assert 0 < found.error_bound < 4
+
+
+def test_memory_too_small_for_the_matrix_of_edges():
+    assert len(budgeted(sphere(600, 8), gigabytes=1e-3).rows) <= 220
+
+
+def test_farthest_points_of_a_line():
+    chosen, radii = farthest_points(np.array([[0.0], [1.0], [2.0], [10.0]]), 9)
+    assert chosen.tolist() == [0, 3, 2, 1]
+    assert radii.tolist() == [10, 2, 1, 0]
+
+
+def test_angles_are_angles_of_the_same_pairs():
+    vectors = sphere(60, 4)
+    by_angle = angular(diagram(vectors))
+    tree = gudhi.RipsComplex(distance_matrix=np.arccos(np.clip(vectors @ vectors.T, -1, 1))).create_simplex_tree(
+        max_dimension=2
+    )
+    tree.compute_persistence(homology_coeff_field=2, min_persistence=0)
+    expected = tree.persistence_intervals_in_dimension(1)
+    np.testing.assert_allclose(by_angle.of(1), expected[np.lexsort((expected[:, 1], expected[:, 0]))], atol=1e-7)
+    assert by_angle.of(0)[-1, 1] == np.inf
+    np.testing.assert_allclose(
+        angular(bars_of([(0, 0, math.sqrt(2)), (0, 0, 2)])).death, [math.pi / 2, math.pi], rtol=1e-12
+    )
+
+
+def test_the_projective_plane_has_its_long_loop_mod_2_only():
+    """Lines through the origin: H1 is Z/2."""
+    directions = sphere(100, 3)
+    lines = np.einsum("ni,nj->nij", directions, directions).reshape(100, 9)  # v and -v are one line
+    longest = [np.diff(diagram(lines, 1, field=p).of(1), axis=1).max(initial=0) for p in (2, 3)]
+    assert longest[0] > 2 * longest[1]
