@@ -1,0 +1,267 @@
+"""Is it a Lissajous figure, or does any random walk look like that? Shapes of a path, each with its null.
+
+The principal components of a plain random walk in many dimensions are cosines: component k has a share of
+6 / (pi k)^2 of the variance and the shape cos(pi k t) (Antognini and Sohl-Dickstein 2018). So loops and crossings
+alone mean nothing; a number here travels with its percentile among matched random walks.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.linalg import toeplitz
+from scipy.spatial import ConvexHull, QhullError
+
+from panic_assets.errors import UserError
+from panic_assets.grokking.fourier import basis
+from panic_assets.grokking.pca import of_gram, step_gram
+
+Array = np.ndarray
+Null = Literal["even", "lengths", "autocorrelation"]
+NULLS: tuple[Null, ...] = get_args(Null)
+"""Random walks with equal steps; with the path's own step lengths; and with its step autocorrelation too."""
+PAIRS = ((1, 2), (1, 3), (2, 3))
+
+
+# --- shapes ------------------------------------------------------------------------------------
+
+
+def crossings(points: Array) -> list[tuple[int, int, Array]]:
+    """Proper self-crossings of a polyline (n, 2): (first segment, later segment, where). Touching does not count."""
+    start, step = points[:-1], np.diff(points, axis=0)
+    i, j = np.triu_indices(len(step), 2)
+    cross = step[i, 0] * step[j, 1] - step[i, 1] * step[j, 0]
+    apart = start[j] - start[i]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (apart[:, 0] * step[j, 1] - apart[:, 1] * step[j, 0]) / cross
+        u = (apart[:, 0] * step[i, 1] - apart[:, 1] * step[i, 0]) / cross
+        hit = (cross != 0) & (t > 0) & (t < 1) & (u > 0) & (u < 1)
+    return [(int(i[h]), int(j[h]), start[i[h]] + t[h] * step[i[h]]) for h in np.flatnonzero(hit)]
+
+
+def signed_area(points: Array) -> float:
+    """Area enclosed by the path closed with a straight line, counted positive anticlockwise."""
+    x, y = points[:, 0], points[:, 1]
+    return float(0.5 * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+
+
+def hull_area(points: Array) -> float:
+    """Area of the convex hull; 0 for points on a line."""
+    try:
+        return float(ConvexHull(points).volume)
+    except (QhullError, ValueError):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a path looks like in one plane. `loop` is the largest loop between two visits to a crossing, over the
+    hull's area; 0 without a crossing. `signed` is the signed area over the hull's."""
+
+    loop: float
+    crossings: int
+    signed: float
+
+
+def figure(points: Array) -> Figure:
+    """Shape of a path (n, 2)."""
+    hull = hull_area(points)
+    if hull <= 0:
+        return Figure(0.0, 0, 0.0)
+    found = crossings(points)
+    loops = [abs(signed_area(np.vstack([where, points[i + 1 : j + 1]]))) for i, j, where in found]
+    return Figure(max(loops, default=0.0) / hull, len(found), signed_area(points) / hull)
+
+
+def statistics(gram: Array) -> dict[str, float]:
+    """Every statistic of a path, from its centred Gram matrix: variance shares of PC1..3, and per pair of
+    components the largest loop, the crossings and the size of the signed area (a null has no sense of rotation)."""
+    found = of_gram(gram, 3)
+    shares = found.shares if found.shares is not None else np.zeros(3)
+    out = {f"share_pc{i + 1}": float(shares[i]) for i in range(3)}
+    for a, b in PAIRS:
+        shape = figure(found.scores[:, [a - 1, b - 1]])
+        out[f"loop_pc{a}{b}"] = shape.loop
+        out[f"crossings_pc{a}{b}"] = float(shape.crossings)
+        out[f"area_pc{a}{b}"] = abs(shape.signed)
+    return out
+
+
+# --- nulls -------------------------------------------------------------------------------------
+
+
+def autocorrelation(gram: Array) -> Array:
+    """(T-1,) mean cosine between steps that lie 0, 1, 2, ... steps apart."""
+    steps = step_gram(gram)
+    lengths = np.sqrt(np.diagonal(steps).clip(1e-300))
+    cosines = steps / np.outer(lengths, lengths)
+    return np.array([np.diagonal(cosines, lag).mean() for lag in range(len(steps))])
+
+
+def random_gram(steps: int, dimension: int, rng: np.random.Generator) -> Array:
+    """(steps, dimension'), an isometric copy of `steps` independent normal vectors in `dimension` dimensions.
+
+    Bartlett's decomposition: the Gram matrix of such vectors is L L^T with L lower triangular, chi variables on
+    the diagonal and normals below. Exact, at the cost of `steps` dimensions instead of millions.
+    """
+    if dimension <= steps:
+        return rng.standard_normal((steps, dimension))
+    lower = np.tril(rng.standard_normal((steps, steps)), -1)
+    lower[np.diag_indices(steps)] = np.sqrt(rng.chisquare(dimension - np.arange(steps)))
+    return lower
+
+
+class Walks:
+    """Random walks matched to a path: `gram` (T, T) of the path, in a space of `dimension` parameters."""
+
+    def __init__(self, gram: Array, dimension: int, kind: Null) -> None:
+        if kind not in NULLS:
+            raise UserError(f"null is {kind!r}; accepted: {', '.join(NULLS)}")
+        self.steps, self.dimension = len(gram) - 1, dimension
+        self.lengths = np.ones(self.steps) if kind == "even" else np.sqrt(np.diagonal(step_gram(gram)).clip(0))
+        self.mix: Array | None = None
+        if kind == "autocorrelation":
+            values, vectors = np.linalg.eigh(toeplitz(autocorrelation(gram)))
+            self.mix = vectors * np.sqrt(values.clip(0))  # the nearest covariance: negative eigenvalues are noise
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """Centred Gram matrix (T, T) of one walk."""
+        steps = random_gram(self.steps, self.dimension, rng)
+        if self.mix is not None:
+            steps = self.mix @ steps
+        steps *= (self.lengths / np.linalg.norm(steps, axis=1).clip(1e-300))[:, None]
+        points = np.vstack([np.zeros(steps.shape[1]), np.cumsum(steps, axis=0)])
+        points -= points.mean(axis=0)
+        return points @ points.T
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One statistic of a path against one null. `percentile` in 0..100: share of walks below, ties half."""
+
+    statistic: str
+    value: float
+    null: Null
+    median: float
+    percentile: float
+    draws: int
+
+
+def against_nulls(gram: Array, dimension: int, draws: int = 200, seed: int = 0) -> list[Standing]:
+    """Every statistic of the path against every null. Needs at least four checkpoints."""
+    if len(gram) < 4:
+        raise UserError(f"a path of {len(gram)} checkpoints has no shape; four or more are needed")
+    mine = statistics(gram)
+    out = []
+    for kind in NULLS:
+        rng = np.random.default_rng([seed, NULLS.index(kind)])
+        walks = Walks(gram, dimension, kind)
+        drawn = [statistics(walks.draw(rng)) for _ in range(draws)]
+        for name, value in mine.items():
+            null = np.array([d[name] for d in drawn])
+            out.append(Standing(name, value, kind, float(np.median(null)), percentile(value, null), draws))
+    return out
+
+
+def percentile(value: float, null: Array) -> float:
+    """Where a value stands among null values: 0 below all, 100 above all, ties counted half."""
+    return float(100 * ((null < value).mean() + (null == value).mean() / 2))
+
+
+# --- frequencies -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tone:
+    """The dominant frequency of one component of a ring of p classes: score(c) is about
+    amplitude cos(2 pi k c / p + phase), which explains r2 of its variance."""
+
+    component: int
+    k: int
+    amplitude: float
+    phase: float
+    r2: float
+
+
+def ring_tones(scores: Array) -> list[Tone | None]:
+    """The tone of each component of scores (p, c) over the classes 0..p-1; None for one that does not vary."""
+    p = len(scores)
+    transformed = basis(p) @ scores
+    out: list[Tone | None] = []
+    for i in range(scores.shape[1]):
+        cos, sin = transformed[1::2, i], transformed[2::2, i]
+        energy = cos**2 + sin**2
+        if energy.sum() <= 1e-20 * max(float((transformed[:, i] ** 2).sum()), 1e-300):
+            out.append(None)
+            continue
+        at = int(energy.argmax())
+        amplitude = math.sqrt(2 / p * float(energy[at]))
+        phase = math.atan2(-float(sin[at]), float(cos[at]))
+        out.append(Tone(i + 1, at + 1, amplitude, phase, float(energy[at] / energy.sum())))
+    return out
+
+
+def reduced(k1: int, k2: int) -> str:
+    """The ratio of two frequencies in lowest terms, as `3:2`."""
+    divisor = math.gcd(k1, k2)
+    return f"{k1 // divisor}:{k2 // divisor}"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The ratio of two free frequencies and the fraction it is within tolerance of, if any."""
+
+    value: float
+    rational: Fraction | None
+    limit: int
+    tolerance: float
+
+    def __str__(self) -> str:
+        if self.rational is None:
+            return f"no rational within q <= {self.limit}"
+        return f"{self.rational.numerator}:{self.rational.denominator}"
+
+
+def ratio(f1: float, f2: float, limit: int = 50, tolerance: float = 1e-3) -> Ratio:
+    """The simplest fraction with denominator at most `limit` within `tolerance` of f1 / f2.
+
+    Never "irrational": a finite signal cannot tell.
+    """
+    if f1 <= 0 or f2 <= 0:
+        raise UserError(f"frequencies {f1} and {f2}: both must be above zero")
+    value = f1 / f2
+    for denominator in range(1, limit + 1):
+        fraction = Fraction(round(value * denominator), denominator)
+        if abs(float(fraction) - value) <= tolerance and fraction > 0:
+            return Ratio(value, fraction, limit, tolerance)
+    return Ratio(value, None, limit, tolerance)
+
+
+def tone_frequency(signal: Sequence[float] | Array) -> float:
+    """Dominant frequency of an evenly sampled signal, in cycles per sample: the periodogram's peak, refined by
+    least squares of one cosine and one sine between the neighbouring bins."""
+    from scipy.optimize import minimize_scalar
+
+    y = np.asarray(signal, float)
+    y = y - y.mean()
+    n = len(y)
+    if n < 4 or not y.any():
+        raise UserError("a signal of four or more samples that varies is needed")
+    spectrum = np.abs(np.fft.rfft(y, 8 * n))
+    spectrum[: max(1, 8 // 2)] = 0
+    peak = int(spectrum.argmax()) / (8 * n)
+    t = np.arange(n)
+
+    def left_over(f: float) -> float:
+        design = np.stack([np.ones(n), np.cos(2 * np.pi * f * t), np.sin(2 * np.pi * f * t)], 1)
+        fitted = design @ np.linalg.lstsq(design, y, rcond=None)[0]
+        return float(((y - fitted) ** 2).sum())
+
+    width = 1 / (4 * n)
+    found = minimize_scalar(
+        left_over, bounds=(max(peak - width, 1e-9), peak + width), method="bounded", options={"xatol": 1e-12}
+    )
+    return float(found.x)
