@@ -12,6 +12,7 @@ import dagster as dg
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.instance.home import GPU_POOL
+from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Observations, Watcher
@@ -162,9 +163,8 @@ def persistence_diagrams(
 def clusters(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
     """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
     model = context.partition_key
-    with lake.lake.lease(f"clusters of {model}", wait_seconds=WAIT_SECONDS):
+    with _work(context, lake, f"clusters of {model}"):
         row = stages.cluster(lake.lake, progress.watcher(context), model)
-    lake.refresh()
     if row is None:
         return dg.MaterializeResult(metadata={"vectors": 0})
     kept = ("vectors", "distinct_vectors", "clusters", "outliers", "seconds", "experiments")
@@ -177,15 +177,16 @@ WAIT_SECONDS = 30.0
 
 
 @contextmanager
-def _work(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[None]:
-    """Be the one process that works on this experiment; afterwards analysts see what it did."""
+def _work(context: dg.AssetExecutionContext, lake: LakeResource, what: str | None = None) -> Iterator[None]:
+    """Be the one process that works on this (by default: experiment); afterwards analysts see what it did."""
     try:
-        with lake.lake.lease(f"experiment {context.partition_key}", WAIT_SECONDS, context.log.info):
-            yield
+        with lake.lake.lease(what or f"experiment {context.partition_key}", WAIT_SECONDS, context.log.info):
+            try:
+                yield
+            finally:
+                lake.refresh()
     except UserError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    finally:
-        lake.refresh()
+        raise dg.Failure(str(error), allow_retries=isinstance(error, LeaseHeld)) from error
 
 
 def _stored(lake: LakeResource, table: str, experiment: str) -> dict[str, Any]:

@@ -39,22 +39,32 @@ def experiment_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
     tried: dict[str, str] = json.loads(context.cursor or "{}")
     requests, refused = [], []
     for path in sorted(p for p in folder().glob("*") if p.suffix.lower() in config.SUFFIXES):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            continue  # Gone again, or not yet readable: the next tick will see.
         if tried.get(path.name) == digest:
             continue
         tried[path.name] = digest
         try:
-            found, changed = registration.add(lake, context.instance, config.read(path))
+            found, _ = registration.add(lake, context.instance, config.read(path))
         except UserError as error:
             refused.append(f"{path.name}: {error}")
             context.log.error(f"{path.name} is refused: {error}")
             continue
-        if changed:
-            requests.append(dg.RunRequest(partition_key=found.name, run_key=f"{found.name}-{digest[:12]}"))
+        # Asked of the lake, and without a run key: a tick that died here, or a deletion, must not stand in the way.
+        if _something_left(lake, found.name):
+            requests.append(dg.RunRequest(partition_key=found.name))
     if not requests:
         context.update_cursor(json.dumps(tried))
         return dg.SkipReason("; ".join(refused) or f"no new experiment file in {folder()}")
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(tried))
+
+
+def _something_left(lake: LakeResource, name: str) -> bool:
+    planned = lake.lake.manifest("runs", experiment=name) is not None
+    stages = ("invocations", "embeddings", "persistence_diagrams")
+    return not planned or any(m.count for stage in stages for m in work.missing(lake.lake, stage, name))
 
 
 @dg.schedule(

@@ -1,6 +1,6 @@
 """Storing a vector for every output that lacks one, calling the embedder once for each distinct content."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from panic_assets.trajectories.embed import CODE_VERSION, Batch, Vectors, embed
 from panic_assets.trajectories.walk import MODEL_REVISION_BUILT_IN
 
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
+RUNS_A_QUERY = 64
 CACHE_BYTES = 64 << 20
 """Vectors kept at hand for contents that repeat; older ones are read back from the lake."""
 
@@ -47,7 +48,7 @@ def embed_missing(
     problems: list[str] = []
     with lake.writer("embeddings", **place) as out:
         if spec.role == "control":
-            blocks = _walks(lake, compute, experiment, spec, done)
+            blocks = _walks(lake, experiment, spec, done)
         else:
             blocks = _Contents(lake, compute, needs, spec, out, problems).blocks(experiment, done)
         for rows, values in blocks:
@@ -80,25 +81,29 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
     )
 
 
-def _walks(
-    lake: Lake, compute: Compute, experiment: str, spec: ModelSpec, done: set[str]
-) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _walks(lake: Lake, experiment: str, spec: ModelSpec, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """The control's vectors: a walk a run, named by what the run is and not by its id, so that it can be redone."""
     from panic_assets.models.load import load
 
     control = load(spec)
-    runs = lake.sql("SELECT run_id, network, prompt, seed, replicate FROM runs", experiment=experiment).to_pylist()
-    for run in runs:
-        rows = lake.sql(
+    runs = lake.sql("SELECT run_id, network, prompt, seed, replicate FROM runs ORDER BY run_id", experiment=experiment)
+    for start in range(0, runs.num_rows, RUNS_A_QUERY):
+        some = runs.slice(start, RUNS_A_QUERY).to_pylist()
+        found = lake.sql(
             "SELECT invocation_id, run_id, sequence_number, content_hash FROM invocations "
-            "WHERE run_id = ? AND type = ? ORDER BY sequence_number",
-            [run["run_id"], spec.input],
+            "WHERE run_id IN (SELECT unnest(?)) AND type = ? ORDER BY run_id, sequence_number",
+            [[run["run_id"] for run in some], spec.input],
             experiment=experiment,
         )
-        new = np.array([i not in done for i in rows["invocation_id"].to_pylist()], dtype=bool)
-        if new.any():
-            key = "/".join([experiment, run["network"], run["prompt"], str(run["seed"]), str(run["replicate"])])
-            yield rows.filter(pa.array(new)), control.walk(key, rows.num_rows)[new]
+        lengths = Counter(found["run_id"].to_pylist())
+        first = 0
+        for run in some:
+            rows = found.slice(first, lengths[run["run_id"]])
+            first += len(rows)
+            new = np.array([i not in done for i in rows["invocation_id"].to_pylist()], dtype=bool)
+            if new.any():
+                key = "/".join([experiment, run["network"], run["prompt"], str(run["seed"]), str(run["replicate"])])
+                yield rows.filter(pa.array(new)), control.walk(key, len(rows))[new]
 
 
 class _Contents:
