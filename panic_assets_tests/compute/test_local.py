@@ -110,23 +110,25 @@ def test_a_worker_killed_from_outside_at_any_moment(local):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_what_was_yielded_before_a_death_is_delivered_and_the_third_death_is_an_error(local, number):
+def test_what_was_yielded_before_a_death_is_delivered_and_the_third_death_is_an_error(local, number, tmp_path):
     received = []
     asked = []
+    stream = local.stream(work.die, [(number, tmp_path)], CPU, resume=lambda task: asked.append(task) or task)
     with pytest.raises(faults.WorkerDied, match=f"brought down 3 workers.*{number.name}"):  # noqa: PT012
-        for _, item in local.stream(work.die, [number], CPU, resume=lambda task: asked.append(task) or task):
+        for item in work.received(stream, tmp_path):
             received.append(item)
     assert received == ["alive"] * 3
     assert len(asked) == 2
 
 
-def test_a_death_without_resume_is_an_error(local):
+def test_a_death_without_resume_is_an_error(local, tmp_path):
     with pytest.raises(faults.WorkerDied, match="cannot be resumed: killed by SIGKILL"):
-        list(local.stream(work.die, [signal.SIGKILL], CPU))
+        list(work.received(local.stream(work.die, [(signal.SIGKILL, tmp_path)], CPU), tmp_path))
 
 
-def test_a_task_of_which_nothing_remains_is_not_run_again(local):
-    assert list(local.stream(work.die, [signal.SIGKILL], CPU, resume=lambda task: None)) == [(0, "alive")]
+def test_a_task_of_which_nothing_remains_is_not_run_again(local, tmp_path):
+    stream = local.stream(work.die, [(signal.SIGKILL, tmp_path)], CPU, resume=lambda task: None)
+    assert list(work.received(stream, tmp_path)) == ["alive"]
 
 
 def test_a_dead_worker_is_noticed_although_its_child_holds_the_socket(local):

@@ -27,10 +27,20 @@ def count_and_die(task, worker):
 
 
 def die(task, worker):
-    """Yields once, then is killed by the signal in the task."""
+    """Yields once, waits until `received` says that it arrived, then is killed by the signal in the task."""
+    number, folder = task
+    before = len(list(folder.iterdir()))
     yield "alive"
-    time.sleep(0.05)
-    os.kill(os.getpid(), task)
+    while len(list(folder.iterdir())) == before:
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+
+def received(stream, folder):
+    """The items of a stream of `die`, each acknowledged."""
+    for count, (_, item) in enumerate(stream):
+        (folder / str(count)).touch()
+        yield item
 
 
 def pid_and_devices(task, worker):
@@ -95,7 +105,7 @@ def fork_and_die(task, worker):
         time.sleep(600)
         os._exit(0)
     yield child
-    time.sleep(0.05)
+    time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -117,3 +127,21 @@ def with_cleanup(task, worker):
         yield from range(10)
     finally:
         Path(task).touch()
+
+
+def count_slowly(task, worker):
+    """As `count`, long enough for something to happen meanwhile."""
+    for item in count(task, worker):
+        time.sleep(0.03)
+        yield item
+
+
+def meet(task, worker):
+    """Waits until `count` tasks run at the same time; fails when they never do."""
+    folder, name, count = task
+    (folder / str(name)).touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) < count:
+        assert time.monotonic() < deadline, "the others never came"
+        time.sleep(0.02)
+    yield os.getpid(), worker.device

@@ -1,0 +1,186 @@
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from panic_assets.compute import faults
+from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.compute.protocol import Needs
+from panic_assets.errors import UserError
+from panic_assets_tests.compute import work
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+from panic_assets.compute import ray as panic_ray  # noqa: E402
+from panic_assets.compute.ray import RayCompute  # noqa: E402
+from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, two_nodes  # noqa: E402
+
+CPU = Needs(memory_gb=0.1)
+GPU = Needs(device="gpu", gpus=1, memory_gb=0.1)
+HALF = Needs(device="gpu", gpus=0.5, memory_gb=0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of 2 CPUs and one declared GPU each; the second is killed by the last test."""
+    folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: Ray puts sockets under it
+    saved = dict(os.environ)
+    with two_nodes(folder, cpus=2, gpus=1) as (address, _, other):
+        os.environ.update(ENVIRONMENT, RAY_ADDRESS=address)
+        try:
+            panic_ray._connect()
+            deadline = time.monotonic() + 60
+            while len(panic_ray._nodes()) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield other
+        finally:
+            ray.shutdown()
+            os.environ.clear()
+            os.environ.update(saved)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def compute(cluster):
+    compute = RayCompute()
+    yield compute
+    compute.close()
+
+
+def test_ray_gives_every_item_once_and_in_order_within_its_task(compute):
+    tasks = [("a", 0, 30), ("b", 5, 5), ("c", 0, 3)]
+    rows = list(compute.stream(work.count, tasks, CPU))
+    for index, (key, start, stop) in enumerate(tasks):
+        assert [item for i, item in rows if i == index] == [(key, n) for n in range(start, stop)]
+
+
+def test_ray_gives_each_actor_the_share_of_a_card_it_asked_for(compute, tmp_path):
+    assert [compute.width(needs) for needs in (CPU, GPU, HALF)] == [4, 2, 4]
+    for needs, count in ((GPU, 2), (HALF, 4)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        met = [item for _, item in compute.stream(work.meet, [(folder, name, count) for name in range(count)], needs)]
+        assert len({pid for pid, _ in met}) == count
+        assert {device for _, device in met} == {"cuda:0"}
+
+
+def test_ray_actors_stay_warm_between_streams_and_load_a_model_once(compute):
+    first = [item for _, item in compute.stream(work.embed, [["a cat"], ["a dog"]], GPU)]
+    again = [item for _, item in compute.stream(work.embed, [["a cat"], ["a dog"], ["a fish"]], GPU)]
+    assert {(pid, model) for model, pid, _ in again} <= {(pid, model) for model, pid, _ in first}
+    expected = [item[2] for _, item in InProcessCompute().stream(work.embed, [["a cat"], ["a dog"]], CPU)]
+    assert all((a == b[2]).all() for a, b in zip(expected, first, strict=True)) or all(
+        (a == b[2]).all() for a, b in zip(expected, reversed(first), strict=True)
+    )
+
+
+def test_ray_holds_no_more_than_a_few_items_for_a_slow_consumer(compute, tmp_path):
+    counter = tmp_path / "made"
+    for consumed, (_, item) in enumerate(compute.stream(work.big, [(counter, 30)], CPU), start=1):
+        assert len(item) == 1_000_000
+        if consumed in (5, 15):
+            time.sleep(0.5)
+            assert int(counter.read_text()) <= consumed + 4
+    assert consumed == 30
+
+
+def test_ray_replaces_dead_actors_and_asks_what_remains(compute, tmp_path):
+    received = []
+
+    def resume(task):
+        key, start, stop, *rest = task
+        done = max((n for k, n in received if k == key), default=start - 1)
+        return (key, done + 1, stop, *rest)
+
+    tasks = [("a", 0, 6, {2, 4}, str(tmp_path)), ("b", 0, 6, {0}, str(tmp_path))]
+    for _, item in compute.stream(work.count_and_die, tasks, CPU, resume=resume):
+        received.append(item)
+    assert sorted(received) == [(key, n) for key in "ab" for n in range(6)]
+
+
+def test_ray_delivers_what_was_yielded_before_a_death_and_gives_up_after_three(compute, tmp_path):
+    received = []
+    stream = compute.stream(work.die, [(9, tmp_path)], CPU, resume=lambda task: task)
+    with pytest.raises(faults.WorkerDied, match="brought down 3 workers"):  # noqa: PT012
+        for item in work.received(stream, tmp_path):
+            received.append(item)
+    assert received == ["alive"] * 3
+
+
+def test_ray_restarts_the_actor_after_a_cuda_error(compute, tmp_path):
+    received = []
+
+    def resume(task):
+        return task[0], len(received), task[2]
+
+    for _, item in compute.stream(work.poison_once, [(tmp_path / "marker", 0, 5)], CPU, resume=resume):
+        received.append(item)
+    assert received == [0, 1, 2, 3, 4]
+
+
+def test_ray_carries_exceptions_with_their_traceback(compute):
+    with pytest.raises(ValueError, match="cannot do thing") as caught:
+        list(compute.stream(work.fail, ["thing"], CPU))
+    assert "task 0 (thing)" in caught.value.__notes__[0]
+    assert "work.py" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("needs", "sentence"),
+    [
+        (Needs(device="gpu", gpus=2), r"a task needs 2 GPUs, 1 CPU and 1.0 GB of memory on one node; no node"),
+        (
+            Needs(memory_gb=1e6),
+            r"1000000.0 GB of memory on one node; no node of the Ray cluster has that \(at most 1 GPU",
+        ),
+    ],
+)
+def test_ray_is_not_asked_for_what_it_cannot_have(compute, needs, sentence):
+    with pytest.raises(UserError, match=sentence):
+        list(compute.stream(work.count, [("a", 0, 1)], needs))
+
+
+def test_a_cluster_is_not_joined_without_saying_how_it_authenticates(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.9:1")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(UserError, match="RAY_ADDRESS is set but RAY_AUTH_MODE is not"):
+        RayCompute().width(CPU)
+
+
+@pytest.mark.parametrize(
+    ("needs", "node", "room"),
+    [
+        (Needs(device="gpu", gpus=0.6), {"CPU": 16, "GPU": 2, "memory": 2**40}, 2),
+        (Needs(device="gpu", gpus=0.25), {"CPU": 16, "GPU": 2, "memory": 2**40}, 8),
+        (Needs(device="gpu", gpus=2), {"CPU": 16, "GPU": 5, "memory": 2**40}, 2),
+        (Needs(device="gpu", gpus=0.25), {"CPU": 3, "GPU": 2, "memory": 2**40}, 3),
+        (Needs(memory_gb=3), {"CPU": 16, "memory": 10 * 2**30}, 3),
+        (Needs(), {}, 0),
+    ],
+)
+def test_room_on_a_node(needs, node, room):
+    assert panic_ray._room(panic_ray.tags.ray(needs), node) == room
+
+
+def test_a_node_is_lost_half_way_and_the_rows_are_those_of_a_single_process(cluster, compute):
+    """The last of this module: one node of the two is gone after it."""
+    tasks = [("a", 0, 40), ("b", 0, 40), ("c", 0, 40)]
+    received, killed = [], False
+
+    def resume(task):
+        key, start, stop = task
+        return key, max((n for k, n in received if k == key), default=start - 1) + 1, stop
+
+    for _, item in compute.stream(work.count_slowly, tasks, GPU, resume=resume):
+        received.append(item)
+        if len(received) == 30:
+            cluster.kill()
+            killed = True
+    assert killed
+    assert sorted(received) == sorted(item for _, item in InProcessCompute().stream(work.count, tasks, CPU))
+    assert len(panic_ray._nodes()) == 1
