@@ -44,10 +44,12 @@ def cancel_runs_of(
 
 
 def _overlaps(instance: DagsterInstance, run: DagsterRun, assets: set[AssetKey], keys: set[str]) -> bool:
-    if run.asset_selection is not None and assets.isdisjoint(run.asset_selection):
-        return False
-    if run.asset_selection is not None and run.tags.get(PARTITION_NAME_TAG) in keys:
-        return True
+    # A run of a whole job selects nothing: what it planned tells.
+    if run.asset_selection:
+        if assets.isdisjoint(run.asset_selection):
+            return False
+        if run.tags.get(PARTITION_NAME_TAG) in keys:
+            return True
     planned = instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
     events = [entry.get_dagster_event() for entry in planned]
     return any(event.asset_key in assets and event.partition in keys for event in events)

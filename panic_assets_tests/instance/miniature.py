@@ -63,14 +63,17 @@ def has_rows() -> dg.AssetCheckResult:
 
 
 @dg.asset(partitions_def=EXPERIMENT, pool="gpu")
-def slow(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Notes when it started and ended; runs for as many seconds as the environment says."""
-    log = Path(os.environ["SLOW_LOG"])
-    with log.open("a") as file:
-        file.write(f"start {time.time()} {os.getpid()}\n")
-    time.sleep(float(os.environ.get("SLOW_SECONDS", "1")))
-    with log.open("a") as file:
-        file.write(f"end {time.time()} {os.getpid()}\n")
+def slow() -> dg.MaterializeResult:
+    """Notes `start pid`, holds its pool slot until the test makes the file `go`, then notes `end pid`."""
+    folder = Path(os.environ["SLOW_FOLDER"])
+    note = f"{os.getpid()}\n"
+    with (folder / "log").open("a") as file:
+        file.write(f"start {note}")
+    deadline = time.monotonic() + 120
+    while not (folder / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with (folder / "log").open("a") as file:
+        file.write(f"end {note}")
     return dg.MaterializeResult()
 
 
