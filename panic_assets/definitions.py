@@ -10,6 +10,8 @@ import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
 from panic_assets.lake.resource import LakeResource
+from panic_assets.operations import jobs as operation_jobs
+from panic_assets.operations import sensors as operation_sensors
 from panic_assets.trajectories import assets as trajectories
 from panic_assets.trajectories import checks as trajectory_checks
 from panic_assets.trajectories import registration
@@ -17,14 +19,15 @@ from panic_assets.trajectories import sensors as trajectory_sensors
 from panic_assets.trajectories.assets import ProgressResource
 
 ASSET_MODULES = [trajectories]
-CHECKS = [*trajectory_checks.CHECKS]
+CHECKS = [*trajectory_checks.CHECKS, operation_sensors.no_orphans]
 JOBS = [
     registration.register_experiment,
     trajectory_sensors.clusters_job,
     trajectory_sensors.perform_job,
     trajectory_sensors.register_file_job,
+    *operation_jobs.JOBS,
 ]
-SENSORS = [trajectory_sensors.experiment_files]
+SENSORS = [trajectory_sensors.experiment_files, operation_sensors.orphans]
 SCHEDULES = [trajectory_sensors.nightly_clusters]
 
 

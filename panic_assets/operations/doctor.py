@@ -24,7 +24,7 @@ WORK = {"perform_experiment": "experiment {}", "recompute_clusters": "clusters o
 def examine(lake: Lake, instance: dg.DagsterInstance) -> list[Finding]:
     """Everything that is wrong, in the order it should be repaired."""
     busy = {n for n in work.definitions(lake) if lake.leased(f"{SPACE} {n}")}
-    found = list(_keys(lake, instance))
+    found = list(examine_keys(lake, instance))
     for table in TABLES:
         found += invariants.all_findings(lake, table)
     broken = {f.table for f in found if f.kind in ("half-written", "mistyped")}
@@ -107,7 +107,8 @@ def _missing(lake: Lake) -> Iterator[Finding]:
                 )
 
 
-def _keys(lake: Lake, instance: dg.DagsterInstance) -> Iterator[Finding]:
+def examine_keys(lake: Lake, instance: dg.DagsterInstance) -> Iterator[Finding]:
+    """Where Dagster's keys, the lake's partitions and the journal of deletions disagree."""
     unfinished = journal.unfinished(home())
     for begun in unfinished:
         sentence = f"the deletion of {begun.space} {begun.key} was interrupted"

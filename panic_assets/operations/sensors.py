@@ -1,0 +1,68 @@
+"""The orphan sensor: what the graph says should exist, against what is there; reported, and repaired when allowed."""
+
+import hashlib
+import os
+import time
+
+import dagster as dg
+
+from panic_assets.lake.resource import LakeResource
+from panic_assets.operations import deletion, doctor, journal
+from panic_assets.operations.jobs import repair_job
+from panic_assets.settings import home
+from panic_assets.trajectories.assets import experiments
+from panic_assets.trajectories.sensors import perform_job
+
+CHECK = "no_orphans"
+
+
+@dg.asset_check(
+    asset=experiments,
+    name=CHECK,
+    description="Dagster's keys, the lake's rows and unfinished deletions agree; the orphan sensor keeps this current.",
+)
+def no_orphans(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """The quick part of the examination: keys and partitions, no rows."""
+    found = list(doctor.examine_keys(lake.lake, context.instance))
+    return dg.AssetCheckResult(passed=not found, description="; ".join(map(str, found)) or None)
+
+
+@dg.sensor(
+    jobs=[repair_job, perform_job],
+    minimum_interval_seconds=120,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Finishes interrupted deletions, examines everything, reports it as a check of `experiments`; "
+    "with PANIC_REPAIR=1 also launches the repair and what is missing.",
+)
+def orphans(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+    """Level-triggered: what is wrong is asked about at every tick, and the same finding is acted on once an hour."""
+    for begun in journal.unfinished(home()):
+        deletion.run(context.instance, begun)
+        context.log.info(f"finished the deletion of {begun.space} {begun.key}")
+    deletion.expire(home())
+    found = [f for f in doctor.examine(lake.lake, context.instance) if f.kind != "stale"]
+    said = "; ".join(map(str, found))
+    digest = hashlib.sha256(said.encode()).hexdigest()[:12]
+    events = []
+    if context.cursor != digest:
+        events.append(
+            dg.AssetCheckEvaluation(
+                asset_key=experiments.key,
+                check_name=CHECK,
+                passed=not found,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=said or None,
+                metadata={"findings": sum(f.count for f in found)},
+            )
+        )
+    requests = []
+    if found and os.environ.get("PANIC_REPAIR") == "1":
+        hour = int(time.time() // 3600)
+        wrong = [f for f in found if f.kind != "missing"]
+        if wrong:
+            requests.append(dg.RunRequest(job_name=repair_job.name, run_key=f"repair-{digest}-{hour}"))
+        else:
+            for name in sorted({dict(f.where)["experiment"] for f in found}):
+                key = f"perform-{name}-{digest}-{hour}"
+                requests.append(dg.RunRequest(job_name=perform_job.name, partition_key=name, run_key=key))
+    return dg.SensorResult(run_requests=requests, asset_events=events, cursor=digest)
