@@ -9,3 +9,6 @@ EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
 
 EMBEDDING_MODEL = dg.StaticPartitionsDefinition([spec.name for spec in registry.embedders()])
 """One key an embedding model of the registry."""
+
+TRAINING_RUN = dg.DynamicPartitionsDefinition(name="training_run")
+"""One key a training run: its name. Its checkpoints are rows: an epoch is seconds of work, not minutes."""

@@ -73,7 +73,11 @@ class Path:
 
 
 def path(
-    ks: Sequence[int], values: Sequence[float], epochs: Sequence[int], threshold: float, hysteresis: float
+    ks: Sequence[int] | Array,
+    values: Sequence[float] | Array,
+    epochs: Sequence[int],
+    threshold: float,
+    hysteresis: float,
 ) -> Path:
     """The path of one neuron from its dominant frequency and concentration at each checkpoint.
 

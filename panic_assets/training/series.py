@@ -17,7 +17,7 @@ Direction = Literal["up", "down"]
 class Measurement:
     """One number about one epoch of one run, tied to what it was measured on. A row of table `metrics`."""
 
-    run: str
+    training_run: str
     epoch: int
     metric: str
     value: float
@@ -30,7 +30,7 @@ class Measurement:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise UserError(
-                f"metric {self.metric} of run {self.run} at epoch {self.epoch} is {self.value}; "
+                f"metric {self.metric} of run {self.training_run} at epoch {self.epoch} is {self.value}; "
                 "a finite number is expected (leave the epoch out when nothing was measured)"
             )
         if self.direction not in get_args(Direction):
@@ -66,7 +66,9 @@ def series_of(rows: Iterable[Mapping[str, Any]], run: str, metric: str) -> Serie
 
     Two values at one epoch (two methods, or two things measured) have no order and are refused.
     """
-    chosen = sorted((r for r in rows if r["run"] == run and r["metric"] == metric), key=lambda r: int(r["epoch"]))
+    chosen = sorted(
+        (r for r in rows if r["training_run"] == run and r["metric"] == metric), key=lambda r: int(r["epoch"])
+    )
     if not chosen:
         raise UserError(f"run {run!r} has no values of metric {metric!r}")
     directions = {r["direction"] for r in chosen}

@@ -129,7 +129,7 @@ def test_bad_series_are_refused():
 
 def test_series_of_refuses_mixed_methods_and_finds_its_rows():
     rows = [
-        {"run": "r", "epoch": e, "metric": "loss", "value": v, "direction": "down", "method": m}
+        {"training_run": "r", "epoch": e, "metric": "loss", "value": v, "direction": "down", "method": m}
         for e, v, m in [(2, 0.5, "1"), (1, 0.9, "1")]
     ]
     assert series_of(rows, "r", "loss") == Series((1, 2), (0.9, 0.5), "down")
