@@ -10,7 +10,9 @@ from panic_assets.compute import faults
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
+from panic_assets.lake.lake import Lake
 from panic_assets_tests.compute import work
+from panic_assets_tests.trajectories import world
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
@@ -167,20 +169,33 @@ def test_room_on_a_node(needs, node, room):
     assert panic_ray._room(panic_ray.tags.ray(needs), node) == room
 
 
-def test_a_node_is_lost_half_way_and_the_rows_are_those_of_a_single_process(cluster, compute):
+class Losing(RayCompute):
+    """Kills a node of the cluster after some items."""
+
+    def __init__(self, node, after):
+        super().__init__()
+        self.node, self.left = node, after
+
+    def stream(self, *arguments):
+        for item in super().stream(*arguments):
+            yield item
+            self.left -= 1
+            if self.left == 0:
+                self.node.kill()
+
+
+def test_an_experiment_loses_a_node_half_way_and_its_rows_are_those_of_a_single_process(cluster, tmp_path, caplog):
     """The last of this module: one node of the two is gone after it."""
-    tasks = [("a", 0, 40), ("b", 0, 40), ("c", 0, 40)]
-    received, killed = [], False
-
-    def resume(task):
-        key, start, stop = task
-        return key, max((n for k, n in received if k == key), default=start - 1) + 1, stop
-
-    for _, item in compute.stream(work.count_slowly, tasks, GPU, resume=resume):
-        received.append(item)
-        if len(received) == 30:
-            cluster.kill()
-            killed = True
-    assert killed
-    assert sorted(received) == sorted(item for _, item in InProcessCompute().stream(work.count, tasks, CPU))
-    assert len(panic_ray._nodes()) == 1
+    experiment = world.definition(
+        prompts=["a cat", "a dog", "a fish"], seeds=[1, 2], max_length=40, networks=[world.LONG]
+    )
+    here, spread = Lake(tmp_path / "here"), Lake(tmp_path / "spread")
+    compute = Losing(cluster, after=4 + 30)
+    # All four actors are up, two on each node, before the experiment begins.
+    assert len(list(compute.stream(work.meet, [(tmp_path, name, 4) for name in range(4)], Needs()))) == 4
+    world.perform(spread, experiment, compute)
+    compute.close()
+    assert "a worker died" in caplog.text
+    world.perform(here, experiment, InProcessCompute())
+    assert world.trace(spread, experiment.name) == world.trace(here, experiment.name)
+    assert len(world.trace(here, experiment.name)["invocations"]) == 6 * 40
