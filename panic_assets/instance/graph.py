@@ -77,7 +77,10 @@ def key_deletion(
 def stale_reasons(
     graph: Graph, instance: DagsterInstance, asset_key: AssetKey, partition_key: str | None = None
 ) -> tuple[str, ...]:
-    """Why Dagster calls this asset partition stale, in its words; empty when it is fresh or was never made."""
+    """Why Dagster calls this asset partition stale, in its words; empty when it is fresh or was never made.
+
+    Dagster does not see that a parent partition was deleted, and looks at no dependency of 100 partitions or more.
+    """
     view = _view(_asset_graph(graph), instance)
     resolver = CachingStaleStatusResolver(instance, view.asset_graph, view)
     return tuple(str(cause.reason) for cause in resolver.get_stale_causes(asset_key, partition_key))

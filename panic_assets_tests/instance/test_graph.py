@@ -187,4 +187,4 @@ def test_stale_says_why(instance):
         defs = dg.Definitions(assets=[upstream, report])
         assert stale_reasons(defs, instance, report.key) == ()
         dg.materialize([upstream], instance=instance)
-    assert stale_reasons(defs, instance, report.key) == ("has a new materialization",)
+    assert stale_reasons(defs, instance, report.key) == ("has a new dependency materialization",)
