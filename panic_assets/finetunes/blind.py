@@ -62,7 +62,7 @@ def draw_trials(cells: Sequence[tuple[str, int]], ids: Sequence[str], rng: np.ra
     """One trial a cell (prompt, seed), sides drawn independently and evenly, in a random order."""
     order = rng.permutation(len(cells))
     sides: list[Literal["A", "B"]] = ["A" if s else "B" for s in rng.integers(0, 2, len(cells))]
-    return [Trial(ids[n], *cells[i], sides[n]) for n, i in enumerate(order)]
+    return [Trial(ids[n], cells[i][0], cells[i][1], sides[n]) for n, i in enumerate(order)]
 
 
 def choice_of(trial: Trial, side: str) -> Choice:
