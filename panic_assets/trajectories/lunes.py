@@ -17,6 +17,9 @@ n^2 lunes of n bits and columns as long as there are births, where the usual alg
 Functions here are compiled at their first call and cached beside the source.
 """
 
+# Compiled functions infer their types from their arguments.
+# mypy: disallow-untyped-defs=False
+# ruff: noqa: ANN001, ANN202
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +60,7 @@ def pairs(
 
 
 @njit(cache=True)
-def _edges(order: np.ndarray, n: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _edges(order: np.ndarray, n: int):
     """Ranks as a matrix, the two ends of each rank, and how many edges there are within the enclosing radius."""
     count = len(order)
     rank = np.empty(count, np.int32)
@@ -84,7 +87,7 @@ def _edges(order: np.ndarray, n: int):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @njit(cache=True)
-def _reduce(ranks, first, second, last, operations, memory, loop_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _reduce(ranks, first, second, last, operations, memory, loop_of):
     n = ranks.shape[0]
     words = (n + 63) // 64
     neighbours = np.zeros((n, words), np.uint64)
@@ -156,7 +159,7 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):  # type: i
 
 
 @njit(cache=True)
-def _root(parent, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _root(parent, x):
     while parent[x] != x:
         parent[x] = parent[parent[x]]
         x = parent[x]
@@ -164,7 +167,7 @@ def _root(parent, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @njit(cache=True)
-def _components(neighbours, lune, points, todo):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _components(neighbours, lune, points, todo):
     """One point of each component of the lune into `points`; (components, points visited). Empties the lune."""
     words = len(lune)
     parts = 0
@@ -197,7 +200,7 @@ def _components(neighbours, lune, points, todo):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _column(ranks, first, second, kind, births, u, v, w, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _column(ranks, first, second, kind, births, u, v, w, x):
     """The loop u-w-v-x-u as bits over births; (column, detours taken)."""
     column = np.zeros((births + 63) // 64, np.uint64)
     todo = [ranks[u, w], ranks[w, v], ranks[v, x], ranks[x, u]]
@@ -221,13 +224,13 @@ def _column(ranks, first, second, kind, births, u, v, w, x):  # type: ignore[no-
 
 
 @njit(cache=True)
-def _lowest(word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _lowest(word):
     """Index of the lowest set bit."""
     return _highest(word & (~word + _ONE))
 
 
 @njit(cache=True)
-def _highest(word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _highest(word):
     """Index of the highest set bit."""
     index = 0
     for step in (32, 16, 8, 4, 2, 1):
