@@ -323,7 +323,8 @@ class Writer:
         if self.flush_first is not None:
             self.flush_first.flush()
         if not self._buffered_rows:
-            if not self.replace and manifests.read(self.folder) is None:
+            found = manifests.read(self.folder)
+            if not self.replace and (found is None or found.removed):
                 self._commit()  # A partition without rows is still a partition: written, and empty.
             return
         data = pa.concat_tables(self._buffer).combine_chunks()
@@ -353,6 +354,8 @@ class Writer:
             files = new if self.replace else self._compacted((() if now.removed else now.files) + new)
             about = {**self.about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
             manifests.write(self.folder, now.swapped(files, about))
+            for stored in set(new) - set(files):  # Merged at once, and never listed.
+                (self.folder / stored.name).unlink()
         self._written = []
 
     def _compacted(self, files: tuple[StoredFile, ...]) -> tuple[StoredFile, ...]:

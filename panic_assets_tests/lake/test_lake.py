@@ -1,0 +1,416 @@
+"""Writing and reading the lake: whole or not at all, in order, under any sequence of events."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from panic_assets.lake import catalogue
+from panic_assets.lake import lake as module
+from panic_assets.lake import manifest as manifests
+from panic_assets.lake.lake import Lake, Writer
+from panic_assets.lake.manifest import folder_of, partition_of
+from panic_assets.lake.tables import TABLES
+
+PLACE = {"embedding_model": "m"}
+ODD = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+
+
+def cluster(number: int) -> dict[str, object]:
+    return {"clustering_id": "c", **PLACE, "cluster": number, "size": 1}
+
+
+def numbers(lake: Lake, **place: str) -> list[int]:
+    return lake.sql("SELECT cluster FROM clusters", **(place or PLACE))["cluster"].to_pylist()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_nothing_stored_reads_as_typed_and_empty(lake: Lake) -> None:
+    for name, table in TABLES.items():
+        found = lake.sql(f"SELECT * FROM {name}")
+        assert found.num_rows == 0
+        assert found.column_names == list(table.names)
+
+
+def test_every_type_survives(lake: Lake) -> None:
+    row = {
+        "invocation_id": "i", "run_id": "r", "experiment": "e", "sequence_number": 3, "model": "m",
+        "model_revision": "v", "type": "image", "seed": 2**63 - 1, "input_invocation_id": None, "input_hash": "h",
+        "content_hash": "h", "output_text": "ünï\0cödé 🐈", "output_image": b"\x00\xff", "blank": False,
+        "started_at": "2024-02-29T12:00:00.123456+00:00", "completed_at": "2024-02-29T12:00:01+00:00",
+        "batch_size": 1, "duration_share": 0.1, "code_version": "1",
+    }  # fmt: skip
+    stamps = {k: pa.scalar(row[k]).cast(pa.timestamp("us", "UTC")).as_py() for k in ("started_at", "completed_at")}
+    lake.replace("invocations", [{**row, **stamps}], experiment="e")
+    found = lake.sql("SELECT * FROM invocations").to_pylist()[0]
+    assert found == {**row, **stamps}
+    assert found["started_at"].utcoffset().total_seconds() == 0
+
+
+def test_null_where_it_is_not_allowed_is_refused(lake: Lake) -> None:
+    with pytest.raises((ValueError, pa.ArrowInvalid)):
+        lake.replace("clusters", [{"clustering_id": None, **PLACE, "cluster": 0, "size": 1}], **PLACE)
+    assert lake.manifest("clusters", **PLACE) is None
+
+
+@given(value=ODD)
+def test_any_text_is_one_harmless_folder(value: str) -> None:
+    root = Path("/lake")
+    folder = folder_of(root, TABLES["clusters"], {"embedding_model": value})
+    assert folder.parent == root / "clusters"
+    assert folder.name not in (".", "..")
+    assert os.path.normpath(folder) == str(folder)
+    assert partition_of(folder, TABLES["clusters"]) == {"embedding_model": value}
+    assert unquote(folder.name.partition("=")[2]) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["../../etc", "a/b", "..", ".", "a b", "naïve 🐈", "%2e%2e%2f", "a'b\"c", "a=b", "*?[x]"]
+)
+def test_odd_partition_names_round_trip(lake: Lake, value: str) -> None:
+    lake.replace("clusters", [cluster(1)], embedding_model="other")
+    lake.replace("clusters", [{**cluster(7), "embedding_model": value}], embedding_model=value)
+    assert numbers(lake, embedding_model=value) == [7]
+    assert {p["embedding_model"] for p, _ in lake.partitions("clusters")} == {"other", value}
+    files = [p for p in lake.root.parent.rglob("*.parquet")]
+    assert all((lake.root / "clusters").resolve() in p.resolve().parents for p in files)
+    lake.remove("clusters", embedding_model=value)
+    assert numbers(lake, embedding_model=value) == []
+    assert numbers(lake, embedding_model="other") == [1]
+
+
+def test_the_same_rows_twice_are_twice_there(lake: Lake) -> None:
+    for _ in range(2):
+        with lake.writer("clusters", **PLACE) as out:
+            out.add([cluster(1)])
+    assert numbers(lake) == [1, 1]
+
+
+def test_an_exception_keeps_what_was_flushed_and_drops_the_rest(lake: Lake) -> None:
+    with pytest.raises(KeyboardInterrupt), lake.writer("clusters", **PLACE) as out:
+        out.add([cluster(1)])
+        out.flush()
+        out.add([cluster(2)])
+        raise KeyboardInterrupt
+    assert numbers(lake) == [1]
+    with pytest.raises(RuntimeError), lake.writer("clusters", replace=True, **PLACE) as out:
+        out.add([cluster(3)])
+        out.flush()
+        raise RuntimeError
+    assert numbers(lake) == [1]
+    files = {p.name for p in lake.folder("clusters", **PLACE).iterdir()}
+    manifest = lake.manifest("clusters", **PLACE)
+    assert manifest is not None
+    assert files == {manifests.MANIFEST, ".lock", *(f.name for f in manifest.files)}
+
+
+def test_an_empty_partition_is_written(lake: Lake) -> None:
+    assert lake.manifest("clusters", **PLACE) is None
+    with lake.writer("clusters", **PLACE):
+        pass
+    manifest = lake.manifest("clusters", **PLACE)
+    assert manifest is not None
+    assert manifest.rows == 0
+
+
+def test_rows_are_durable_after_seconds_rows_or_bytes(lake: Lake) -> None:
+    def flushes(**limits: float) -> list[bool]:
+        usual = {"every_seconds": 1e9, "every_rows": 10**9, "every_bytes": 10**12}
+        out = Writer(lake, TABLES["clusters"], PLACE, replace=False, about={}, **{**usual, **limits})
+        with out:
+            return [out.add([cluster(n)]) for n in range(4)]
+
+    assert flushes() == [False] * 4
+    assert flushes(every_rows=2) == [False, True, False, True]
+    assert flushes(every_bytes=1) == [True] * 4
+    assert flushes(every_seconds=0) == [True] * 4
+    assert sorted(numbers(lake)) == sorted([0, 1, 2, 3] * 4)
+
+
+def test_the_writer_that_says_done_is_durable_last(lake: Lake) -> None:
+    with lake.writer("cluster_members", **PLACE) as members, lake.writer("clusters", **PLACE) as out:
+        out.flush_first = members
+        member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r"}
+        members.add([{**member, "experiment": "e", "sequence_number": 0}])
+        assert lake.manifest("cluster_members", **PLACE) is None
+        out.add([cluster(0)])
+        out.flush()
+        assert numbers(lake) == [0]
+        assert lake.sql("SELECT * FROM cluster_members").num_rows == 1
+
+
+def test_a_column_added_later_reads_as_null_in_older_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from panic_assets.lake.schema import Column
+
+    lake.replace("clusters", [cluster(1)], embedding_model="older")
+    old = TABLES["clusters"]
+    wider = replace(old, columns=(*old.columns, Column("note", "string", "New.", nullable=True)))
+    monkeypatch.setitem(TABLES, "clusters", wider)
+    lake.replace("clusters", [{**cluster(2), "note": "n"}], embedding_model="newer")
+    found = lake.sql("SELECT cluster, note FROM clusters ORDER BY cluster").to_pylist()
+    assert found == [{"cluster": 1, "note": None}, {"cluster": 2, "note": "n"}]
+
+
+# --- merging small files ---------------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(large=st.sets(st.integers(0, 15)), flushes=st.integers(1, 16), many=st.integers(2, 5))
+def test_merging_keeps_rows_and_order(
+    tmp_path_factory: pytest.TempPathFactory, large: set[int], flushes: int, many: int
+) -> None:
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MANY_FILES", many)
+        patch.setattr(module, "SMALL_FILE", 6000)
+        wanted = []
+        with lake.writer("clusters", **PLACE) as out:
+            for index in range(flushes):
+                texts = [os.urandom(3000).hex()] if index in large else ["x"]
+                rows = [{**cluster(index), "medoid_text": text} for text in texts]
+                out.add(rows)
+                out.flush()
+                wanted += [index] * len(rows)
+        assert numbers(lake) == wanted
+        manifest = lake.manifest("clusters", **PLACE)
+        assert manifest is not None
+        assert manifest.rows == len(wanted)
+        assert len(manifest.files) <= (len(large) + 1) * (many - 1) + len(large) + 1
+        paths = {p.name for p in lake.folder("clusters", **PLACE).glob("*.parquet")}
+        assert paths == {f.name for f in manifest.files} | {name for name, _ in manifest.retired}
+
+
+class LakeAgainstList(RuleBasedStateMachine):
+    """Any sequence of writes equals a list. Two partitions, one of them only to be left alone."""
+
+    @initialize()
+    def start(self) -> None:
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.lake = Lake(Path(self.folder.name) / "lake", grace_seconds=0)
+        self.lake.replace("clusters", [cluster(99)], embedding_model="other")
+        self.rows: list[int] = []
+        self.trashed: list[tuple[Path, list[int]]] = []
+        self.written = False
+        self.next = 0
+
+    def fresh(self, count: int) -> list[dict[str, object]]:
+        self.next += count
+        return [cluster(n) for n in range(self.next - count, self.next)]
+
+    @rule(counts=st.lists(st.integers(0, 3), max_size=4), flush=st.booleans())
+    def append(self, counts: list[int], flush: bool) -> None:
+        with self.lake.writer("clusters", **PLACE) as out:
+            for count in counts:
+                rows = self.fresh(count)
+                out.add(rows)
+                self.rows += [int(str(r["cluster"])) for r in rows]
+                if flush:
+                    out.flush()
+        self.written = True
+
+    @rule(count=st.integers(0, 3))
+    def interrupted(self, count: int) -> None:
+        with pytest.raises(RuntimeError), self.lake.writer("clusters", replace=True, **PLACE) as out:
+            out.add(self.fresh(count))
+            raise RuntimeError
+
+    @rule(count=st.integers(0, 3))
+    def replace(self, count: int) -> None:
+        rows = self.fresh(count)
+        self.lake.replace("clusters", rows, **PLACE)
+        self.rows, self.written = [int(str(r["cluster"])) for r in rows], True
+
+    @rule()
+    def remove(self) -> None:
+        trash = Path(self.folder.name) / f"trash-{len(self.trashed)}"
+        removed = self.lake.remove("clusters", trash, **PLACE)
+        assert (removed is not None) == self.written
+        if removed is not None:
+            assert removed.rows == len(self.rows)
+            self.trashed.append((trash, self.rows))
+        self.rows, self.written = [], False
+
+    @precondition(lambda self: self.trashed)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        trash, rows = data.draw(st.sampled_from(self.trashed))
+        restored = self.lake.restore(trash)
+        assert bool(restored) == (not self.written)
+        if not self.written:
+            self.rows, self.written = rows, True
+
+    @rule()
+    def sweep(self) -> None:
+        self.lake.sweep()
+        assert not list(self.lake.root.rglob("*.tmp"))
+
+    @rule()
+    def look(self) -> None:
+        assert numbers(self.lake) == self.rows
+        assert (self.lake.manifest("clusters", **PLACE) is not None) == self.written
+        assert numbers(self.lake, embedding_model="other") == [99]
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.look()
+            self.folder.cleanup()
+
+
+TestLakeAgainstList = LakeAgainstList.TestCase
+TestLakeAgainstList.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+
+
+# --- retirement --------------------------------------------------------------------------------------
+
+
+def test_grace_counts_from_retirement(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", grace_seconds=3600)
+    folder = lake.folder("clusters", **PLACE)
+    lake.replace("clusters", [cluster(1)], **PLACE)
+    (first,) = lake.files("clusters", **PLACE)
+    os.utime(first, (time.time() - 10**6,) * 2)  # An old file ...
+    lake.replace("clusters", [cluster(2)], **PLACE)  # ... retired just now.
+    assert lake.sweep() == 0
+    assert first.exists()
+    manifest = manifests.read(folder)
+    assert manifest is not None
+    assert [name for name, _ in manifest.retired] == [first.name]
+    raw = json.loads((folder / manifests.MANIFEST).read_text())
+    raw["retired"] = [[first.name, time.time() - 3601]]
+    (folder / manifests.MANIFEST).write_text(json.dumps(raw))
+    size = first.stat().st_size
+    assert lake.sweep() == size
+    assert not first.exists()
+    assert numbers(lake) == [2]
+    assert manifests.read(folder).retired == ()  # type: ignore[union-attr]
+
+
+def test_a_swept_tombstone_can_be_written_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", grace_seconds=0)
+    lake.replace("clusters", [cluster(1)], **PLACE)
+    with lake.writer("clusters", **PLACE) as out:
+        lake.remove("clusters", **PLACE)
+        lake.sweep()
+        out.add([cluster(2)])
+    assert numbers(lake) == [2]
+
+
+def test_an_older_catalogue_stays_readable_until_a_newer_one_was_built(tmp_path: Path) -> None:
+    import duckdb
+
+    lake, path = Lake(tmp_path / "lake", grace_seconds=0), tmp_path / "panic.duckdb"
+    member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r"}
+    row = {**member, "experiment": "e", "sequence_number": 0}
+    lake.replace("cluster_members", [row], **PLACE)
+    catalogue.build(lake, path)
+    for _ in range(3):  # A process that writes, and dies before it rebuilds the catalogue.
+        lake.replace("cluster_members", [row, row], **PLACE)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.sql("SELECT count(*) FROM cluster_members").fetchall() == [(1,)]
+    catalogue.build(lake, path)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.sql("SELECT count(*) FROM cluster_members").fetchall() == [(2,)]
+    assert len(list(lake.folder("cluster_members", **PLACE).glob("*.parquet"))) == 1
+
+
+def test_leftovers_of_a_kill_are_invisible_and_swept(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", grace_seconds=60)
+    lake.replace("clusters", [cluster(1)], **PLACE)
+    folder = lake.folder("clusters", **PLACE)
+    young, old, unlisted = folder / "young.tmp", folder / "old.tmp", folder / "unlisted.parquet"
+    for path in (young, old, unlisted):
+        path.write_bytes(b"half")
+    for path in (old, unlisted):
+        os.utime(path, (time.time() - 61,) * 2)
+    assert numbers(lake) == [1]
+    assert set(lake.half_written("clusters", **PLACE)) == {old, unlisted}
+    lake.sweep()
+    assert young.exists()
+    assert not old.exists()
+
+
+# --- several processes ---------------------------------------------------------------------------------
+
+REPLACER = """
+import sys
+from pathlib import Path
+from panic_assets.lake.lake import Lake
+lake = Lake(Path(sys.argv[1]), grace_seconds=float(sys.argv[2]))
+rows = lambda n: [{"clustering_id": str(n), "embedding_model": "m", "cluster": k, "size": n} for k in range(n % 7 + 1)]
+lake.replace("clusters", rows(0), embedding_model="m")
+print("ready", flush=True)
+n = 0
+while True:
+    n += 1
+    lake.replace("clusters", rows(n), embedding_model="m")
+"""
+
+
+def test_readers_see_the_old_rows_or_the_new(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", REPLACER, str(tmp_path), "60"], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        lake = Lake(tmp_path, grace_seconds=60)
+        generations = set()
+        for _ in range(100):
+            rows = lake.sql("SELECT clustering_id, cluster, size FROM clusters", **PLACE).to_pylist()
+            (size,) = {r["size"] for r in rows}
+            assert [r["cluster"] for r in rows] == list(range(size % 7 + 1))
+            generations.add(size)
+        assert len(generations) > 10
+    finally:
+        child.kill()
+        child.wait()
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from panic_assets.lake.lake import Lake
+lake = Lake(Path(sys.argv[1]))
+start = int(sys.argv[2])
+for n in range(start, start + 25):
+    with lake.writer("clusters", embedding_model="m") as out:
+        out.add([{"clustering_id": "c", "embedding_model": "m", "cluster": n, "size": 1}])
+"""
+
+
+def test_two_processes_that_append_lose_nothing(tmp_path: Path) -> None:
+    children = [subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path), str(n)]) for n in (0, 100)]
+    assert [child.wait(60) for child in children] == [0, 0]
+    found = numbers(Lake(tmp_path))
+    assert [n for n in found if n < 100] == list(range(25))
+    assert [n for n in found if n >= 100] == list(range(100, 125))
+
+
+def test_a_removed_partition_comes_back_as_it_was_unless_written_again(tmp_path: Path) -> None:
+    lake, trash = Lake(tmp_path / "lake", grace_seconds=0), tmp_path / "trash"
+    lake.replace("clusters", [cluster(1), cluster(2)], **PLACE)
+    lake.remove("clusters", trash, **PLACE)
+    lake.sweep()  # The lake's own copies are gone; the trash holds links.
+    assert numbers(lake) == []
+    lake.replace("clusters", [cluster(3)], **PLACE)
+    assert lake.restore(trash) == []
+    assert numbers(lake) == [3]
+    lake.remove("clusters", **PLACE)
+    assert lake.restore(trash) == [("clusters", PLACE)]
+    assert numbers(lake) == [1, 2]
+    assert lake.remove("clusters", embedding_model="never there") is None

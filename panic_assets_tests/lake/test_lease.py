@@ -1,0 +1,65 @@
+"""Leases: one holder at a time, told who it is, free the moment it dies."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from panic_assets.errors import UserError
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.lease import LeaseHeld
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from panic_assets.lake.lake import Lake
+with Lake(Path(sys.argv[1])).lease("experiment a"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def hold(root: Path, seconds: float) -> "subprocess.Popen[bytes]":
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(root), str(seconds)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"held\n"
+    return child
+
+
+def test_the_second_is_refused_in_a_sentence_or_waits(tmp_path: Path) -> None:
+    lake, told = Lake(tmp_path), []
+    child = hold(tmp_path, 2)
+    try:
+        with pytest.raises(LeaseHeld, match=rf"experiment a is being worked on by process {child.pid} on .+, since"):
+            with lake.lease("experiment a"):
+                pass
+        assert issubclass(LeaseHeld, UserError)
+        with lake.lease("experiment b"):  # Another unit of work is free.
+            pass
+        with lake.lease("experiment a", wait_seconds=30, on_wait=told.append):
+            assert child.wait(10) == 0
+        assert len(told) == 1
+        assert str(child.pid) in told[0]
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_killed_holder_frees_its_lease_at_once(tmp_path: Path) -> None:
+    child = hold(tmp_path, 600)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    began = time.monotonic()
+    with Lake(tmp_path).lease("experiment a"):
+        assert time.monotonic() - began < 1
+
+
+def test_an_exception_frees_the_lease(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with pytest.raises(RuntimeError), lake.lease("x"):
+        raise RuntimeError
+    with lake.lease("x"), pytest.raises(LeaseHeld), lake.lease("x"):
+        pass
