@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import psutil
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, RunsFilter
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
@@ -48,7 +49,7 @@ def fail_dead_runs(instance: DagsterInstance, tags: Mapping[str, str] | None = N
     Returns their ids. Their pool slots are free when this returns.
     """
     running = RunsFilter(
-        statuses=[DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING],
+        statuses=NOT_FINISHED_STATUSES,
         tags={HOST: socket.gethostname(), **(tags or {})},
     )
     dead = [run for run in instance.get_runs(running) if process_is_alive(run.tags) is False]

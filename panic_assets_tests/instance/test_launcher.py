@@ -231,3 +231,10 @@ def test_a_miss_between_hits_is_forgotten(sqlite_instance, monkeypatch):
     monkeypatch.setattr(launcher, "process_is_alive", lambda _tags: next(answers))
     status = [sqlite_instance.run_launcher.check_run_worker_health(run).status for _ in range(4)]
     assert status == [WorkerStatus.RUNNING] * 3 + [WorkerStatus.NOT_FOUND]
+
+
+def test_a_process_that_died_before_its_run_began_is_noticed(sqlite_instance):
+    tags = process_tags() | {launcher.STARTED: "1.0"}
+    run = create_run_for_test(sqlite_instance, status=DagsterRunStatus.NOT_STARTED, tags=tags)
+    assert fail_dead_runs(sqlite_instance) == [run.run_id]
+    assert sqlite_instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
