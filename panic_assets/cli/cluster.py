@@ -42,13 +42,13 @@ def list_() -> None:
         lake()
         .sql(
             "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, len(experiments) AS experiments, "
-            "parameters, computed_at FROM clusterings ORDER BY embedding_model"
+            "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
         )
         .to_pylist()
     )
     made = {r["embedding_model"] for r in rows}
     table(
-        ["embedding model", "clusters", "vectors", "distinct", "outliers", "experiments", "parameters", "computed", ""],
+        ["embedding model", "clusters", "vectors", "distinct", "outliers", "experiments", "least size", "computed", ""],
         [[*r.values(), "stale" if r["embedding_model"] in stale else ""] for r in rows],
         title="clusterings",
     )

@@ -155,11 +155,13 @@ def _entries(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> 
         rows, size = sum(m.rows for m in stored), sum(m.bytes for m in stored)
         rows += sum(_count(lake, t, space, key) for t in tables if space not in TABLES[t].partitioned_by)
         made = instance.get_materialized_partitions(step.asset_key)
+        # Partitions of other spaces were never all made: only what is there is worth naming.
+        there = {key, *made, *(v for t in tables for p, _ in lake.partitions(t) for v in p.values())}
         entries.append(
             Entry(
                 asset=step.asset_key.to_user_string(),
                 tables=tables,
-                delete=step.delete,
+                delete=tuple(k for k in step.delete if k in there),
                 rebuild=tuple(k for k in step.rebuild if k in made),
                 rows=rows,
                 bytes=size,

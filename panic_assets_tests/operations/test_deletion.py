@@ -1,0 +1,184 @@
+"""Deletion cascades along the graph, spares what others need, survives interruption, and can be undone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from panic_assets.errors import UserError
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.resource import LakeResource
+from panic_assets.lake.tables import TABLES
+from panic_assets.operations import deletion, doctor, journal
+from panic_assets.settings import home
+from panic_assets.trajectories import registration, work
+from panic_assets_tests.operations.conftest import MODELS
+from panic_assets_tests.trajectories.world import definition, trace
+
+ASSETS = ["experiments", "invocations", "embeddings", "persistence_diagrams"]
+
+
+def materialised(instance: dg.DagsterInstance, key: str) -> list[str]:
+    return [a for a in ASSETS if key in instance.get_materialized_partitions(dg.AssetKey(a))]
+
+
+def tables_with(lake: Lake, key: str) -> set[str]:
+    """Tables that hold a row of an experiment, wherever it is stored."""
+    named = [t for t in TABLES.values() if "experiment" in t.names]
+    return {t.name for t in named if lake.sql(f"SELECT 1 FROM {t.name} WHERE experiment = ?", [key]).num_rows}
+
+
+def assert_gone(instance: dg.DagsterInstance, lake: Lake, key: str) -> None:
+    assert not instance.has_dynamic_partition("experiment", key)
+    assert materialised(instance, key) == []
+    assert tables_with(lake, key) == set()
+    assert journal.unfinished(home()) == []
+
+
+def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterInstance, lake: Lake) -> None:
+    before = trace(lake, "b")
+    planned = deletion.plan(instance, "experiment", "a")
+    by_asset = {e.asset: e for e in planned.entries}
+    assert [by_asset[a].delete for a in ASSETS] == [("a",)] * 4
+    assert by_asset["clusters"].delete == ()
+    assert set(by_asset["clusters"].rebuild) == set(MODELS), "clusters have another parent: rebuilt, not deleted"
+    assert by_asset["invocations"].rows == lake.sql("SELECT 1 FROM invocations WHERE experiment = 'a'").num_rows
+    assert tables_with(lake, "a"), "planning deletes nothing"
+
+    deletion.run(instance, planned)
+
+    assert_gone(instance, lake, "a")
+    assert trace(lake, "b") == before
+    assert materialised(instance, "b") == ASSETS
+    assert {m.embedding_model for m in work.missing(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
+
+
+def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance, lake: Lake) -> None:
+    for key in ("a", "b"):
+        deletion.run(instance, deletion.plan(instance, "experiment", key))
+    assert [t for t in TABLES if list(lake.partitions(t))] == []
+    assert instance.get_materialized_partitions(dg.AssetKey("clusters")) == set()
+
+
+def test_a_restore_brings_back_rows_key_and_records(instance: dg.DagsterInstance, lake: Lake) -> None:
+    before = trace(lake, "a")
+    ids = lake.sql("SELECT invocation_id FROM invocations WHERE experiment = 'a' ORDER BY 1")
+    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    deletion.restore(instance, "experiment", "a")
+    assert trace(lake, "a") == before
+    assert lake.sql("SELECT invocation_id FROM invocations WHERE experiment = 'a' ORDER BY 1") == ids
+    assert instance.has_dynamic_partition("experiment", "a")
+    assert materialised(instance, "a") == ASSETS
+    with pytest.raises(UserError, match="cannot be restored: it was purged, restored"):
+        deletion.restore(instance, "experiment", "a")
+
+
+def test_a_purge_keeps_nothing(instance: dg.DagsterInstance, lake: Lake) -> None:
+    folder = lake.folder("invocations", experiment="a")
+    deletion.run(instance, deletion.plan(instance, "experiment", "a", purge=True))
+    assert_gone(instance, lake, "a")
+    assert not folder.exists()
+    assert not list((lake.root / ".trash").glob("*"))
+    with pytest.raises(UserError, match="'a' cannot be restored: it was purged"):
+        deletion.restore(instance, "experiment", "a")
+
+
+def test_what_was_deleted_too_long_ago_is_forgotten(
+    instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    assert done.trash(home()).exists()
+    monkeypatch.setenv("PANIC_TRASH_DAYS", "0")
+    with pytest.raises(UserError, match="too long ago"):
+        deletion.restore(instance, "experiment", "a")
+    assert deletion.expire(home()) == 1
+    assert not done.trash(home()).exists()
+
+
+def test_a_name_that_is_taken_again_is_not_overwritten_by_a_restore(instance: dg.DagsterInstance) -> None:
+    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    registration.add(LakeResource(), instance, definition("a"))
+    assert materialised(instance, "a") == [], "a new experiment of an old name starts afresh"
+    with pytest.raises(UserError, match="exists; delete it before"):
+        deletion.restore(instance, "experiment", "a")
+
+
+def test_unknown_keys_are_refused_with_the_nearest(instance: dg.DagsterInstance) -> None:
+    registration.add(LakeResource(), instance, definition("apples"))
+    with pytest.raises(UserError, match=r"^there is no experiment 'aples'; did you mean 'apples'\?$"):
+        deletion.plan(instance, "experiment", "aples")
+
+
+def failing(real: Callable[..., Any], at_call: int) -> Callable[..., Any]:
+    calls = iter(range(10_000))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == at_call:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    return call
+
+
+STEPS = [
+    (dg.DagsterInstance, "wipe_asset_partitions", 0),
+    (dg.DagsterInstance, "wipe_asset_partitions", 2),
+    (Lake, "remove", 0),
+    (Lake, "remove", 3),
+    (Lake, "replace", 0),
+    (deletion, "build", 0),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "at_call"), STEPS, ids=[f"{n}-{c}" for _, n, c in STEPS])
+def test_an_interrupted_deletion_is_finished_when_asked_again(
+    instance: dg.DagsterInstance, lake: Lake, owner: Any, name: str, at_call: int
+) -> None:
+    before = trace(lake, "b")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, failing(getattr(owner, name), at_call))
+        with pytest.raises(KeyboardInterrupt):
+            deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    if journal.unfinished(home()):
+        assert any("deletion of experiment a was interrupted" in f.sentence for f in doctor.examine(lake, instance))
+        deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    assert_gone(instance, lake, "a")
+    assert trace(lake, "b") == before
+    deletion.restore(instance, "experiment", "a")
+    assert tables_with(lake, "a") >= {"experiments", "runs", "invocations", "embeddings", "persistence_bars"}
+
+
+def test_deleting_the_key_in_dagster_cascades(instance: dg.DagsterInstance, lake: Lake) -> None:
+    """What the UI's delete button calls."""
+    instance.delete_dynamic_partition("experiment", "a")
+    assert_gone(instance, lake, "a")
+    assert materialised(instance, "b") == ASSETS
+    deletion.restore(instance, "experiment", "a")
+    assert "invocations" in tables_with(lake, "a")
+
+
+def test_the_job_deletes_and_restores(instance: dg.DagsterInstance, lake: Lake) -> None:
+    from panic_assets.definitions import defs
+
+    def run(job: str, op: str, **config: object) -> bool:
+        ops = {"ops": {op: {"config": config}}}
+        job_def = defs.resolve_job_def(job)
+        return job_def.execute_in_process(ops, instance=instance, raise_on_error=False).success
+
+    assert run("delete_experiment", "delete_experiment_op", name="a", dry_run=True)
+    assert "invocations" in tables_with(lake, "a")
+    assert run("delete_experiment", "delete_experiment_op", name="a")
+    assert_gone(instance, lake, "a")
+    assert not run("delete_experiment", "delete_experiment_op", name="a")
+    assert run("restore_experiment", "restore_experiment_op", name="a")
+    assert instance.has_dynamic_partition("experiment", "a")
+
+
+def test_two_deletions_of_two_keys_keep_each_others_rows_apart(instance: dg.DagsterInstance, lake: Lake) -> None:
+    before = trace(lake, "a")
+    for key in ("a", "b"):
+        deletion.run(instance, deletion.plan(instance, "experiment", key))
+    deletion.restore(instance, "experiment", "a")
+    assert trace(lake, "a") == before
+    assert tables_with(lake, "b") <= {"cluster_members"}
