@@ -53,10 +53,10 @@ class PanicInstance(DagsterInstance):
             return
         try:
             # Only here: operations imports this module.
-            from panic_assets.operations import deletion
+            from panic_assets.operations.deletion import key_deleted
 
             with without_hook():
-                deletion.key_deleted(self, partitions_def_name, partition_key)
+                key_deleted(self, partitions_def_name, partition_key)
         except Exception as error:
             logger.error(
                 f"{partitions_def_name} {partition_key!r} is deleted but not all that hangs on it: {error}; "

@@ -343,9 +343,6 @@ def cascade(monkeypatch) -> list[tuple[str, str]]:
     module = types.ModuleType("panic_assets.operations.deletion")
     module.key_deleted = lambda _instance, name, key: calls.append((name, key))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    import panic_assets.operations
-
-    monkeypatch.setattr(panic_assets.operations, "deletion", module, raising=False)
     return calls
 
 
