@@ -50,8 +50,8 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     ]
 
 
-def invalid(column: Column) -> str | None:
-    """SQL that is true of a forbidden value of the column; None when every value is allowed."""
+def invalid(table: Table, column: Column) -> str | None:
+    """SQL that is true of a forbidden value of a table's column; None when every value is allowed."""
     name = f'"{column.name}"'
     wrong = [] if column.nullable else [f"{name} IS NULL"]
     if column.allowed:
@@ -61,17 +61,17 @@ def invalid(column: Column) -> str | None:
     if column.type == "float64" and not column.finite:
         wrong.append(f"isnan({name})")
     if column.type == "vector":
-        lengths = " ".join(
-            f"WHEN {literal(s.name)} THEN {s.dimension}" for s in registry.embedders() if s.dimension is not None
-        )
-        wrong.append(f"len({name}) <> CASE embedding_model {lengths} ELSE len({name}) END")
-        # One pass, and no list of booleans: a NaN or an infinity makes the sum of squares non-finite.
-        wrong.append(f"NOT isfinite(list_inner_product({name}::DOUBLE[], {name}::DOUBLE[]))")
+        if "embedding_model" in table.names:
+            lengths = " ".join(f"WHEN {literal(s.name)} THEN {s.dimension}" for s in registry.embedders())
+            wrong.append(f"len({name}) <> CASE embedding_model {lengths} ELSE len({name}) END")
+        # One pass, and no list of booleans: a NaN or an infinity makes the sum of squares non-finite, a null fails.
+        squares = f"TRY(list_inner_product({name}::DOUBLE[], {name}::DOUBLE[]))"
+        wrong.append(f"{name} IS NOT NULL AND NOT coalesce(isfinite({squares}), false)")
     return " OR ".join(f"({w})" for w in wrong) or None
 
 
 def _rows(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
-    rules = [(c, rule) for c in table.columns if (rule := invalid(c))]
+    rules = [(c, rule) for c in table.columns if (rule := invalid(table, c))]
     counts = ", ".join(f"count(*) FILTER ({rule})" for _, rule in rules)
     found = lake.sql(f"SELECT {counts} FROM {table.name}", **where)
     for (column, _), count in zip(rules, found.to_pylist()[0].values() if rules else (), strict=False):

@@ -2,7 +2,10 @@
 
 from panic_assets.lake import invariants
 from panic_assets.lake.invariants import Finding, Kind
-from panic_assets.lake.lake import Lake
+from panic_assets.lake.lake import Lake, literal
+from panic_assets.models import registry
+
+_CONTROLS = ", ".join(literal(spec.name) for spec in registry.embedders() if spec.role == "control")
 
 RULES: dict[str, tuple[str, Kind, str, str]] = {
     "no_gaps": (
@@ -11,7 +14,15 @@ RULES: dict[str, tuple[str, Kind, str, str]] = {
         "runs whose stored invocations are not numbered 0, 1, 2, ... without a gap",
         """SELECT count(*) FROM (
                SELECT run_id FROM invocations GROUP BY run_id
-               HAVING min(sequence_number) <> 0 OR max(sequence_number) <> count(*) - 1
+               HAVING min(sequence_number) <> 0 OR max(sequence_number) <> count(DISTINCT sequence_number) - 1
+           )""",
+    ),
+    "stored_once": (
+        "invocations",
+        "duplicate",
+        "steps of runs that are stored more than once",
+        """SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (
+               SELECT count(*) AS n FROM invocations GROUP BY run_id, sequence_number HAVING count(*) > 1
            )""",
     ),
     "lengths_agree": (
@@ -50,8 +61,11 @@ RULES: dict[str, tuple[str, Kind, str, str]] = {
         "embeddings",
         "invalid",
         "contents that have different vectors by one model and revision",
-        """SELECT count(*) FROM (
-               SELECT content_hash FROM embeddings WHERE embedding_model NOT LIKE 'RandomWalk%'
+        f"""SELECT count(*) FROM (
+               SELECT content_hash FROM embeddings SEMI JOIN (
+                   SELECT content_hash FROM embeddings GROUP BY content_hash HAVING count(*) > 1
+               ) USING (content_hash)  -- Most are there once: their vectors need not be read.
+               WHERE embedding_model NOT IN ({_CONTROLS})
                GROUP BY content_hash, embedding_model, model_revision HAVING count(DISTINCT hash(vector)) > 1
            )""",
     ),

@@ -73,7 +73,7 @@ def _columns(table: Table) -> str:
 
 
 def _invalid(table: Table) -> str:
-    return " OR ".join(f"({rule})" for c in table.columns if (rule := invalid(c))) or "false"
+    return " OR ".join(f"({rule})" for c in table.columns if (rule := invalid(table, c))) or "false"
 
 
 def _prefix() -> str:
