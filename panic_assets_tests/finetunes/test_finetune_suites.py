@@ -1,6 +1,7 @@
 """Suites, what prompts say, and how deeply epochs are tested."""
 
 import copy
+import re
 
 import pytest
 import yaml
@@ -32,7 +33,10 @@ def test_default_suite_is_fifteen_diverse_prompts():
     assert {p.category for p in suite.prompts[:5]} == set(suites.CATEGORIES)
     assert all(len(p.seeds) >= 3 for p in suite.prompts)
     for prompt in suite.prompts:
-        assert {"background", "hair", "skin", "clothes", "eyes", "lips"} <= set(prompt.colours), prompt.id
+        assert {"background", "hair", "skin", "clothes"} <= set(prompt.colours), prompt.id
+        measured = prompt.text[: prompt.text.rindex("(#") + 9]
+        pieces = re.findall(r"#|[0-9a-f](?=[0-9a-f]*\))|[a-z]+|[0-9]|[^\sa-z0-9]", measured)
+        assert len(pieces) <= 75, f"{prompt.id}: what is measured must be within what CLIP reads"
         assert prompt.expression is not None
         assert prompt.negative
         assert (prompt.category == "accessory") == bool(prompt.accessories), prompt.id
