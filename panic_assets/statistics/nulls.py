@@ -1,0 +1,34 @@
+"""An observed value among values made by chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an observation stands among null values."""
+
+    observed: float
+    null_mean: float
+    null_deviation: float
+    percentile: float
+    """0 to 100: share of null values below it, ties counted half. 50 is what chance gives."""
+    p_value: float
+    """Two-sided, (1 + at least as extreme) / (1 + replicates), doubled: never 0, as no finite null proves that."""
+    replicates: int
+
+
+def standing(observed: float, null: np.ndarray) -> Standing:
+    """The standing of one observation among finite null values (at least one)."""
+    below, above = int((null < observed).sum()), int((null > observed).sum())
+    ties = len(null) - below - above
+    tail = (1 + min(below, above) + ties) / (1 + len(null))
+    return Standing(
+        observed=float(observed),
+        null_mean=float(null.mean()),
+        null_deviation=float(null.std(ddof=1)) if len(null) > 1 else 0.0,
+        percentile=100 * (below + ties / 2) / len(null),
+        p_value=min(1.0, 2 * tail),
+        replicates=len(null),
+    )
