@@ -25,9 +25,7 @@ class Clustering:
     min_samples: int
 
 
-def cluster(
-    vectors: np.ndarray, min_cluster_size: int | None = None, min_samples: int | None = None
-) -> Clustering:
+def cluster(vectors: np.ndarray, min_cluster_size: int | None = None, min_samples: int | None = None) -> Clustering:
     """HDBSCAN (excess of mass, euclidean distance) over the distinct rows of (n, d) `vectors`.
 
     Equal rows get equal labels. A vector that is an outlier among the distinct ones but occurs at least
@@ -40,9 +38,7 @@ def cluster(
     smallest = max(5, len(rows.first) // 1000) if min_cluster_size is None else min_cluster_size
     samples = smallest if min_samples is None else min_samples
     if smallest < 2 or samples < 1:
-        raise ValueError(
-            f"min_cluster_size is {smallest} and min_samples {samples}; at least 2 and 1 are needed"
-        )
+        raise ValueError(f"min_cluster_size is {smallest} and min_samples {samples}; at least 2 and 1 are needed")
     points = vectors[rows.first].astype(np.float64)
     found = _hdbscan(points, smallest, samples)
     repeated = np.flatnonzero((found == OUTLIER) & (rows.counts >= smallest))

@@ -47,9 +47,7 @@ def test_an_outlier_that_occurs_often_enough_is_a_cluster(times):
     assert len(found.sizes) == (3 if times >= 5 else 2)
     assert found.outliers == (0 if times >= 5 else 4)
     # scikit-learn on the duplicated data says the same
-    direct = HDBSCAN(min_cluster_size=5, copy=True).fit_predict(
-        np.vstack([vectors, np.full((times, 8), 500.0)])
-    )
+    direct = HDBSCAN(min_cluster_size=5, copy=True).fit_predict(np.vstack([vectors, np.full((times, 8), 500.0)]))
     assert adjusted_rand_score(direct, found.labels) == 1
 
 
@@ -57,9 +55,7 @@ def test_an_outlier_that_occurs_often_enough_is_a_cluster(times):
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12))
 def test_agrees_with_scikit_learn_without_duplicates(seed, size):
     rng = np.random.default_rng(seed)
-    vectors = (
-        rng.normal(size=(120, 3)) * rng.uniform(0.2, 2) + 4 * rng.normal(size=(4, 3))[np.arange(120) % 4]
-    )
+    vectors = rng.normal(size=(120, 3)) * rng.uniform(0.2, 2) + 4 * rng.normal(size=(4, 3))[np.arange(120) % 4]
     found = cluster(vectors, size)
     direct = HDBSCAN(min_cluster_size=size, copy=True).fit_predict(vectors)
     np.testing.assert_array_equal(found.labels == -1, direct == -1)
