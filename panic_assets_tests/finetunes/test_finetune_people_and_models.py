@@ -1,0 +1,120 @@
+"""Manual marks and their spread; answers of models about accessories, expression and prompt."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.compute.protocol import Needs
+from panic_assets.errors import UserError
+from panic_assets.finetunes import attributes, manual, synthetic
+from panic_assets.finetunes.attributes import Question
+from panic_assets.finetunes.colour import encode
+from panic_assets.finetunes.manual import Mark
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def mark(reviewer, visual, epoch=1, subject="", later=0, style=5.0, prompt=5.0):
+    return Mark(epoch, subject, reviewer, visual, style, prompt, "", START + timedelta(minutes=later))
+
+
+def test_spread_between_reviewers():
+    told = manual.spread([mark("ann", 6), mark("bob", 8), mark("cyd", 10)])
+    visual = next(s for s in told if s.criterion == "visual")
+    assert (visual.mean, visual.sd, visual.low, visual.high, visual.reviewers) == (8, 2, 6, 10, 3)
+    style = next(s for s in told if s.criterion == "style")
+    assert (style.mean, style.sd) == (5, 0)
+    alone = manual.spread([mark("ann", 6)])
+    assert all(s.sd is None for s in alone)
+
+
+def test_the_latest_mark_stands_and_reviewers_weigh_alike():
+    marks = [mark("ann", 2, later=0), mark("ann", 6, later=1), *(mark("bob", 10, subject=f"p{i}") for i in range(9))]
+    visual = next(s for s in manual.spread(marks) if s.criterion == "visual")
+    assert visual.mean == 8
+    assert [m.visual for m in manual.standing(marks) if m.reviewer == "ann"] == [6]
+
+
+def test_disagreement_is_on_the_same_thing():
+    marks = [mark("ann", 6), mark("bob", 9), mark("ann", 0, epoch=2), mark("bob", 1, epoch=3)]
+    assert manual.disagreement(marks) == {"visual": 3, "style": 0, "prompt": 0}
+    assert manual.disagreement([mark("ann", 6)]) == {}
+
+
+@pytest.mark.parametrize("bad", [-1, 10.1, float("nan"), True, "7"])
+def test_marks_outside_the_scale_are_refused(bad):
+    with pytest.raises(UserError, match="from 0 to 10"):
+        mark("ann", bad)
+    with pytest.raises(UserError, match="reviewer is blank"):
+        mark(" ", 5)
+
+
+def embedder(truth):
+    """Sentences on axes of their own: near the picture those that are true of it."""
+
+    def embed(sentences):
+        return np.array([[1.0, 0.0] if s in truth else [0.9, 0.4358899] for s in sentences])
+
+    return embed
+
+
+def question(**fields):
+    return Question(("p", 1), b"", fields.get("text", "t"), fields.get("accessories", ()), fields.get("expression"))
+
+
+def test_answers_and_cannot_tell():
+    picture = np.array([1.0, 0.0])
+    asked = question(accessories=("hat", "glasses"), expression="smile")
+    truth = {
+        "a portrait of a person with hat",
+        "a portrait of a person without glasses",
+        "a portrait of a person with a smile expression",
+    }
+    seen = attributes.ask(asked, picture, embedder(truth))
+    assert [(a.name, a.verdict) for a in seen.answers] == [("hat", "yes"), ("glasses", "no"), ("smile", "yes")]
+    assert all(a.confidence > 0.99 for a in seen.answers)
+    assert attributes.share(seen.answers, "accessory") == 50
+    assert attributes.share(seen.answers, "expression") == 100
+    other = attributes.ask(asked, picture, embedder({"a portrait of a person with a frown expression"}))
+    assert other.answers[2].verdict == "no", "sure of another expression"
+    blank = attributes.ask(asked, picture, embedder(set()))
+    assert [a.verdict for a in blank.answers[:2]] == ["cannot tell"] * 2
+    assert attributes.share(blank.answers, "accessory") is None, "undecided is not zero"
+    assert attributes.ask(question(text="x"), picture, embedder({"x"})).alignment == pytest.approx(100)
+    assert attributes.ask(question(text="y"), -picture, embedder({"y"})).alignment == 0
+
+
+def test_precision_and_recall_of_a_labelled_set():
+    labelled = [
+        *[("hat", True, "yes")] * 6,
+        *[("hat", True, "cannot tell")] * 2,
+        *[("hat", True, "no")] * 2,
+        *[("hat", False, "yes")] * 2,
+        *[("hat", False, "no")] * 8,
+        ("bow", False, "no"),
+    ]
+    bow, hat = attributes.agreement(labelled)
+    assert (hat.precision, hat.recall, hat.cannot_tell, hat.pictures) == (0.75, 0.6, 2, 20)
+    assert (bow.precision, bow.recall) == (None, None)
+
+
+def test_a_space_of_the_registry_is_asked_through_the_compute():
+    png = encode(synthetic.portrait())
+    asked = Question(("p", 1), png, "a portrait", ("hat",), "smile")
+    compute = InProcessCompute()
+    task = attributes.Task("Dummy", (asked, asked))
+    seen = [item for _, item in compute.stream(attributes.look, [task], Needs())]
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    assert {a.name for a in seen[0].answers} == {"hat", "smile"}
+    assert 0 <= seen[0].alignment <= 100
+    with pytest.raises(UserError, match="did you mean 'Jina'"):
+        attributes.space("jinna")
+    from panic_assets.models import registry
+
+    for pair in attributes.SPACES.values():
+        text, image = map(registry.get, pair)
+        assert (text.input, image.input) == ("text", "image")
+        assert text.dimension == image.dimension
