@@ -9,25 +9,46 @@ from typing import Any
 import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
+from panic_assets.grokking import assets as grokking
+from panic_assets.grokking import checks as grokking_checks
+from panic_assets.grokking import jobs as grokking_jobs
+from panic_assets.grokking import sensors as grokking_sensors
 from panic_assets.lake.resource import LakeResource
 from panic_assets.operations import jobs as operation_jobs
 from panic_assets.operations import sensors as operation_sensors
+from panic_assets.training import assets as training
+from panic_assets.training import checks as training_checks
+from panic_assets.training import jobs as training_jobs
+from panic_assets.training import sensors as training_sensors
 from panic_assets.trajectories import assets as trajectories
 from panic_assets.trajectories import checks as trajectory_checks
 from panic_assets.trajectories import registration
 from panic_assets.trajectories import sensors as trajectory_sensors
 from panic_assets.trajectories.assets import ProgressResource
 
-ASSET_MODULES = [trajectories]
-CHECKS = [*trajectory_checks.CHECKS, operation_sensors.no_orphans]
+ASSET_MODULES = [trajectories, training, grokking]
+CHECKS = [
+    *trajectory_checks.CHECKS,
+    *training_checks.CHECKS,
+    *grokking_checks.CHECKS,
+    operation_sensors.no_orphans,
+]
 JOBS = [
     registration.register_experiment,
     trajectory_sensors.clusters_job,
     trajectory_sensors.perform_job,
     trajectory_sensors.register_file_job,
+    *training_jobs.JOBS,
+    *grokking_jobs.JOBS,
     *operation_jobs.JOBS,
 ]
-SENSORS = [trajectory_sensors.experiment_files, operation_sensors.orphans]
+SENSORS = [
+    trajectory_sensors.experiment_files,
+    training_sensors.checkpoint_files,
+    grokking_sensors.grokking_files,
+    grokking_sensors.grokking_work,
+    operation_sensors.orphans,
+]
 SCHEDULES = [trajectory_sensors.nightly_clusters]
 
 

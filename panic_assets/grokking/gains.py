@@ -6,46 +6,12 @@ A gain g replaces that component c by g c and leaves everything else alone: x + 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from panic_assets.errors import UserError
 from panic_assets.grokking.fourier import block
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Multiply frequency `k` by `factor` from epoch `start` until `end` (exclusive), easing in and out linearly
-    over `ramp` epochs at either side of the window's inside."""
-
-    k: int
-    factor: float
-    start: int
-    end: int
-    ramp: int = 0
-
-    def check(self, p: int) -> None:
-        """Refuse a gain that means nothing for this prime."""
-        if not 1 <= self.k <= (p - 1) // 2:
-            raise UserError(f"gain on frequency {self.k}: p={p} has frequencies 1 to {(p - 1) // 2}")
-        if self.start >= self.end:
-            raise UserError(f"gain on frequency {self.k}: its window {self.start} to {self.end} is empty")
-        if not 0 <= 2 * self.ramp <= self.end - self.start:
-            raise UserError(
-                f"gain on frequency {self.k}: ramp {self.ramp} must fit twice into its window of "
-                f"{self.end - self.start} epochs"
-            )
-
-    def at(self, epoch: int) -> float:
-        """The factor in force at that epoch; exactly 1 outside the window."""
-        if not self.start <= epoch < self.end:
-            return 1.0
-        if self.ramp == 0:
-            return self.factor
-        inside = min(epoch - self.start, self.end - 1 - epoch) + 1
-        return 1.0 + (self.factor - 1.0) * min(1.0, inside / self.ramp)
+from panic_assets.grokking.recipe import Gain
 
 
 def in_force(gains: tuple[Gain, ...], epoch: int) -> dict[int, float]:

@@ -12,8 +12,6 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.linalg import toeplitz
-from scipy.spatial import ConvexHull, QhullError
 
 from panic_assets.errors import UserError
 from panic_assets.grokking.fourier import basis
@@ -50,6 +48,8 @@ def signed_area(points: Array) -> float:
 
 def hull_area(points: Array) -> float:
     """Area of the convex hull; 0 for points on a line."""
+    from scipy.spatial import ConvexHull, QhullError
+
     try:
         return float(ConvexHull(points).volume)
     except (QhullError, ValueError):
@@ -124,7 +124,8 @@ class Walks:
         self.lengths = np.ones(self.steps) if kind == "even" else np.sqrt(np.diagonal(step_gram(gram)).clip(0))
         self.mix: Array | None = None
         if kind == "autocorrelation":
-            values, vectors = np.linalg.eigh(toeplitz(autocorrelation(gram)))
+            lags = np.abs(np.subtract.outer(np.arange(self.steps), np.arange(self.steps)))
+            values, vectors = np.linalg.eigh(autocorrelation(gram)[lags])
             self.mix = vectors * np.sqrt(values.clip(0))  # the nearest covariance: negative eigenvalues are noise
 
     def draw(self, rng: np.random.Generator) -> Array:

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from panic_assets.errors import UserError
-from panic_assets.grokking.gains import Gain, apply, in_force
+from panic_assets.grokking.gains import apply, in_force
 from panic_assets.grokking.model import (
     Shape,
     Weights,
@@ -39,33 +39,12 @@ from panic_assets.grokking.model import (
     loss_per_pair,
     split,
 )
+from panic_assets.grokking.recipe import Recipe
 from panic_assets.training.checkpoints import PATTERNS
 
 MOMENTS = ("adam.exp_avg.", "adam.exp_avg_sq.")
 RESUME = "resume.safetensors"
 LOSSES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a variant's numbers (on one kind of machine)."""
-
-    p: int
-    seed: int
-    data_seed: int
-    train_fraction: float = 0.3
-    epochs: int = 25_000
-    lr: float = 1e-3
-    weight_decay: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.98)
-    d_model: int = 128
-    heads: int = 4
-    d_mlp: int = 512
-    gains: tuple[Gain, ...] = ()
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(self.p, self.d_model, self.heads, self.d_mlp)
 
 
 @dataclass(frozen=True)
@@ -84,9 +63,14 @@ class State:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in out.items()}
 
 
+def shape_of_recipe(recipe: Recipe) -> Shape:
+    """The sizes of the model a recipe trains."""
+    return Shape(recipe.p, recipe.d_model, recipe.heads, recipe.d_mlp)
+
+
 def beginning(recipe: Recipe) -> State:
     """Epoch 0: fresh weights, no moments."""
-    weights = initial(recipe.shape, recipe.seed)
+    weights = initial(shape_of_recipe(recipe), recipe.seed)
     zeros = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
     return State(0, weights, zeros, {name: tensor.clone() for name, tensor in zeros.items()})
 
@@ -136,6 +120,8 @@ class Progress:
     eta_seconds: float
     saved: tuple[Path, ...]
     done: bool
+    device: str
+    lanes: int
 
 
 def train(
@@ -143,7 +129,7 @@ def train(
     device: str = "cpu",
     lanes: int | None = None,
     safe_every: float = 20.0,
-    report_every: float = 1.0,
+    report_every: float = 2.0,
 ) -> Iterator[Progress]:
     """Train variants as one batch to their end, reporting about every `report_every` seconds.
 
@@ -190,7 +176,7 @@ def _train(
             eta = (last - epoch) / average if average else 0.0
             newest = measured[: len(variants)].tolist()
             train_loss, test_loss = (tuple(row[j] for row in newest) for j in (0, 1))
-            yield Progress(epoch, last, train_loss, test_loss, speed, eta, tuple(saved), epoch == last)
+            yield Progress(epoch, last, train_loss, test_loss, speed, eta, tuple(saved), epoch == last, device, lanes)
             reported, reported_epoch, saved = now, epoch, []
         if epoch < last:
             batch.step()

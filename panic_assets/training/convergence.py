@@ -14,14 +14,13 @@ Every comparison with t carries 1e-9 slack. The best is the first of equals. Slo
 epoch, so that uneven checkpoint schedules and tolerances in the metric's units go together.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.stats import rankdata
-from scipy.stats import t as student
 
 from panic_assets.errors import UserError
 from panic_assets.training.series import Series, shared
@@ -32,6 +31,8 @@ RULE = "trailing-3/1"
 WINDOW = 3
 SLACK = 1e-9
 CONFIDENCE = 0.90
+T_QUANTILE = math.tan(math.pi * CONFIDENCE / 2)
+"""Student's t with WINDOW - 2 = 1 degree of freedom (a Cauchy variable), two-sided."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ def advise(
 
 def best_epoch(series: Sequence[Series]) -> int:
     """The epoch with the best mean rank over series that share their epochs; the earlier of equals."""
-    ranks = np.mean([rankdata(-s.goodness, method="min") for s in series], axis=0)
+    better = [(s.goodness[None, :] > s.goodness[:, None]).sum(axis=1) for s in series]
+    ranks = np.mean(better, axis=0)
     return series[0].epochs[int(np.argmin(ranks))]
 
 
@@ -209,7 +211,7 @@ def _slopes(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centred = windows - windows.mean(axis=1, keepdims=True)
     slopes = centred @ x / sxx
     residual = ((centred - slopes[:, None] * x) ** 2).sum(axis=1) / (w - 2)
-    return slopes, student.ppf((1 + CONFIDENCE) / 2, w - 2) * np.sqrt(residual / sxx)
+    return slopes, T_QUANTILE * np.sqrt(residual / sxx)
 
 
 def _early(series: Series, i: int, b: int, tolerance: float) -> Verdict:

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panic_assets.grokking.fourier import basis
-from panic_assets.grokking.gains import Gain, apply, component, in_force
+from panic_assets.grokking.gains import apply, component, in_force
+from panic_assets.grokking.recipe import Gain
 
 P = 7
 

@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 
 from panic_assets.errors import UserError
 from panic_assets.grokking import trainer
-from panic_assets.grokking.gains import Gain
 from panic_assets.grokking.model import initial, split
-from panic_assets.grokking.trainer import Recipe, Variant, checkpoint_name, load_state, read_losses, train
+from panic_assets.grokking.recipe import Gain, Recipe
+from panic_assets.grokking.trainer import Variant, checkpoint_name, load_state, read_losses, shape_of_recipe, train
 from panic_assets_tests.grokking.plain import plain_train
 
 TINY = Recipe(p=7, seed=1, data_seed=2, train_fraction=0.6, epochs=40, d_model=16, heads=4, d_mlp=32)
+SHAPE = shape_of_recipe(TINY)
 SAVE = frozenset(range(0, 41, 10))
 
 
@@ -33,7 +34,7 @@ def hashes(folder):
 def test_training_is_the_textbook_loop(tmp_path):
     variant = run(tmp_path)
     one, two = split(7, 0.6, 2)
-    weights, train_losses, test_losses = plain_train(initial(TINY.shape, 1), 7, one, two, 40)
+    weights, train_losses, test_losses = plain_train(initial(SHAPE, 1), 7, one, two, 40)
     assert variant.losses["train_loss"][:40] == pytest.approx(train_losses, rel=1e-4)
     assert variant.losses["test_loss"][:40] == pytest.approx(test_losses, rel=1e-4)
     stored = load_file(tmp_path / checkpoint_name(40))
@@ -49,7 +50,7 @@ def test_files_losses_and_accuracy(tmp_path):
     assert losses[-1, 0] < losses[0, 0]
     assert ((losses[:, 2:] >= 0) & (losses[:, 2:] <= 1)).all()
     state = load_state(tmp_path / checkpoint_name(0), 0)
-    assert torch.equal(state.weights["embed.W_E"], initial(TINY.shape, 1)["embed.W_E"])
+    assert torch.equal(state.weights["embed.W_E"], initial(SHAPE, 1)["embed.W_E"])
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
@@ -149,7 +150,7 @@ def test_what_cannot_train_together_is_refused(tmp_path):
 
 
 def test_a_checkpoint_without_optimiser_state_starts_no_run(tmp_path):
-    trainer.replace_file(tmp_path / "bare.safetensors", trainer.save(initial(TINY.shape, 1)))
+    trainer.replace_file(tmp_path / "bare.safetensors", trainer.save(initial(SHAPE, 1)))
     with pytest.raises(UserError, match="no optimiser state"):
         load_state(tmp_path / "bare.safetensors", 0)
 

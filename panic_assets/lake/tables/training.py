@@ -150,6 +150,24 @@ ADVICE = Table(
     hot=True,
 )
 
+TRAINING_TIMES = Table(
+    name="training_times",
+    doc="One row a stretch of training done here: the time a card was busy up to a checkpoint, or up to a stop.",
+    columns=(
+        RUN,
+        EPOCH,
+        Column("started_at", "timestamp", "Begin of the stretch."),
+        Column("ended_at", "timestamp", "Its end."),
+        Column("steps", "int64", "Optimiser steps done in it."),
+        Column("device", "string", "What computed, as torch calls it."),
+        Column("lanes", "int32", "How many variants shared the batch: on one machine, bits depend on it."),
+        Column("ends_in_checkpoint", "bool", "Whether a checkpoint was written in it."),
+    ),
+    key=("training_run", "started_at"),
+    partitioned_by=("training_run",),
+    references=(_IS_RUN,),
+)
+
 COSTS = Table(
     name="costs",
     doc="One row an epoch and rate: what the card cost while that epoch was trained. `storage` rows: its file, so far.",
@@ -242,6 +260,7 @@ TABLES = (
     METRICS,
     CONVERGENCE,
     ADVICE,
+    TRAINING_TIMES,
     COSTS,
     LOSS_EVENTS,
     NOTIFICATIONS,

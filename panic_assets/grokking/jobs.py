@@ -1,0 +1,179 @@
+"""What can be asked of the grokking family from Dagster: train, analyse, sweep, intervene, add checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from panic_assets.compute.protocol import Compute
+from panic_assets.errors import UserError
+from panic_assets.grokking import config, stages
+from panic_assets.grokking.config import Intervention
+from panic_assets.grokking.recipe import Gain
+from panic_assets.lake.resource import LakeResource
+from panic_assets.partitions import TRAINING_RUN
+from panic_assets.progress import Observations
+from panic_assets.training import registration, settings
+
+ANALYSIS = (
+    "checkpoints",
+    "grokking_measurements",
+    "grokking_frequencies",
+    "grokking_trajectories",
+    "grokking_outcomes",
+    "convergence",
+    "costs",
+    "notifications",
+)
+train_job = dg.define_asset_job(
+    "train_grokking",
+    ["training_runs", "grokking_training", *ANALYSIS],
+    partitions_def=TRAINING_RUN,
+    description="Train a registered run to its end and analyse its checkpoints; goes on where it was stopped.",
+)
+analyse_job = dg.define_asset_job(
+    "analyse_grokking",
+    ["training_runs", *ANALYSIS],
+    partitions_def=TRAINING_RUN,
+    description="Analyse what was not analysed of a run's checkpoints, and conclude again.",
+)
+
+
+class SweepConfig(dg.Config):
+    """A grokking file, as its text."""
+
+    definition: str
+
+
+class InterveneConfig(dg.Config):
+    """What to change from a parent's checkpoint on. A gain is [frequency, factor, from epoch, until epoch, ramp]."""
+
+    parent: str
+    epoch: int
+    gains: list[list[float]] = []  # noqa: RUF012
+    weight_decay: float | None = None
+    train_fraction: float | None = None
+    data_seed: int | None = None
+    epochs: int | None = None
+
+
+class AddConfig(dg.Config):
+    """Epochs to add to a finished run; those the planner proposes when none are named."""
+
+    run: str
+    epochs: list[int] = []  # noqa: RUF012
+
+
+class Logged(Observations):
+    """Progress of an op that belongs to no asset: to its log alone."""
+
+    def _observe(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
+        self._context.log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s")
+
+
+@dg.op
+def sweep_grokking_op(
+    context: dg.OpExecutionContext,
+    config: SweepConfig,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+) -> None:
+    """Register every prime x seed x data seed of the definition and train them all, batched where that wins."""
+    from panic_assets.grokking.config import parse
+
+    _try(lambda: _train(context, lake, compute, [_add(context, lake, c) for c in parse(_yaml(config.definition))]))
+
+
+@dg.op
+def intervene_grokking_op(
+    context: dg.OpExecutionContext,
+    config: InterveneConfig,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+) -> None:
+    """Register the child run and its no-op control, and train both."""
+    what = Intervention(
+        tuple(Gain(int(k), factor, int(a), int(b), int(r)) for k, factor, a, b, r in config.gains),
+        config.weight_decay,
+        config.train_fraction,
+        config.data_seed,
+    )
+
+    def act() -> None:
+        names = stages.intervene(lake.lake, config.parent, config.epoch, what, config.epochs)
+        registration.add_keys(context.instance, names)
+        _train(context, lake, compute, names)
+
+    _try(act)
+
+
+@dg.op
+def add_checkpoints_op(
+    context: dg.OpExecutionContext, config: AddConfig, lake: LakeResource, compute: dg.ResourceParam[Compute]
+) -> None:
+    """Train a stretch again with the same seeds to keep more epochs; nothing old is touched."""
+
+    def act() -> None:
+        extra = config.epochs or stages.proposal(lake.lake, config.run)
+        with lake.lake.lease(f"training of {config.run}", 30):
+            done = stages.add_checkpoints(lake.lake, compute, Logged(context), config.run, extra)  # type: ignore[arg-type]
+        context.log.info(f"{done.rows} checkpoints added")
+        _told(context, lake, ["checkpoints"], [config.run])
+
+    _try(act)
+
+
+@dg.job(description="Train every prime x seed x data seed of a definition, in one step; batched on a GPU.")
+def sweep_grokking() -> None:
+    sweep_grokking_op()
+
+
+@dg.job(description="Change something from a run's checkpoint on: trains the child and its no-op control.")
+def intervene_grokking() -> None:
+    intervene_grokking_op()
+
+
+@dg.job(description="Keep more epochs of a finished run: trains a stretch of it again, with the same seeds.")
+def add_grokking_checkpoints() -> None:
+    add_checkpoints_op()
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the definition is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError("the definition must be a mapping; see experiments/examples/")
+    return raw
+
+
+def _add(context: dg.OpExecutionContext, lake: LakeResource, run: config.RunConfig) -> str:
+    stages.register(lake.lake, run)
+    registration.add_keys(context.instance, [run.name])
+    return run.name
+
+
+def _train(context: dg.OpExecutionContext, lake: LakeResource, compute: Compute, names: Sequence[str]) -> None:
+    done = stages.train(lake.lake, compute, Logged(context), lake.refresher(), settings.read(), names)  # type: ignore[arg-type]
+    for problem in done.problems:
+        context.log.warning(problem)
+    _told(context, lake, ["training_runs", "grokking_training", "checkpoints"], names)
+
+
+def _told(context: dg.OpExecutionContext, lake: LakeResource, assets: Sequence[str], names: Sequence[str]) -> None:
+    lake.refresh()
+    for name in names:
+        for asset in assets:
+            context.log_event(dg.AssetMaterialization(asset, partition=name))
+
+
+def _try(act: Any) -> None:
+    try:
+        act()
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+JOBS = [train_job, analyse_job, sweep_grokking, intervene_grokking, add_grokking_checkpoints]

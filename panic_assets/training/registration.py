@@ -1,0 +1,34 @@
+"""How a training run enters: its row into the lake, its key into Dagster. Safe to repeat at any point."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from panic_assets.lake.lake import Lake
+from panic_assets.partitions import TRAINING_RUN
+from panic_assets.training import runs
+from panic_assets.training.watch import Arrival, Watch
+
+SPACE = "training_run"
+
+
+def add_keys(instance: dg.DagsterInstance, names: Sequence[str]) -> list[str]:
+    """Give registered runs their partition keys; returns those that are new."""
+    known = set(instance.get_dynamic_partitions(SPACE))
+    new = [name for name in names if name not in known]
+    if new:
+        assert TRAINING_RUN.name == SPACE
+        instance.add_dynamic_partitions(SPACE, new)
+    return new
+
+
+def add_watched(lake: Lake, instance: dg.DagsterInstance, watch: Watch, arrivals: Sequence[Arrival]) -> list[str]:
+    """Register the runs that arriving checkpoints belong to and nobody knows yet. Returns all their names."""
+    names = sorted({a.checkpoint.run for a in arrivals})
+    for name in names:
+        if runs.find(lake, name) is None:
+            config = {"url": watch.url, "pattern": watch.pattern} if watch.pattern else {"url": watch.url}
+            new = runs.NewRun(name, watch.family, config, watch.url, status="watched", planned_epochs=watch.epochs)
+            runs.register(lake, new)
+    add_keys(instance, names)
+    return names

@@ -1,0 +1,61 @@
+"""Outside facts: checkpoint files that appear in watched folders. What they set off is each family's business."""
+
+import json
+
+import dagster as dg
+
+from panic_assets.errors import UserError
+from panic_assets.lake.resource import LakeResource
+from panic_assets.training import registration, runs, settings, stages
+from panic_assets.training.assets import checkpoints
+from panic_assets.training.watch import Cursor, Registered, Watch, tick
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers complete checkpoints in the folders that training.yaml watches; reports files that are none.",
+)
+def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+    """A file is taken when it stood still for two ticks, once by its content, whatever the restarts."""
+    try:
+        watches = settings.read().watches
+    except UserError as error:
+        context.log.error(str(error))
+        return dg.SkipReason(str(error))
+    before = json.loads(context.cursor or "{}")
+    after = {}
+    touched: dict[str, int] = {}
+    waiting = 0
+    for watch in watches:
+        key = json.dumps([watch.family, watch.url, watch.pattern, watch.run])
+        found = tick(watch, Cursor.from_json(before.get(key, {})), _registered(lake, watch))
+        if found.arrivals:
+            for name in registration.add_watched(lake.lake, context.instance, watch, found.arrivals):
+                mine = [a for a in found.arrivals if a.checkpoint.run == name]
+                stages.store_arrivals(lake.lake, mine)
+                touched[name] = touched.get(name, 0) + len(mine)
+        for report in found.reports:
+            context.log.warning(f"not a checkpoint: {report.path}: {report.why}")
+        stages.store_reports(lake.lake, watch, found.reports)
+        waiting += len(found.cursor.waiting)
+        after[key] = found.cursor.to_json()
+    if not touched:
+        context.update_cursor(json.dumps(after))
+        return dg.SkipReason(f"no new checkpoint in {len(watches)} folders; {waiting} files are waiting to stand still")
+    lake.refresh()
+    events = [
+        dg.AssetMaterialization(
+            checkpoints.key,
+            partition=name,
+            metadata={"new checkpoints": count},
+            tags={"dagster/data_version": stages.checkpoints_version(lake.lake, name)},
+        )
+        for name, count in touched.items()
+    ]
+    return dg.SensorResult(asset_events=events, cursor=json.dumps(after))
+
+
+def _registered(lake: LakeResource, watch: Watch) -> list[Registered]:
+    names = [r["training_run"] for r in runs.every(lake.lake, watch.family) if r["folder"] == watch.url]
+    return [r for name in names for r in runs.registered(lake.lake, name)]

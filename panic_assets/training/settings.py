@@ -1,0 +1,140 @@
+"""What an installation says once, in `training.yaml`: rates, watched folders, targets, receivers, auto-stop.
+
+The file lies in PANIC_HOME, or where PANIC_TRAINING points. Without one: no rates, nothing watched, nobody told.
+
+    rates:                                  # prices of an hour; `storage` is a GB for 30 days
+      - {card: A40, price: 1.69, from: 2026-01-01}
+      - {card: storage, price: 0.02, from: 2026-01-01}
+    watch:
+      - {family: finetune, url: /runs/portraits, epochs: 10}
+    targets: {grokking: {test_accuracy: 0.02}}    # metric -> tolerance, by family
+    notify: ["json://127.0.0.1:8080/hook"]        # Apprise URLs; $NAME is taken from the environment
+    stop: {threshold: 20, on: projected, dry_run: true}
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.settings import home
+from panic_assets.training.checkpoints import PATTERNS
+from panic_assets.training.cost import RateTable, StopRule
+from panic_assets.training.watch import Watch
+
+TARGETS: dict[str, dict[str, float]] = {"grokking": {"test_accuracy": 0.02}}
+"""Target metrics and tolerances of a family, unless the settings or the run's own configuration name others."""
+FIELDS = ("rates", "watch", "targets", "notify", "stop")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force."""
+
+    rates: RateTable = field(default_factory=lambda: RateTable([]))
+    watches: tuple[Watch, ...] = ()
+    targets: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: dict(TARGETS))
+    notify: tuple[str, ...] = ()
+    stop: StopRule | None = None
+
+
+def path() -> Path:
+    """Where the settings are."""
+    named = os.environ.get("PANIC_TRAINING")
+    return Path(named) if named else home().root / "training.yaml"
+
+
+def read() -> Settings:
+    """The settings in force now."""
+    where = path()
+    if not where.exists():
+        return Settings()
+    try:
+        raw = yaml.safe_load(where.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{where} cannot be read: {' '.join(str(error).split())}") from None
+    return parse(raw or {})
+
+
+def parse(raw: Any) -> Settings:
+    """Validate what the file holds. The first thing wrong raises UserError."""
+    if not isinstance(raw, Mapping):
+        raise UserError(f"training settings must be a mapping of {', '.join(FIELDS)}")
+    for key in raw:
+        if key not in FIELDS:
+            raise UserError(
+                f"unknown training setting {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})"
+            )
+    targets = {**TARGETS}
+    for family, metrics in _mapping(raw, "targets").items():
+        targets[str(family)] = parse_targets(metrics, f"targets.{family}")
+    return Settings(
+        RateTable.parse(_items(raw, "rates")),
+        tuple(_watch(w) for w in _items(raw, "watch")),
+        targets,
+        tuple(os.path.expandvars(str(url)) for url in raw.get("notify") or ()),
+        _stop(raw.get("stop")),
+    )
+
+
+def parse_targets(raw: Any, name: str) -> dict[str, float]:
+    """Metric -> tolerance."""
+    if not isinstance(raw, Mapping) or not raw:
+        raise UserError(f"{name} is {raw!r}; it must map metrics to tolerances, as in {{test_accuracy: 0.02}}")
+    for metric, tolerance in raw.items():
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
+            raise UserError(f"{name}.{metric} is {tolerance!r}; a tolerance of zero or more is accepted")
+    return {str(metric): float(tolerance) for metric, tolerance in raw.items()}
+
+
+def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} is {value!r}; it must be a mapping")
+    return value
+
+
+def _items(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = raw.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(v, Mapping) for v in value):
+        raise UserError(f"{name} must be a list of mappings")
+    return value
+
+
+def _watch(raw: Mapping[str, Any]) -> Watch:
+    accepted = ("family", "url", "pattern", "run", "epochs")
+    for key in raw:
+        if key not in accepted:
+            raise UserError(
+                f"unknown field {key!r} of watch{suggest(str(key), accepted)} (accepted: {', '.join(accepted)})"
+            )
+    if not raw.get("url") or not raw.get("family"):
+        raise UserError(f"watch {dict(raw)} needs family and url")
+    if raw["family"] not in PATTERNS and not raw.get("pattern"):
+        raise UserError(f"watch of family {raw['family']!r} needs a pattern; only {', '.join(PATTERNS)} have their own")
+    epochs = raw.get("epochs")
+    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+        raise UserError(f"watch.epochs is {epochs!r}; it must be a whole number of 1 or more")
+    url = str(raw["url"])
+    if "://" not in url:
+        url = str(Path(url).expanduser().absolute())
+    watch = Watch(str(raw["family"]), url, str(raw.get("pattern") or ""), str(raw.get("run") or ""), epochs)
+    watch.compiled()
+    return watch
+
+
+def _stop(raw: Any) -> StopRule | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("threshold"), int | float):
+        raise UserError(f"stop is {raw!r}; it needs a threshold, and may say on: spent or projected, and dry_run")
+    on, dry_run = raw.get("on", "spent"), raw.get("dry_run", True)
+    if on not in ("spent", "projected"):
+        raise UserError(f"stop.on is {on!r}; accepted: spent, projected")
+    if not isinstance(dry_run, bool):
+        raise UserError(f"stop.dry_run is {dry_run!r}; accepted: true, false")
+    return StopRule(float(raw["threshold"]), on, dry_run)

@@ -1,0 +1,309 @@
+"""The stages that all families share: read from the lake, call the pure function, write to the lake. No Dagster."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from panic_assets.errors import UserError
+from panic_assets.lake.lake import Lake
+from panic_assets.training import cost, notify, replay, runs
+from panic_assets.training.checkpoints import Named
+from panic_assets.training.convergence import advise
+from panic_assets.training.series import Measurement, Series, series_of
+from panic_assets.training.settings import Settings
+from panic_assets.training.watch import Arrival, Cursor, Report, Watch, tick
+
+STORAGE = "storage"
+"""The name under which the rate table prices a GB for 30 days."""
+
+
+@dataclass
+class Done:
+    """What a stage did: new rows, and what it could not do, in sentences."""
+
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+def watch_of(row: Mapping[str, Any]) -> Watch:
+    """Where a registered run's checkpoints appear; with the pattern it was first found by, if it has its own."""
+    pattern = json.loads(row["config"]).get("pattern", "")
+    return Watch(row["family"], row["folder"], pattern, row["training_run"], row["planned_epochs"])
+
+
+def register_checkpoints(lake: Lake, name: str, settle_seconds: float = 1.0) -> Done:
+    """Register what is complete in a run's own folder: two looks, a pause apart."""
+    watch = watch_of(runs.get(lake, name))
+    first = tick(watch, Cursor(), runs.registered(lake, name))
+    if not first.cursor.waiting:
+        return Done()
+    time.sleep(settle_seconds)
+    second = tick(watch, first.cursor, runs.registered(lake, name), seconds=float("inf"))
+    done = Done(store_arrivals(lake, [a for a in second.arrivals if a.checkpoint.run == name]))
+    store_problems(lake, name, second.reports)
+    done.problems = [f"{r.path}: {r.why}" for r in second.reports]
+    return done
+
+
+def checkpoints_version(lake: Lake, name: str) -> str:
+    """Hash of what a run's checkpoints hold now: another one makes everything downstream stale."""
+    hashes = [f"{r['epoch']} {r['content_hash']}" for r in runs.checkpoints(lake, name)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32]
+
+
+def store_arrivals(lake: Lake, arrivals: Sequence[Arrival]) -> int:
+    """Register checkpoints, run by run, in one atomic step each. Registering twice changes nothing."""
+    by_run: dict[str, list[Arrival]] = {}
+    for arrival in arrivals:
+        by_run.setdefault(arrival.checkpoint.run, []).append(arrival)
+    stored = 0
+    for name, new in by_run.items():
+        with lake.lease(f"checkpoints of {name}", wait_seconds=30):
+            rows = lake.sql("SELECT * FROM checkpoints", training_run=name).to_pylist()
+            by_key = {(r["epoch"], r["version"]): r for r in rows}
+            newest = {epoch: max(v for e, v in by_key if e == epoch) for epoch, _ in by_key}
+            for arrival in new:
+                c = arrival.checkpoint
+                version = newest.get(c.epoch, 0)
+                if not (version and by_key[c.epoch, version]["content_hash"] == c.content_hash):
+                    version += 1
+                    newest[c.epoch] = version
+                    stored += 1
+                old = by_key.get((c.epoch, version))
+                by_key[c.epoch, version] = {
+                    "training_run": name,
+                    "epoch": c.epoch,
+                    "version": version,
+                    "current": True,
+                    "path": c.path,
+                    "size": c.size,
+                    "content_hash": c.content_hash,
+                    "mtime_ns": c.mtime,
+                    "written_at": datetime.fromtimestamp(c.mtime / 1e9, UTC),
+                    "registered_at": old["registered_at"] if old else datetime.now(UTC),
+                }
+            for (epoch, version), row in by_key.items():
+                row["current"] = version == newest[epoch]
+            lake.replace("checkpoints", [by_key[k] for k in sorted(by_key)], training_run=name)
+    return stored
+
+
+def store_problems(lake: Lake, name: str, reports: Sequence[Report]) -> None:
+    """Add reported files of a run to its list, the newest report of a file standing."""
+    if not reports:
+        return
+    old = lake.sql("SELECT * FROM checkpoint_problems", training_run=name).to_pylist()
+    by_path = {r["path"]: r for r in old}
+    for report in reports:
+        by_path[report.path] = {
+            "training_run": name,
+            "path": report.path,
+            "problem": report.why,
+            "seen_at": datetime.now(UTC),
+        }
+    lake.replace("checkpoint_problems", list(by_path.values()), training_run=name)
+
+
+def store_reports(lake: Lake, watch: Watch, reports: Sequence[Report]) -> None:
+    """Add reported files of a watched folder, each to the run its name says, else to the folder's."""
+    pattern = watch.compiled()
+    by_run: dict[str, list[Report]] = {}
+    for report in reports:
+        named = pattern.match(PurePosixPath(report.path).name) or Named(None, None)
+        by_run.setdefault(watch.run_of(named), []).append(report)
+    for name, mine in by_run.items():
+        store_problems(lake, name, mine)
+
+
+# --- metrics, convergence, advice --------------------------------------------------------------
+
+
+def store_metrics(lake: Lake, name: str, source: str, rows: Sequence[Measurement]) -> int:
+    """Replace what one stage measured of a run."""
+    now = datetime.now(UTC)
+    stored = [{**asdict(row), "source": source, "computed_at": now} for row in rows]
+    lake.replace("metrics", stored, training_run=name, source=source)
+    return len(stored)
+
+
+def metric_series(lake: Lake, name: str, wanted: Iterable[str]) -> dict[str, Series]:
+    """The series of those metrics that have values."""
+    rows = lake.sql("SELECT * FROM metrics", training_run=name).to_pylist()
+    have = {r["metric"] for r in rows}
+    return {metric: series_of(rows, name, metric) for metric in wanted if metric in have}
+
+
+def converge(lake: Lake, name: str, settings: Settings) -> Done:
+    """Judge every target metric of a run at every epoch, and advise."""
+    row = runs.get(lake, name)
+    wanted = runs.targets(row, settings)
+    series = metric_series(lake, name, wanted)
+    now = datetime.now(UTC)
+    rows = []
+    for metric, values in sorted(series.items()):
+        for replayed in replay.replay(values, wanted[metric]):
+            verdict = asdict(replayed.verdict)
+            rows.append(
+                {"training_run": name, "metric": metric, "regret": replayed.regret, "computed_at": now, **verdict}
+            )
+    lake.replace("convergence", rows, training_run=name)
+    if not series or len(series) < len(wanted):
+        missing = sorted(set(wanted) - set(series))
+        lake.remove("advice", training_run=name)
+        return Done(len(rows), [f"no advice: no values of target metric {m}" for m in missing])
+    advice = advise(
+        {metric: (values, wanted[metric]) for metric, values in series.items()},
+        row["planned_epochs"],
+        _outlook(lake, row, settings).per_epoch,
+        _finished_regrets(lake, row, wanted),
+    )
+    stored = {
+        "training_run": name,
+        "epoch": advice.epoch,
+        "recommendation": "stop" if advice.stop else "continue",
+        "best_epoch": advice.best_epoch,
+        "states": json.dumps(advice.states, sort_keys=True),
+        "saves_epochs": advice.saves_epochs,
+        "saves_cost": advice.saves_cost,
+        "risk": advice.risk,
+        "risk_runs": advice.risk_runs,
+        "sentence": advice.sentence,
+        "computed_at": now,
+    }
+    lake.replace("advice", [stored], training_run=name)
+    return Done(len(rows) + 1)
+
+
+def _finished_regrets(lake: Lake, row: Mapping[str, Any], wanted: Mapping[str, float]) -> list[float]:
+    """Regret of obeying the rule on the family's other finished runs, worst target metric each."""
+    out = []
+    for other in runs.every(lake, row["family"]):
+        if other["training_run"] == row["training_run"] or other["status"] not in ("finished", "watched"):
+            continue
+        found = metric_series(lake, other["training_run"], wanted)
+        regrets = [r for m, s in found.items() if (r := replay.regret_of(s, wanted[m])) is not None]
+        if regrets:
+            out.append(max(regrets))
+    return out
+
+
+# --- cost --------------------------------------------------------------------------------------
+
+
+def spans(lake: Lake, row: Mapping[str, Any]) -> list[cost.Span]:
+    """When the card was busy with each epoch: measured where it trained here, else estimated from files' times."""
+    name = row["training_run"]
+    times = lake.sql("SELECT * FROM training_times ORDER BY started_at", training_run=name).to_pylist()
+    if times:
+        return [cost.Span(t["epoch"], t["started_at"], t["ended_at"], False) for t in times]
+    written = {r["epoch"]: r["written_at"] for r in runs.checkpoints(lake, name)}
+    return cost.spans_from_times(written, row["started_at"])
+
+
+def _outlook(lake: Lake, row: Mapping[str, Any], settings: Settings) -> cost.Outlook:
+    if row["card"] is None:
+        return cost.outlook([])
+    try:
+        parts = cost.costs(spans(lake, row), row["card"], settings.rates)
+    except UserError:  # no rate, or times that tell nothing: no cost is known
+        return cost.outlook([])
+    return cost.outlook(parts, row["planned_epochs"], row["budget"])
+
+
+def outlook_of(lake: Lake, name: str, settings: Settings) -> cost.Outlook:
+    """A run's money as it stands; unknown without a card or a rate."""
+    return _outlook(lake, runs.get(lake, name), settings)
+
+
+def price(lake: Lake, name: str, settings: Settings) -> Done:
+    """What every epoch cost, and what its file costs by being kept. Without a card or a rate: a sentence, no rows."""
+    row = runs.get(lake, name)
+    now = datetime.now(UTC)
+    rows: list[dict[str, Any]] = []
+    problems = []
+    if row["card"] is None:
+        problems.append("no cost: the run names no card")
+    else:
+        try:
+            parts = cost.costs(spans(lake, row), row["card"], settings.rates)
+        except UserError as why:
+            parts, problems = [], [f"no cost: {why}"]
+        for part in parts:
+            rows.append({"kind": "card", **asdict(part)})
+    if STORAGE in settings.rates.cards:
+        for checkpoint in runs.checkpoints(lake, name):
+            held = now - checkpoint["written_at"]
+            rate = settings.rates.at(STORAGE, now)
+            rows.append(
+                {
+                    "kind": "storage",
+                    "epoch": checkpoint["epoch"],
+                    "start": checkpoint["written_at"],
+                    "card": STORAGE,
+                    "hours": held.total_seconds() / cost.HOUR,
+                    "rate": rate,
+                    "cost": cost.storage_cost(checkpoint["size"], held, rate),
+                    "estimated": True,
+                }
+            )
+    stored = [{"training_run": name, "started_at": r.pop("start"), "computed_at": now, **r} for r in rows]
+    lake.replace("costs", stored, training_run=name)
+    return Done(len(stored), problems)
+
+
+# --- notifications -----------------------------------------------------------------------------
+
+
+def changes(lake: Lake, name: str) -> list[notify.Change]:
+    """States that differ from what was last told (at first: from `continue`), one a target metric."""
+    latest = lake.sql(
+        "SELECT * FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 "
+        "ORDER BY metric",
+        training_run=name,
+    ).to_pylist()
+    told = lake.sql(
+        "SELECT metric, after FROM notifications WHERE status <> 'failed' "
+        "QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC, computed_at DESC) = 1",
+        training_run=name,
+    ).to_pylist()
+    before = {r["metric"]: r["after"] for r in told}
+    return [
+        notify.Change(name, r["metric"], r["epoch"], old, r["state"], r["best_epoch"], r["reason"])
+        for r in latest
+        if (old := before.get(r["metric"], "continue")) != r["state"]
+    ]
+
+
+def tell(lake: Lake, name: str, settings: Settings, pause: float = notify.PAUSE_SECONDS) -> Done:
+    """Send what changed. What failed is tried again the next time; what was sent is never sent again."""
+    done = Done()
+    for change in changes(lake, name):
+        delivery = notify.send(settings.notify, change.title, change.body, pause)
+        old = lake.sql("SELECT * FROM notifications", training_run=name).to_pylist()
+        row = {
+            "training_run": name,
+            "notification": change.id,
+            "metric": change.metric,
+            "epoch": change.epoch,
+            "before": change.before,
+            "after": change.after,
+            "title": change.title,
+            "body": change.body,
+            "status": delivery.status,
+            "attempts": delivery.attempts,
+            "computed_at": datetime.now(UTC),
+        }
+        kept = [r for r in old if r["notification"] != change.id]
+        lake.replace("notifications", [*kept, row], training_run=name)
+        done.rows += 1
+        if delivery.status == "failed":
+            done.problems.append(f"{change.title}: no receiver could be reached; it is tried again next time")
+    return done
