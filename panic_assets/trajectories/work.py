@@ -74,13 +74,22 @@ DIAGRAMS = f"""
 
 CLUSTERS = """
     WITH now AS (
-        SELECT embedding_model, list_sort(list(DISTINCT experiment)) AS experiments, count(*) AS vectors
+        SELECT embedding_model, list_sort(list(DISTINCT experiment)) AS experiments, count(*) AS vectors,
+               max(embedded_at) AS latest
         FROM embeddings GROUP BY embedding_model
+    ),
+    parts AS (
+        SELECT embedding_model, count(DISTINCT clustering_id) AS ids FROM (
+            SELECT embedding_model, clustering_id FROM clusterings
+            UNION ALL SELECT embedding_model, clustering_id FROM clusters
+            UNION ALL SELECT embedding_model, clustering_id FROM cluster_members
+        ) GROUP BY embedding_model
     )
-    SELECT NULL AS experiment, n.embedding_model,
-           (c.experiments IS DISTINCT FROM n.experiments OR c.vectors IS DISTINCT FROM n.vectors)::INT AS missing,
+    SELECT NULL AS experiment, embedding_model,
+           (c.experiments IS DISTINCT FROM n.experiments OR c.vectors IS DISTINCT FROM n.vectors
+            OR c.computed_at < n.latest OR parts.ids > 1)::INT AS missing,
            1 AS total
-    FROM now n LEFT JOIN clusterings c USING (embedding_model)
+    FROM now n FULL JOIN clusterings c USING (embedding_model) LEFT JOIN parts USING (embedding_model)
 """
 
 STAGES = {

@@ -200,6 +200,7 @@ CLUSTERS = Table(
     ),
     key=("embedding_model", "cluster"),
     partitioned_by=("embedding_model",),
+    references=(Reference(("clustering_id",), "clusterings", ("clustering_id",)),),
     hot=True,
 )
 
@@ -210,6 +211,7 @@ CLUSTER_MEMBERS = Table(
     key=("embedding_model", "invocation_id"),
     partitioned_by=("embedding_model",),
     references=(
+        Reference(("clustering_id",), "clusterings", ("clustering_id",)),
         Reference(("embedding_model", "cluster"), "clusters", ("embedding_model", "cluster")),
         Reference(("invocation_id",), "invocations", ("invocation_id",)),
     ),
