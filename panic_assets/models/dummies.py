@@ -79,11 +79,9 @@ class DummyPainter:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.salt = spec.name
-        self.draw = {"landscape": _landscape, "abstract": _abstract}[str(dict(spec.parameters)["style"])]
+        self.draw = {"landscape": _landscape, "abstract": _abstract}[spec.settings["style"]]
 
-    def generate(
-        self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None
-    ) -> list[Content]:
+    def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Content]:
         size = SIZE if image_size is None else image_size
         return [
             self.draw(_stream(self.salt, str(text).encode(), seed, 64), size)
@@ -105,9 +103,7 @@ def _landscape(b: bytes, size: int) -> Image.Image:
     x, w, h = b[25] * size // 320, size // 8 + b[26] * size // 1280, size // 8 + b[27] * size // 2560
     base = horizon + size // 16 + b[28] * size // 1024
     draw.rectangle((x, base - h, x + w, base), fill=tuple(b[29:32]))
-    draw.polygon(
-        ((x - 2, base - h), (x + w + 2, base - h), (x + w // 2, base - h - size // 8)), fill=tuple(b[32:35])
-    )
+    draw.polygon(((x - 2, base - h), (x + w + 2, base - h), (x + w // 2, base - h - size // 8)), fill=tuple(b[32:35]))
     return picture
 
 
@@ -126,14 +122,11 @@ class DummyCaptioner:
     """Image to text: one of a finite number of sentences when seeded, one of 2^22 or more when not."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        parameters = dict(spec.parameters)
         self.salt = spec.name
-        self.captions = int(parameters["captions"])  # type: ignore[call-overload]
-        self.sentence, self.words = SENTENCES[str(parameters["style"])]
+        self.captions: int = spec.settings["captions"]
+        self.sentence, self.words = SENTENCES[spec.settings["style"]]
 
-    def generate(
-        self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None
-    ) -> list[Content]:
+    def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Content]:
         return [
             self._caption(picture, seed)  # type: ignore[arg-type]
             for picture, seed in zip(inputs, seeds, strict=True)
@@ -187,7 +180,7 @@ class DummyVision:
     def __init__(self, spec: ModelSpec) -> None:
         assert spec.dimension
         self.salt, self.dimension = spec.name, spec.dimension
-        self.grid: tuple[int, int] = dict(spec.parameters)["grid"]  # type: ignore[assignment]
+        self.grid: tuple[int, int] = spec.settings["grid"]
 
     def embed(self, contents: Sequence[Content]) -> np.ndarray:
         vectors = np.empty((len(contents), self.dimension), np.float32)

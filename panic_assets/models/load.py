@@ -1,6 +1,7 @@
 """From a registry entry to a model in memory. The library a family needs is imported here and only here."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 from panic_assets.errors import UserError, suggest
@@ -9,6 +10,15 @@ from panic_assets.models.spec import ModelSpec
 LOADERS: dict[str, str] = {
     "dummy": "panic_assets.models.dummies:load",
     "random_walk": "panic_assets.models.walks:RandomWalk",
+    "diffusion": "panic_assets.models.diffusion:TextToImage",
+    "plain_captioner": "panic_assets.models.captions:PlainCaptioner",
+    "task_captioner": "panic_assets.models.captions:TaskCaptioner",
+    "chat_captioner": "panic_assets.models.captions:ChatCaptioner",
+    "qwen_captioner": "panic_assets.models.captions:QwenCaptioner",
+    "moondream": "panic_assets.models.remote:Moondream",
+    "jina_clip": "panic_assets.models.remote:JinaClip",
+    "col_qwen": "panic_assets.models.colqwen:ColQwen",
+    "vision": "panic_assets.models.vision:VisionEmbedder",
     "sentence_transformers": "panic_assets.models.sentences:SentenceEmbedder",
 }
 """family -> `module:callable`, called with (spec, device)."""
@@ -20,6 +30,10 @@ def load(spec: ModelSpec, device: str = "cpu") -> Any:
         raise UserError(
             f"model {spec.name!r} is of family {spec.family!r}, which has no loader"
             f"{suggest(spec.family, LOADERS)} (known: {', '.join(LOADERS)})"
+        )
+    if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"model {spec.name} needs {' and '.join(absent)}, not installed here: pip install {' '.join(absent)}"
         )
     module, name = LOADERS[spec.family].split(":")
     return getattr(importlib.import_module(module), name)(spec, device)

@@ -22,9 +22,7 @@ NEUTRAL_PROMPT = "an image"
 class Generator(Protocol):
     """Turns contents of `spec.input` into contents of `spec.output`."""
 
-    def generate(
-        self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None
-    ) -> list[Content]:
+    def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Content]:
         """One output per input, in order.
 
         An item with a seed other than UNSEEDED depends on (input, seed, image_size) only, not on its

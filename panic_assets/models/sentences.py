@@ -1,34 +1,40 @@
 """Text embedders that sentence-transformers loads."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from panic_assets.models.protocol import Content
+from panic_assets.models.embedding import BatchedEmbedder, quiet
+from panic_assets.models.memory import torch_dtype
 from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
 
 
-class SentenceEmbedder:
-    """sentence-transformers with the registry's normalisation and dimension, both checked."""
+class SentenceEmbedder(BatchedEmbedder):
+    """The model's own pooling, at its full dimension."""
 
     def __init__(self, spec: ModelSpec, device: str = "cpu") -> None:
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
-
-        assert spec.dimension
-        self.spec, self.dimension = spec, spec.dimension
-        self.model = SentenceTransformer(str(folder(spec)), device=device, local_files_only=True)
-
-    def embed(self, contents: Sequence[Content]) -> np.ndarray:
-        # encode() sorts by length, so that a batch pads little, and runs in inference mode.
-        vectors = self.model.encode(
-            [str(content) for content in contents],
-            batch_size=self.spec.batch_limit,
-            normalize_embeddings=self.spec.normalised,
-            show_progress_bar=False,
-            convert_to_numpy=True,
+        super().__init__(spec)
+        quiet()
+        self.model = SentenceTransformer(
+            str(folder(spec)),
+            device=device,
+            local_files_only=True,
+            model_kwargs={"dtype": torch_dtype(spec, device)},
         )
-        return np.asarray(vectors, np.float32).reshape(len(contents), self.dimension)
+
+    @property
+    def modules(self) -> list[Any]:
+        """The torch modules that hold the weights."""
+        return [self.model]
+
+    def to(self, device: str) -> None:
+        """Moves the weights."""
+        self.model.to(device)
+
+    def vectors(self, contents: Sequence[Any]) -> Any:
+        # The prefix is in the texts already; an explicit empty prompt keeps a default of the repository out.
+        return self.model.encode(
+            list(contents), batch_size=len(contents), prompt="", show_progress_bar=False, convert_to_tensor=True
+        )

@@ -1,10 +1,16 @@
 """What the platform knows of a model without loading it: pure data, no heavy imports."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Modality = Literal["text", "image"]
 Role = Literal["generator", "embedder", "control"]
+Placement = Literal["whole", "nf4", "offload", "nf4+offload", "sequential"]
+"""How weights are held: all on the card; 4-bit; one component at a time; both; one layer at a time."""
+
+Proof = Literal["real", "tiny", "replica", "never"]
+"""What the tests run: the real weights; the real architecture with random weights; the real loader on a
+stand-in for code that lives in the model's repository; nothing."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +29,51 @@ class ModelSpec:
     output: Modality | None = None
     repository: str = ""
     revision: str = ""
+    """The pinned commit; empty when none could be verified, and the repository's newest is used."""
     package: str = ""
     """A Python package with the weights in its folder `model`; when installed, used before any download."""
+    ignore: tuple[str, ...] = ()
+    """Files of the repository that are not needed (patterns): second copies of the same weights."""
+    remote_code: bool = False
+    """Whether Python code from `code_repository` (else `repository`), at a pinned commit, is executed."""
+    code_repository: str = ""
+    code_revision: str = ""
+    needs: tuple[str, ...] = ()
+    """Python packages beyond this platform's own that the model cannot be loaded without."""
     licence: str = ""
     gated: bool = False
+    """Whether the licence must be accepted on the hub before a download."""
     dimension: int | None = None
     normalised: bool = False
     """Whether vectors are L2-normalised, as the model's own documentation says they should be."""
+    prefix: str = ""
+    """Put before every text that is embedded: the task prefix the model was trained with."""
     image_size: int | None = None
     """Native side length in pixels of a generated image."""
+    image_multiple: int = 1
+    """A generated image's side must be a multiple of this."""
+    steps: int | None = None
+    guidance: float | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """On a GPU. On a CPU everything runs in float32."""
     batch_limit: int = 64
     device: Literal["cpu", "gpu"] = "gpu"
-    vram_gb: float = 0.0
-    parameters: tuple[tuple[str, object], ...] = ()
-    """Family-specific settings (steps, guidance, prefix, dtype, step correlation, ...), as sorted pairs."""
+    memory: tuple[tuple[Placement, float], ...] = ()
+    """Placements from the fastest to the leanest, each with the GB of GPU memory it takes, about."""
+    disk_gb: float = 0.0
+    seconds: float = 0.0
+    """Per item on a current data-centre GPU: an order of magnitude, until `panic model bench` has measured."""
+    proof: Proof = "tiny"
+    parameters: tuple[tuple[str, Any], ...] = ()
+    """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs."""
     doc: str = ""
+
+    @property
+    def vram_gb(self) -> float:
+        """GB of GPU memory of the fastest placement; 0 when the model needs none."""
+        return self.memory[0][1] if self.memory else 0.0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`parameters` by name."""
+        return dict(self.parameters)

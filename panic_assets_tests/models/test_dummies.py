@@ -45,9 +45,7 @@ def test_seeded_outputs_repeat_in_any_batch_and_order(name):
     model = MODELS[name]
     assert isinstance(model, Generator)
     together = [key(o) for o in model.generate(contents(name), SEEDS)]
-    alone = [
-        key(model.generate([content], [seed])[0]) for content, seed in zip(contents(name), SEEDS, strict=True)
-    ]
+    alone = [key(model.generate([content], [seed])[0]) for content, seed in zip(contents(name), SEEDS, strict=True)]
     backwards = [key(o) for o in model.generate(contents(name)[::-1], SEEDS[::-1])][::-1]
     assert together == alone == backwards
     assert together == [key(o) for o in load(registry.get(name)).generate(contents(name), SEEDS)]

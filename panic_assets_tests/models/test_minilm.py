@@ -24,8 +24,7 @@ def mean_pooled(texts):
     tokenizer, model = AutoTokenizer.from_pretrained(where), AutoModel.from_pretrained(where).eval()
     with torch.inference_mode():
         pooled = [
-            model(**tokenizer(t, return_tensors="pt", truncation=True, max_length=256))[0][0].mean(0)
-            for t in texts
+            model(**tokenizer(t, return_tensors="pt", truncation=True, max_length=256))[0][0].mean(0) for t in texts
         ]
         return torch.nn.functional.normalize(torch.stack(pooled)).numpy()
 
@@ -107,9 +106,7 @@ def test_a_wrong_override_is_refused(monkeypatch, text, sentence):
 
 @pytest.mark.usefixtures("bare")
 def test_the_hugging_face_cache_is_found(monkeypatch, tmp_path):
-    snapshot = (
-        tmp_path / "cache" / "models--sentence-transformers--all-MiniLM-L6-v2" / "snapshots" / SPEC.revision
-    )
+    snapshot = tmp_path / "cache" / "models--sentence-transformers--all-MiniLM-L6-v2" / "snapshots" / SPEC.revision
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
     assert weights.folder(SPEC) == snapshot

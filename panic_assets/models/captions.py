@@ -1,0 +1,164 @@
+"""Image to text with the captioners native to transformers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from panic_assets.models.batching import Batcher
+from panic_assets.models.embedding import quiet
+from panic_assets.models.failures import ItemError
+from panic_assets.models.measured import batch_limit
+from panic_assets.models.memory import four_bit, place, require_bitsandbytes, torch_dtype
+from panic_assets.models.protocol import Content
+from panic_assets.models.randomness import item_sampler
+from panic_assets.models.spec import ModelSpec
+from panic_assets.models.weights import folder
+
+
+class Captioner:
+    """A processor, a model, and one way to ask for a caption; subclasses say how the question is put.
+
+    Seeded or not, captions are sampled with the registry's temperature, top_p and top_k, from one random stream
+    per item: a seed only makes the stream repeat. Beams, lengths and temperatures that the repository's own
+    generation settings ask for are not used.
+    """
+
+    def __init__(self, spec: ModelSpec, device: str = "cpu") -> None:
+        import transformers
+
+        quiet()
+        self.spec, self.device = spec, device
+        self.placement = place(spec, device)
+        self.batcher = Batcher(batch_limit(spec))
+        where = folder(spec)
+        options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
+        if self.placement.startswith("nf4"):
+            require_bitsandbytes(spec)
+            options["quantization_config"] = transformers.BitsAndBytesConfig(**four_bit(options["dtype"]))
+            options["device_map"] = {"": device}
+        self.processor = self.load_processor(where)
+        self.model = getattr(transformers, spec.settings["model"]).from_pretrained(where, **options).eval()
+        if not self.placement.startswith("nf4"):
+            self.to(device)
+        self.configure()
+
+    def load_processor(self, where: Any) -> Any:
+        """Pictures are resized by PIL, whether or not torchvision is installed: captions must not depend on it."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(where, backend="pil", local_files_only=True)
+
+    def configure(self) -> None:
+        """Greedy settings, one beam; the item sampler does the sampling."""
+        config = self.model.generation_config
+        for name in ("temperature", "top_p", "top_k", "max_length", "num_beams", "length_penalty", "early_stopping"):
+            setattr(config, name, None)
+        config.do_sample = False
+        config.num_beams = 1
+        tokenizer = self.processor.tokenizer
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if config.pad_token_id is None:
+            config.pad_token_id = tokenizer.pad_token_id
+
+    @property
+    def modules(self) -> list[Any]:
+        """The torch modules that hold the weights."""
+        return [self.model]
+
+    def to(self, device: str) -> None:
+        """Moves the weights."""
+        self.model.to(device)
+
+    def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Any]:
+        """Captions without surrounding blanks, possibly empty; a Failure where an item has none."""
+        return self.batcher.run(list(zip(inputs, seeds, strict=True)), self._describe)
+
+    def _describe(self, batch: Sequence[tuple[Any, int]]) -> list[str]:
+        import torch
+
+        settings = self.spec.settings
+        inputs = self.ask([rgb(picture) for picture, _ in batch]).to(self.model.device)
+        for name, value in inputs.items():
+            if torch.is_tensor(value) and value.is_floating_point():
+                inputs[name] = value.to(self.model.dtype)
+        sampler = item_sampler(
+            [seed for _, seed in batch],
+            settings.get("temperature", 1.0),
+            settings.get("top_p", 0.9),
+            settings.get("top_k", 0),
+        )
+        with torch.inference_mode():
+            tokens = self.model.generate(
+                **inputs, max_new_tokens=settings.get("max_tokens", 256), logits_processor=sampler
+            )
+        if not self.model.config.is_encoder_decoder:
+            tokens = tokens[:, inputs["input_ids"].shape[1] :]
+        return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    def ask(self, pictures: list[Any]) -> Any:
+        """The model's inputs for these pictures, one question each."""
+        raise NotImplementedError
+
+
+def rgb(picture: Any) -> Any:
+    """The picture as RGB; one sentence when its data cannot be decoded."""
+    try:
+        return picture.convert("RGB")
+    except (OSError, AttributeError, ValueError) as error:
+        raise ItemError(f"the picture cannot be read: {error}") from None
+
+
+class ChatCaptioner(Captioner):
+    """A chat model: one user turn with the picture and the registry's prompt, in the model's own template."""
+
+    def ask(self, pictures: list[Any]) -> Any:
+        prompt = self.spec.settings["prompt"]
+        talks = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}] for _ in pictures]
+        texts = [self.processor.apply_chat_template(talk, add_generation_prompt=True) for talk in talks]
+        # The template writes the beginning-of-text token itself where the model has one.
+        return self.processor(
+            text=texts,
+            images=[[picture] for picture in pictures],
+            padding=True,
+            add_special_tokens=False,
+            return_tensors="pt",
+        )
+
+
+class QwenCaptioner(ChatCaptioner):
+    """Qwen-VL without its video half, which cannot be loaded where torchvision is missing."""
+
+    def load_processor(self, where: Any) -> Any:
+        import transformers
+        from transformers.processing_utils import ProcessorMixin
+
+        base = getattr(transformers, self.spec.settings["processor"])
+
+        class ImagesOnly(base):  # type: ignore[misc, valid-type]
+            def __init__(
+                self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any
+            ) -> None:
+                for kind in ("image", "video"):
+                    token = f"<|{kind}_pad|>"
+                    setattr(self, f"{kind}_token", token)
+                    setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
+                ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+        return ImagesOnly.from_pretrained(where, backend="pil", local_files_only=True)
+
+
+class TaskCaptioner(Captioner):
+    """Florence-2: a task token instead of a question."""
+
+    def ask(self, pictures: list[Any]) -> Any:
+        return self.processor(
+            text=[self.spec.settings["prompt"]] * len(pictures), images=pictures, return_tensors="pt", padding=True
+        )
+
+
+class PlainCaptioner(Captioner):
+    """BLIP-2: the picture and the beginning of a text."""
+
+    def ask(self, pictures: list[Any]) -> Any:
+        return self.processor(images=pictures, text=[""] * len(pictures), return_tensors="pt", padding=True)

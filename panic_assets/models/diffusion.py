@@ -1,0 +1,148 @@
+"""Text to image with any diffusers pipeline that the registry names."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from panic_assets.errors import UserError
+from panic_assets.models.batching import Batcher
+from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
+from panic_assets.models.measured import batch_limit
+from panic_assets.models.memory import four_bit, place, require_bitsandbytes, torch_dtype
+from panic_assets.models.protocol import Content
+from panic_assets.models.randomness import streams
+from panic_assets.models.spec import ModelSpec
+from panic_assets.models.weights import folder
+
+
+class TextToImage:
+    """A diffusers pipeline. Settings come from the registry entry; each item has its own generator."""
+
+    def __init__(self, spec: ModelSpec, device: str = "cpu") -> None:
+        import diffusers
+
+        diffusers.utils.logging.disable_progress_bar()
+        self.spec, self.device = spec, device
+        self.placement = place(spec, device)
+        self.batcher = Batcher(batch_limit(spec))
+        settings = spec.settings
+        options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
+        if "variant" in settings:
+            options["variant"] = settings["variant"]
+        if settings["pipeline"] == "StableDiffusionXLPipeline":
+            options["add_watermarker"] = False
+        if self.placement.startswith("nf4"):
+            require_bitsandbytes(spec)
+            options["quantization_config"] = diffusers.PipelineQuantizationConfig(
+                quant_backend="bitsandbytes_4bit",
+                quant_kwargs=four_bit(options["dtype"]),
+                components_to_quantize=list(settings["large"]),
+            )
+        where = folder(spec)
+        if settings.get("text_tokenizer"):
+            # The repository's processor also reads pictures, for which it needs torchvision; only text is asked here.
+            from transformers import AutoTokenizer
+
+            options["tokenizer"] = AutoTokenizer.from_pretrained(where / "tokenizer", local_files_only=True)
+        self.pipe = getattr(diffusers, settings["pipeline"]).from_pretrained(where, **options)
+        self.pipe.set_progress_bar_config(disable=True)
+        if settings.get("prior"):
+            keep_going(getattr(self.pipe, settings["prior"]))
+        if self.placement != "whole" and hasattr(self.pipe.vae, "enable_tiling"):
+            self.pipe.vae.enable_tiling()
+        self.to(device)
+        if os.environ.get("PANIC_TORCH_COMPILE"):
+            compile_denoiser(self.pipe, os.environ["PANIC_TORCH_COMPILE"])
+
+    @property
+    def modules(self) -> list[Any]:
+        """The torch modules that hold the weights."""
+        import torch
+
+        return [part for part in self.pipe.components.values() if isinstance(part, torch.nn.Module)]
+
+    def to(self, device: str) -> None:
+        """Moves the weights; a pipeline that is offloaded moves its parts by itself while it runs."""
+        if device == "cpu" or self.placement in ("whole", "nf4"):
+            if self.placement in ("offload", "nf4+offload", "sequential"):
+                self.pipe.remove_all_hooks()
+            self.pipe.to(device)
+        elif self.placement == "sequential":
+            self.pipe.enable_sequential_cpu_offload(device=device)
+        else:
+            self.pipe.enable_model_cpu_offload(device=device)
+
+    def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Any]:
+        """Pictures, RGB, `image_size` pixels square; a Failure where an item has none."""
+        size = image_size or self.spec.image_size
+        assert size
+        if size % self.spec.image_multiple:
+            raise UserError(
+                f"image_size {size} does not suit {self.spec.name}: it must be a multiple of {self.spec.image_multiple}"
+            )
+        items = list(zip(map(str, inputs), seeds, strict=True))
+        return self.batcher.run(items, lambda batch: self._paint(batch, size), key=size)
+
+    def _paint(self, batch: Sequence[tuple[str, int]], size: int) -> list[Any]:
+        prompts = [prompt for prompt, _ in batch]
+        if too_long := [len(prompt) for prompt in prompts if len(prompt) > MAX_CHARACTERS]:
+            raise ItemError(f"the caption has {too_long[0]:,} characters; at most {MAX_CHARACTERS:,} are painted")
+        settings = self.spec.settings
+        options = dict(settings.get("call", ()))
+        if self.spec.guidance is not None:
+            options[settings.get("guidance_name", "guidance_scale")] = self.spec.guidance
+        if "negative_prompt" in options:
+            options["negative_prompt"] = [options["negative_prompt"]] * len(batch)
+        pixels = self._run(
+            prompt=prompts,
+            height=size,
+            width=size,
+            num_inference_steps=self.spec.steps,
+            generator=streams([seed for _, seed in batch]),
+            output_type="np",
+            **options,
+        )
+        finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+        pictures = self.pipe.image_processor.numpy_to_pil(np.nan_to_num(pixels))
+        return [
+            picture if good else Failure("the picture has values that are not finite")
+            for picture, good in zip(pictures, finite, strict=True)
+        ]
+
+    def _run(self, **options: Any) -> np.ndarray:
+        if not self.spec.settings.get("prior"):
+            return np.asarray(self.pipe(**options).images)
+        # The prior draws from torch's global generator, which the pipeline seeds from the item's: keep that to
+        # itself. Its entry has a batch limit of one, because it seeds only once a call.
+        import torch
+
+        with torch.random.fork_rng():
+            return np.asarray(self.pipe(**options).images)
+
+
+def keep_going(prior: Any) -> None:
+    """Forbids the end token to a model that must write a fixed number of tokens: a picture's worth.
+
+    The pipeline stops it at that number; ended earlier, the tokens do not fill the picture and the call fails.
+    """
+    ends = prior.generation_config.eos_token_id
+    prior.generation_config.suppress_tokens = ends if isinstance(ends, list) else [ends]
+
+
+def denoiser(pipe: Any) -> Any:
+    """The module that runs at every step: `transformer` in newer pipelines, `unet` in older ones."""
+    module = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    if module is None:
+        raise UserError(f"{type(pipe).__name__} has neither a transformer nor a unet to compile")
+    return module
+
+
+def compile_denoiser(pipe: Any, mode: str) -> None:
+    """Compiles the module that takes the time. `mode`: a torch.compile mode, or `eager` to check the plumbing."""
+    modes = ("default", "reduce-overhead", "max-autotune", "eager")
+    if mode not in modes:
+        raise UserError(f"PANIC_TORCH_COMPILE is {mode!r}; it must be one of {', '.join(modes)}")
+    options = {"backend": "eager"} if mode == "eager" else {"mode": mode}
+    denoiser(pipe).compile(dynamic=True, **options)

@@ -1,0 +1,67 @@
+"""What every embedder shares: batches, prefix, normalisation, and items that fail by themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from panic_assets.models.batching import Batcher
+from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
+from panic_assets.models.measured import batch_limit
+from panic_assets.models.protocol import Content
+from panic_assets.models.spec import ModelSpec
+
+
+class BatchedEmbedder:
+    """Base of the embedders that load weights; a subclass gives `vectors`, one row per content."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        assert spec.dimension
+        self.spec, self.dimension = spec, spec.dimension
+        self.batcher = Batcher(batch_limit(spec))
+        self.failures: list[Failure | None] = []
+
+    def vectors(self, contents: Sequence[Any]) -> Any:
+        """An array or tensor (len(contents), dimension), not yet normalised; texts have their prefix."""
+        raise NotImplementedError
+
+    def embed(self, contents: Sequence[Content]) -> np.ndarray:
+        """float32 (n, dimension). A row of NaN where an item failed; `failures` then says why, per item."""
+        # Texts of like length pad little. Pictures are all of one size to their processor.
+        order = sorted(range(len(contents)), key=lambda i: len(c) if isinstance(c := contents[i], str) else 0)
+        rows = self.batcher.run([contents[i] for i in order], self._rows)
+        out = np.full((len(contents), self.dimension), np.nan, np.float32)
+        self.failures = [None] * len(contents)
+        for i, row in zip(order, rows, strict=True):
+            if isinstance(row, Failure):
+                self.failures[i] = row
+            elif not np.isfinite(row).all():
+                self.failures[i] = Failure("the vector has values that are not finite")
+            else:
+                out[i] = row
+        return out
+
+    def _rows(self, contents: Sequence[Content]) -> list[np.ndarray]:
+        import torch
+
+        for content in contents:
+            if isinstance(content, str) and len(content) > MAX_CHARACTERS:
+                raise ItemError(f"the text has {len(content):,} characters; at most {MAX_CHARACTERS:,} are embedded")
+        given = [self.spec.prefix + c if isinstance(c, str) else c.convert("RGB") for c in contents]
+        with torch.inference_mode():
+            vectors = torch.as_tensor(self.vectors(given)).float()
+            if self.spec.normalised:
+                vectors = torch.nn.functional.normalize(vectors, dim=-1)
+        array = vectors.cpu().numpy()
+        if array.shape[1] != self.dimension:
+            raise ValueError(
+                f"{self.spec.name} gave vectors of length {array.shape[1]}, the registry says {self.dimension}"
+            )
+        return list(array)
+
+
+def quiet() -> None:
+    """No progress bars from transformers while weights load."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

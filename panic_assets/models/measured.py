@@ -1,0 +1,54 @@
+"""What `panic model bench` measured on this machine: it takes the place of the registry's estimates."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from panic_assets.models.spec import ModelSpec
+from panic_assets.settings import home
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The best found: `batch` items a call, `copies` of the model on one card, `seconds` per item then."""
+
+    batch: int
+    seconds: float
+    copies: int = 1
+    vram_gb: float = 0.0
+    device: str = "cpu"
+
+
+def path() -> Path:
+    """Where measurements are kept."""
+    return home().root / "models.json"
+
+
+def all_measured() -> dict[str, Measurement]:
+    """Every measurement, by registry name."""
+    try:
+        return {name: Measurement(**fields) for name, fields in json.loads(path().read_text()).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def store(name: str, measurement: Measurement) -> None:
+    """Adds or replaces one measurement; the file is swapped in whole."""
+    known = all_measured() | {name: measurement}
+    path().parent.mkdir(parents=True, exist_ok=True)
+    beside = path().with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(json.dumps({name: asdict(m) for name, m in known.items()}, indent=2))
+    beside.replace(path())
+
+
+def batch_limit(spec: ModelSpec) -> int:
+    """The measured batch size, else the registry's; never above the registry's where that is a rule (1)."""
+    found = all_measured().get(spec.name)
+    return found.batch if found and spec.batch_limit > 1 else spec.batch_limit
+
+
+def seconds(spec: ModelSpec) -> float:
+    """Seconds per item: measured, else the registry's order of magnitude."""
+    found = all_measured().get(spec.name)
+    return found.seconds if found else spec.seconds

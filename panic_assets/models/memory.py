@@ -1,0 +1,52 @@
+"""Which placement of a model's weights a card has room for."""
+
+from typing import Any
+
+from panic_assets.errors import UserError
+from panic_assets.models.spec import ModelSpec, Placement
+
+
+def placement(spec: ModelSpec, vram_gb: float) -> Placement:
+    """The fastest placement that fits into `vram_gb`; a sentence when none does."""
+    for name, needed in spec.memory:
+        if needed <= vram_gb:
+            return name
+    leanest, needed = spec.memory[-1]
+    raise UserError(
+        f"model {spec.name} needs about {needed:g} GB of GPU memory even as {leanest!r}; {vram_gb:.1f} GB is there"
+    )
+
+
+def place(spec: ModelSpec, device: str) -> Placement:
+    """The placement on that device: `whole` on a CPU, else what the whole card has room for.
+
+    The total is asked, not what is free this moment: other models of the network make room (see residency).
+    """
+    if not device.startswith("cuda") or not spec.memory:
+        return "whole"
+    import torch
+
+    return placement(spec, torch.cuda.get_device_properties(device).total_memory / 1e9)
+
+
+def torch_dtype(spec: ModelSpec, device: str) -> Any:
+    """The registry's dtype on a GPU, float32 on a CPU: handed to the loader, never made torch's default."""
+    import torch
+
+    return getattr(torch, spec.dtype) if device.startswith("cuda") else torch.float32
+
+
+def require_bitsandbytes(spec: ModelSpec) -> None:
+    """4-bit weights need bitsandbytes, which is an extra."""
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"model {spec.name} fits this GPU only with 4-bit weights, which need the package bitsandbytes: "
+            "pip install bitsandbytes"
+        )
+
+
+def four_bit(dtype: Any) -> dict[str, Any]:
+    """bitsandbytes' settings for 4-bit normal-float weights, computing in `dtype`."""
+    return {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}

@@ -1,0 +1,141 @@
+"""Before any run: is every model there, may it be used, does it fit, and what will it take."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from panic_assets.errors import UserError
+from panic_assets.models import measured, registry, weights
+from panic_assets.models.load import LOADERS
+from panic_assets.models.memory import placement
+from panic_assets.models.spec import ModelSpec, Placement
+from panic_assets.settings import number
+
+CPU_LIMIT_GB = 6.0
+"""Without a GPU, a larger model would take minutes a call: it is refused."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one model will take. `download_gb` is 0 when its files are here; `seconds` is for all its items."""
+
+    name: str
+    placement: Placement
+    vram_gb: float
+    download_gb: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """`problems`: one sentence each, empty when the run may start. Times are orders of magnitude unless measured."""
+
+    problems: tuple[str, ...]
+    estimates: tuple[Estimate, ...]
+
+    @property
+    def download_gb(self) -> float:
+        """GB to be downloaded, all models together."""
+        return sum(e.download_gb for e in self.estimates)
+
+    @property
+    def hours(self) -> float:
+        """Hours of model time, one after the other."""
+        return sum(e.seconds for e in self.estimates) / 3600
+
+    @property
+    def cost(self) -> float:
+        """`hours` times PANIC_GPU_PRICE (per hour, 0 when not set)."""
+        return self.hours * number("PANIC_GPU_PRICE", 0)
+
+
+def preflight(
+    names: Iterable[str],
+    items: Mapping[str, int] | None = None,
+    image_size: int | None = None,
+    vram_gb: float | None = None,
+) -> Preflight:
+    """Checks every named model.
+
+    `items`: how many inputs each will get (1 when not said). `vram_gb`: the memory of the card they will run on
+    (asked of torch when not given, and only when some model wants a GPU; 0 means there is none).
+    """
+    specs = [registry.get(name) for name in dict.fromkeys(names)]
+    if vram_gb is None:
+        vram_gb = _card_gb() if any(spec.memory for spec in specs) else 0.0
+    problems: list[str] = []
+    estimates: list[Estimate] = []
+    for spec in specs:
+        try:
+            estimates.append(_check(spec, (items or {}).get(spec.name, 1), image_size, vram_gb))
+        except UserError as error:
+            problems.append(str(error))
+    free = shutil.disk_usage(_existing(_cache())).free / 1e9
+    download = sum(e.download_gb for e in estimates)
+    if download > free:
+        problems.append(
+            f"{download:.0f} GB of weights must be downloaded to {_cache()}, where {free:.0f} GB are free: "
+            "set HF_HOME to a larger disk"
+        )
+    return Preflight(tuple(problems), tuple(estimates))
+
+
+def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) -> Estimate:
+    assert spec.family in LOADERS
+    if spec.output == "image" and image_size and image_size % spec.image_multiple:
+        raise UserError(
+            f"image_size {image_size} does not suit {spec.name}: it must be a multiple of {spec.image_multiple}"
+        )
+    if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
+        raise UserError(f"model {spec.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}")
+    here = weights.local(spec) if spec.repository else None
+    memory = spec.memory
+    if here and spec.name in weights.overrides():
+        # Another checkpoint under this name: its own size counts.
+        size = sum(file.stat().st_size for file in here.rglob("*") if file.is_file()) / 1e9
+        memory = (("whole", round(1.2 * size, 1)),)
+    chosen: Placement = "whole"
+    if memory and vram_gb:
+        chosen = placement(_with_memory(spec, memory), vram_gb)
+    elif memory and memory[0][1] > CPU_LIMIT_GB:
+        raise UserError(
+            f"model {spec.name} needs a GPU with {memory[-1][1]:g} GB or more, {memory[0][1]:g} GB to run at full "
+            "speed, and this machine has none that torch can see"
+        )
+    if chosen.startswith("nf4") and importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"model {spec.name} fits {vram_gb:.0f} GB only with 4-bit weights, which need bitsandbytes: "
+            "pip install bitsandbytes"
+        )
+    if spec.repository and here is None:
+        weights.ask_access(spec)
+    used = dict(memory).get(chosen, 0.0) if vram_gb else 0.0
+    return Estimate(spec.name, chosen, used, 0.0 if here else spec.disk_gb, items * measured.seconds(spec))
+
+
+def _with_memory(spec: ModelSpec, memory: tuple[tuple[Placement, float], ...]) -> ModelSpec:
+    from dataclasses import replace
+
+    return replace(spec, memory=memory)
+
+
+def _card_gb() -> float:
+    """GB of the smallest visible card; 0 when there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 0.0
+    cards = range(torch.cuda.device_count())
+    return float(min(torch.cuda.get_device_properties(card).total_memory for card in cards) / 1e9)
+
+
+def _cache() -> Path:
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())
