@@ -170,8 +170,10 @@ def test_the_pages_in_a_browser(performed, deleted, tmp_path):
         page.goto(f"{performed.url}/assets/invocations?view=partitions&partition=typed", wait_until="domcontentloaded")
         page.get_by_text("Latest materialization").wait_for()
         page.get_by_text("Materialized (1)").wait_for()
+        pictures = page.locator("tr", has_text="pictures").get_by_text("Show Markdown")
+        pictures.wait_for()
         page.screenshot(path=tmp_path / "partition.png")
-        page.locator("tr", has_text="pictures").get_by_text("Show Markdown").click()
+        pictures.click()
         picture = page.locator("img[src^='data:image/']")
         picture.wait_for()
         assert picture.evaluate("image => [image.complete, image.naturalHeight]") == [True, 96]
