@@ -1,0 +1,18 @@
+"""Many tests at once."""
+
+import numpy as np
+
+
+def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
+    """(m,) adjusted p-values of one family of tests; NaN (tests that could not be made) stay NaN and do not count.
+
+    Calling those <= q significant keeps the expected share of false ones among them <= q, for independent or
+    positively dependent tests (Benjamini and Hochberg 1995).
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    made = np.flatnonzero(np.isfinite(p))
+    order = made[np.argsort(p[made])[::-1]]
+    m = len(order)
+    adjusted[order] = np.minimum.accumulate(np.minimum(p[order] * m / np.arange(m, 0, -1), 1.0))
+    return adjusted

@@ -1,0 +1,100 @@
+"""Bootstrap and permutation that know what was sampled: runs, in blocks, not rows.
+
+Rows of one run are not independent. The bootstrap draws whole units; the permutation test gives whole units
+another label, and only within their block (their prompt, say), where labels could have been otherwise.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+    replicates: int
+
+
+def bootstrap(
+    values: np.ndarray,
+    units: Sequence[Hashable],
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    blocks: Sequence[Hashable] | None = None,
+) -> Interval:
+    """Resamples units (all rows of a unit together), within blocks if given. (n, ...) values, one unit a row.
+
+    With few units (below about 20) percentile intervals are too short. One unit gives an interval of no length.
+    """
+    _, unit = np.unique(np.asarray(units), return_inverse=True)
+    rows = [np.flatnonzero(unit == u) for u in range(unit.max(initial=-1) + 1)]
+    if not rows:
+        raise ValueError("there are no values to resample")
+    block = np.zeros(len(rows), dtype=np.int64)
+    if blocks is not None:
+        block = np.unique(np.asarray(blocks), return_inverse=True)[1][[r[0] for r in rows]]
+    strata = [np.flatnonzero(block == b) for b in range(block.max() + 1)]
+    rng = np.random.default_rng(seed)
+    found = np.empty(replicates)
+    for r in range(replicates):
+        drawn = np.concatenate([rng.choice(s, size=len(s)) for s in strata])
+        found[r] = statistic(values[np.concatenate([rows[u] for u in drawn])])
+    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(values)), float(low), float(high), replicates)
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A permutation test of no difference between groups."""
+
+    statistic: float
+    """Share of the variance within blocks that the groups explain, 0 to 1."""
+    p_value: float
+    """(1 + permutations at least as large) / (1 + permutations)."""
+    units: int
+    permutations: int
+
+
+def permutation_test(
+    values: np.ndarray,
+    groups: Sequence[Hashable],
+    blocks: Sequence[Hashable] | None = None,
+    units: Sequence[Hashable] | None = None,
+    permutations: int = 999,
+    seed: int = 0,
+) -> Permutation:
+    """Whether group means differ, for (n,) values. Rows of a unit are averaged first: they are one observation."""
+    values = np.asarray(values, dtype=np.float64)
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    block = np.unique(np.asarray(blocks), return_inverse=True)[1] if blocks is not None else np.zeros_like(group)
+    if units is not None:
+        unit = np.unique(np.asarray(units), return_inverse=True)[1]
+        values = np.bincount(unit, values) / np.bincount(unit)
+        first = np.unique(unit, return_index=True)[1]
+        if (group[first][unit] != group).any() or (block[first][unit] != block).any():
+            raise ValueError("a unit has rows in several groups or blocks; labels can only be exchanged between units")
+        group, block = group[first], block[first]
+    centred = values - (np.bincount(block, values) / np.bincount(block))[block]
+    total = float((centred**2).sum())
+    size = np.bincount(group)
+
+    def between(labels: np.ndarray) -> float:
+        return float((np.bincount(labels, centred) ** 2 / size).sum()) / total if total > 0 else 0.0
+
+    observed = between(group)
+    rng = np.random.default_rng(seed)
+    order = np.argsort(block, kind="stable")
+    larger = 0
+    for _ in range(permutations):
+        # Sorting random keys within blocks shuffles all blocks at once.
+        shuffled = np.empty_like(group)
+        shuffled[order] = group[np.lexsort((rng.random(len(group)), block))]
+        larger += between(shuffled) >= observed * (1 - 1e-12)
+    return Permutation(observed, (1 + larger) / (1 + permutations), len(values), permutations)

@@ -1,0 +1,93 @@
+"""Resampling by units and blocks, families of tests, effect sizes."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panic_assets.statistics.effects import cliffs_delta, hedges_g
+from panic_assets.statistics.multiple import benjamini_hochberg
+from panic_assets.statistics.resampling import bootstrap, permutation_test
+
+
+def clustered(seed, runs=30, rows=20):
+    """Rows of a run are nearly copies of each other: there are 30 observations, not 600."""
+    rng = np.random.default_rng(seed)
+    unit = np.repeat(np.arange(runs), rows)
+    return rng.normal(size=runs)[unit] + 0.1 * rng.normal(size=runs * rows), unit
+
+
+def test_bootstrap_over_runs_covers_where_that_over_rows_does_not():
+    by_run, by_row = 0, 0
+    for seed in range(150):
+        values, unit = clustered(seed, rows=8)
+        run, row = (bootstrap(values, units, replicates=120, seed=seed) for units in (unit, np.arange(len(values))))
+        by_run += run.low <= 0 <= run.high
+        by_row += row.low <= 0 <= row.high
+    assert 0.87 <= by_run / 150 <= 0.99
+    assert by_row / 150 < 0.6
+
+
+def test_bootstrap_is_seeded_respects_blocks_and_statistics():
+    values, unit = clustered(1)
+    one, two = bootstrap(values, unit, replicates=50, seed=3), bootstrap(values, unit, replicates=50, seed=3)
+    assert one == two
+    block = np.arange(30)[unit]  # every unit its own block: nothing can be exchanged
+    fixed = bootstrap(values, unit, replicates=20, blocks=block)
+    assert fixed.low == pytest.approx(fixed.high) == pytest.approx(values.mean())
+    assert bootstrap(values, unit, np.median, replicates=20).estimate == np.median(values)
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap(np.empty(0), [])
+
+
+def test_permutation_respects_blocks():
+    """The group follows the block: freely exchanged labels find the block's effect, exchanged within they do not."""
+    rng = np.random.default_rng(0)
+    block = np.repeat(np.arange(10), 8)
+    group = (rng.random(80) < np.where(block < 5, 0.8, 0.2)).astype(int)
+    values = 3.0 * (block < 5) + rng.normal(size=80)
+    assert permutation_test(values, group).p_value < 0.01
+    assert permutation_test(values, group, block).p_value > 0.05
+    assert permutation_test(values + 2 * group, group, block).p_value < 0.01
+
+
+def test_permutation_counts_units_not_rows():
+    values, unit = clustered(7)
+    group = unit % 2
+    rows = permutation_test(values, group)
+    honest = permutation_test(values, group, units=unit)
+    assert (rows.units, honest.units) == (600, 30)
+    p = np.array([permutation_test(clustered(s)[0], group, units=unit, permutations=99).p_value for s in range(200)])
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.05)
+    q = np.array([permutation_test(clustered(s)[0], group, permutations=49).p_value for s in range(60)])
+    assert (q <= 0.05).mean() > 0.4  # the mistake
+    with pytest.raises(ValueError, match="several groups"):
+        permutation_test(values, np.arange(600) % 2, units=unit)
+
+
+def test_permutation_statistic_is_the_share_explained():
+    found = permutation_test(np.array([1.0, 1, 3, 3]), ["a", "a", "b", "b"])
+    assert found.statistic == 1
+    assert found.p_value == pytest.approx(1 / 3, abs=0.05)  # 2 of 6 arrangements
+    assert permutation_test(np.ones(6), list("ababab")).p_value == 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_benjamini_hochberg_agrees_with_scipy(p):
+    found = benjamini_hochberg(np.array(p))
+    if p:
+        np.testing.assert_allclose(found, scipy.stats.false_discovery_control(p), atol=1e-12)
+    with_gap = benjamini_hochberg(np.array([np.nan, *p]))
+    assert np.isnan(with_gap[0])
+    np.testing.assert_array_equal(with_gap[1:], found)
+
+
+def test_effect_sizes_by_hand():
+    assert hedges_g(np.array([2.0, 4]), np.array([1.0, 3])) == pytest.approx(1 / np.sqrt(2) * (1 - 3 / 7))
+    assert cliffs_delta(np.array([2, 4]), np.array([1, 3])) == 0.5
+    assert cliffs_delta(np.array([1, 1]), np.array([1])) == 0
+    assert cliffs_delta(np.array([5]), np.array([1, 2])) == 1
+    assert np.isnan(hedges_g(np.ones(3), np.ones(3)))
+    assert np.isnan(hedges_g(np.ones(1), np.ones(3)))
+    assert np.isnan(cliffs_delta(np.empty(0), np.ones(3)))
