@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -181,20 +181,20 @@ def restore(name: Name) -> None:
     say((f"restored {name}", "bold"), f": {done.rows:,} rows; clusters that pooled it are stale until recomputed")
 
 
-def _add(opened: object, file: Path) -> str:
+def _add(opened: Any, file: Path) -> str:
     from panic_assets.lake.resource import LakeResource
     from panic_assets.trajectories import config, registration
 
-    found, changed = registration.add(LakeResource(), opened, config.read(file))  # type: ignore[arg-type]
+    found, changed = registration.add(LakeResource(), opened, config.read(file))
     say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'known already'}")
     return found.name
 
 
-def _perform(opened: object, name: str) -> None:
+def _perform(opened: Any, name: str) -> None:
     from panic_assets.cli.session import lake, materialise
     from panic_assets.settings import home
 
-    materialise(opened, "perform_experiment", name, f"experiment {name}")  # type: ignore[arg-type]
+    materialise(opened, "perform_experiment", name, f"experiment {name}")
     rows = (
         lake()
         .sql(
@@ -244,14 +244,14 @@ def _queries(name: str, model: str | None) -> list[str]:
     return queries
 
 
-def _missing(name: str) -> list:  # type: ignore[type-arg]
+def _missing(name: str) -> list[Any]:
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import work
 
     return [m for stage in work.STAGES if stage != "clusters" for m in work.missing(lake(), stage, name)]
 
 
-def _stale(missing: list) -> list[str]:  # type: ignore[type-arg]
+def _stale(missing: list[Any]) -> list[str]:
     return [m.embedding_model for m in missing if m.count]
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from panic_assets.cli import cluster, data, experiment, health, model, run, ui
+from panic_assets.cli import cluster, data, experiment, grokking, health, model, run, training, ui
 from panic_assets.cli.output import fail
 from panic_assets.errors import UserError
 
@@ -21,6 +21,8 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(run.app, name="run")
 app.add_typer(model.app, name="model")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(training.app, name="training")
+app.add_typer(grokking.app, name="grokking")
 app.add_typer(data.export_app, name="export")
 app.command("doctor")(health.doctor)
 app.command("query")(data.query)

@@ -83,7 +83,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def materialise(
-    opened: dg.DagsterInstance, job: str, partition: str, what: str, run_config: dict[str, Any] | None = None
+    opened: dg.DagsterInstance, job: str, partition: str | None, what: str, run_config: dict[str, Any] | None = None
 ) -> None:
     """Run a job of the graph here, for one partition, recorded in Dagster like any other run.
 

@@ -1,10 +1,11 @@
 """What must be true of a table, derived from its schema: one set of rules for asset checks and the doctor."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -39,15 +40,18 @@ class Finding:
 def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     """Every rule of one table that does not hold. Files first: rows of a broken file cannot be asked."""
     schema = TABLES[table]
-    broken = list(_files(lake, schema, **where))
-    if any(f.file for f in broken):
-        return broken
-    return [
-        *broken,
-        *_rows(lake, schema, **where),
-        *_duplicates(lake, schema, **where),
-        *_orphans(lake, schema, **where),
-    ]
+    found = broken_files(lake, table, **where)
+    if any(f.file for f in found) or not any(m.rows for _, m in lake.partitions(table, **where)):
+        return found
+    place = tuple(where.items())
+    try:
+        with lake.connect({table, *(r.target for r in schema.references)}, **where) as connection:
+            for rule in (_rows, _duplicates, _orphans):
+                found += (replace(f, where=place) for f in rule(connection, schema))
+    except duckdb.Error as error:
+        sentence = f"{table} cannot be asked, because a file that it refers to is broken: {str(error).splitlines()[0]}"
+        found.append(Finding("half-written", table, 1, sentence, place))
+    return found
 
 
 def invalid(table: Table, column: Column) -> str | None:
@@ -70,19 +74,15 @@ def invalid(table: Table, column: Column) -> str | None:
     return " OR ".join(f"({w})" for w in wrong) or None
 
 
-def _rows(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
+def _rows(connection: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Finding]:
     rules = [(c, rule) for c in table.columns if (rule := invalid(table, c))]
-    counts = ", ".join(f"count(*) FILTER ({rule})" for _, rule in rules)
-    found = lake.sql(f"SELECT {counts} FROM {table.name}", **where)
-    for (column, _), count in zip(rules, found.to_pylist()[0].values() if rules else (), strict=False):
+    counts = connection.execute(
+        f"SELECT {', '.join(f'count(*) FILTER ({rule})' for _, rule in rules) or '0'} FROM {table.name}"
+    ).fetchone()
+    for (column, _), count in zip(rules, counts or (), strict=False):
         if count:
-            yield Finding(
-                "invalid",
-                table.name,
-                count,
-                f"{count:,} rows of {table.name} have a forbidden value in {column.name} ({_accepted(column)})",
-                tuple(where.items()),
-            )
+            sentence = f"{count:,} rows of {table.name} have a forbidden value in {column.name} ({_accepted(column)})"
+            yield Finding("invalid", table.name, count, sentence)
 
 
 def _accepted(column: Column) -> str:
@@ -94,40 +94,43 @@ def _accepted(column: Column) -> str:
     return "; ".join(parts)
 
 
-def _duplicates(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
+def _duplicates(connection: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Finding]:
     key = ", ".join(f'"{c}"' for c in table.key)
-    found = lake.sql(
-        f"SELECT coalesce(sum(n - 1), 0)::BIGINT AS extra FROM "
+    extra = _number(
+        connection,
+        f"SELECT coalesce(sum(n - 1), 0)::BIGINT FROM "
         f"(SELECT count(*) AS n FROM {table.name} GROUP BY {key} HAVING count(*) > 1)",
-        **where,
     )
-    extra = found["extra"][0].as_py()
     if extra:
-        yield Finding(
-            "duplicate",
-            table.name,
-            extra,
-            f"{extra:,} rows of {table.name} repeat a key ({', '.join(table.key)}) that is there already",
-            tuple(where.items()),
-        )
+        sentence = f"{extra:,} rows of {table.name} repeat a key ({', '.join(table.key)}) that is there already"
+        yield Finding("duplicate", table.name, extra, sentence)
 
 
-def _orphans(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
+def _orphans(connection: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Finding]:
     for reference in table.references:
         on = " AND ".join(
             f't."{c}" = r."{d}"' for c, d in zip(reference.columns, reference.target_columns, strict=True)
         )
-        found = lake.sql(f"SELECT count(*) AS n FROM {table.name} t ANTI JOIN {reference.target} r ON {on}", **where)
-        count = found["n"][0].as_py()
+        given = " AND ".join(f't."{c}" IS NOT NULL' for c in reference.columns)  # NULL refers to nothing.
+        count = _number(
+            connection,
+            f"SELECT count(*) FROM {table.name} t ANTI JOIN {reference.target} r ON {on} WHERE {given}",
+        )
         if count:
-            yield Finding(
-                "orphaned",
-                table.name,
-                count,
-                f"{count:,} rows of {table.name} refer to {', '.join(reference.columns)} that are not in "
-                f"{reference.target}",
-                tuple(where.items()),
-            )
+            columns = ", ".join(reference.columns)
+            sentence = f"{count:,} rows of {table.name} refer to {columns} that are not in {reference.target}"
+            yield Finding("orphaned", table.name, count, sentence)
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    found = connection.execute(query).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def broken_files(lake: Lake, table: str, **where: str) -> list[Finding]:
+    """Files that are listed and cannot be read, and files that an interrupted write left behind."""
+    return list(_files(lake, TABLES[table], **where))
 
 
 def _files(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import duckdb
@@ -23,7 +23,7 @@ from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partitio
 from panic_assets.lake.schema import DUCKDB, Table
 from panic_assets.lake.tables import TABLES
 
-Rows = pa.Table | Sequence[Mapping[str, Any]]
+Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 
 GRACE_SECONDS = 3600.0
 """How long a retired file stays readable for readers that opened an older catalogue."""
@@ -98,7 +98,7 @@ class Lake:
 
     def sql(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> pa.Table:
         """Run a query over the lake's tables (found by name in the text) and return Arrow."""
-        with self.connect(_mentioned(query), **where) as connection:
+        with self.connect(mentioned(query), **where) as connection:
             return connection.sql(query, params=list(parameters or [])).to_arrow_table()
 
     # --- writing -------------------------------------------------------------------------------
@@ -118,24 +118,26 @@ class Lake:
     def _lease_file(self, what: str) -> Path:
         return self.root / ".locks" / f"{quote(what, safe=' ')}.lock"
 
-    def writer(
-        self, table: str, *, replace: bool = False, about: dict[str, object] | None = None, **partition: str
-    ) -> "Writer":
-        """Buffered writing to one partition: appends as it goes, or replaces everything at the end."""
-        return Writer(self, TABLES[table], partition, replace=replace, about=about or {})
+    def writer(self, table: str, /, **partition: str) -> "Writer":
+        """Buffered appending to one partition, visible as it goes."""
+        return Writer(self, TABLES[table], partition, replace=False)
 
-    def rewrite(self, table: str, query: str, parameters: Sequence[Any] | None = None, **partition: str) -> None:
+    def replacing(self, table: str, /, **partition: str) -> "Writer":
+        """Buffered writing of all that a partition is to hold: swapped in as a whole at the end."""
+        return Writer(self, TABLES[table], partition, replace=True)
+
+    def rewrite(self, table: str, query: str, parameters: Sequence[Any] = (), /, **partition: str) -> None:
         """Replace a partition by what a query over its own rows gives, streaming: it may be larger than memory."""
         with (
-            self.connect(_mentioned(query), **partition) as connection,
-            self.writer(table, replace=True, **partition) as out,
+            self.connect(mentioned(query), **partition) as connection,
+            self.replacing(table, **partition) as out,
         ):
-            for batch in connection.sql(query, params=list(parameters or [])).to_arrow_reader(1024):
+            for batch in connection.sql(query, params=list(parameters)).to_arrow_reader(1024):
                 out.add(pa.Table.from_batches([batch]))
 
-    def replace(self, table: str, rows: Rows, about: dict[str, object] | None = None, **partition: str) -> Manifest:
+    def replace(self, table: str, rows: Rows, /, **partition: str) -> Manifest:
         """Swap a partition's rows for `rows` in one atomic step."""
-        with self.writer(table, replace=True, about=about, **partition) as out:
+        with self.replacing(table, **partition) as out:
             out.add(rows)
         found = self.manifest(table, **partition)
         assert found is not None
@@ -148,7 +150,7 @@ class Lake:
             now = manifests.read(folder)
             if now is not None:
                 kept = tuple(f for f in now.files if f.name not in set(names))
-                manifests.write(folder, now.swapped(kept, now.about, now.removed))
+                manifests.write(folder, now.swapped(kept, removed=now.removed))
 
     def remove(self, table: str, trash: Path | None = None, **partition: str) -> Manifest | None:
         """Forget a partition: its files are retired, and linked into `trash` for a restore when one is named.
@@ -168,8 +170,8 @@ class Lake:
                 for stored in found.files:
                     if not (kept / stored.name).exists():
                         os.link(folder / stored.name, kept / stored.name)
-                manifests.write(kept, found.swapped(found.files, found.about))
-            manifests.write(folder, found.swapped((), {}, removed=True))
+                manifests.write(kept, found.swapped(found.files))
+            manifests.write(folder, found.swapped((), removed=True))
         return found
 
     def restore(self, trash: Path) -> list[tuple[str, dict[str, str]]]:
@@ -189,7 +191,7 @@ class Lake:
                         for stored in saved.files:
                             if not (folder / stored.name).exists():
                                 os.link(kept / stored.name, folder / stored.name)
-                        manifests.write(folder, (now or Manifest()).swapped(saved.files, saved.about))
+                        manifests.write(folder, (now or Manifest()).swapped(saved.files))
                         restored.append((name, partition))
         return restored
 
@@ -262,7 +264,6 @@ class Writer:
         partition: dict[str, str],
         *,
         replace: bool,
-        about: dict[str, object],
         every_seconds: float = 2.0,
         every_rows: int = 50_000,
         every_bytes: int = 64 << 20,
@@ -271,7 +272,6 @@ class Writer:
         self.table = table
         self.folder = folder_of(lake.root, table, partition)
         self.replace = replace
-        self.about = about
         self.rows = 0
         self.flush_first: Writer | None = None
         """Another writer whose rows must be durable before these are."""
@@ -352,8 +352,7 @@ class Writer:
             now = manifests.read(self.folder) or Manifest()
             new = tuple(f for f in self._written if f not in now.files)
             files = new if self.replace else self._compacted((() if now.removed else now.files) + new)
-            about = {**self.about, "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-            manifests.write(self.folder, now.swapped(files, about))
+            manifests.write(self.folder, now.swapped(files))
             for stored in set(new) - set(files):  # Merged at once, and never listed.
                 (self.folder / stored.name).unlink()
         self._written = []
@@ -383,7 +382,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _mentioned(query: str) -> list[str]:
+def mentioned(query: str) -> list[str]:
     """Tables whose names occur in a query."""
     return [t for t in TABLES if re.search(rf"\b{t}\b", query)]
 

@@ -7,7 +7,7 @@ retirement, for readers that opened the old list, and are removed by a later wri
 
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -29,12 +29,12 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a partition holds now. `about` is provenance: code version, when, from which inputs."""
+    """What a partition holds now. `written_at` is in seconds since 1970."""
 
     generation: int = 0
     files: tuple[StoredFile, ...] = ()
     retired: tuple[tuple[str, float], ...] = ()
-    about: dict[str, object] = field(default_factory=dict)
+    written_at: float = 0.0
     removed: bool = False
 
     @property
@@ -45,7 +45,7 @@ class Manifest:
     def bytes(self) -> int:
         return sum(f.bytes for f in self.files)
 
-    def swapped(self, files: tuple[StoredFile, ...], about: dict[str, object], removed: bool = False) -> "Manifest":
+    def swapped(self, files: tuple[StoredFile, ...], removed: bool = False) -> "Manifest":
         """The next generation, with what it no longer lists retired now."""
         listed = {f.name for f in files}
         retired = {name: at for name, at in self.retired if name not in listed}
@@ -55,7 +55,7 @@ class Manifest:
             generation=self.generation + 1,
             files=files,
             retired=tuple(retired.items()),
-            about=about,
+            written_at=time.time(),
             removed=removed,
         )
 
@@ -70,14 +70,14 @@ def read(folder: Path) -> Manifest | None:
         generation=raw["generation"],
         files=tuple(StoredFile(**f) for f in raw["files"]),
         retired=tuple((name, at) for name, at in raw["retired"]),
-        about=raw["about"],
+        written_at=raw["written_at"],
         removed=raw["removed"],
     )
 
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Swap the manifest in."""
-    write_text(folder / MANIFEST, json.dumps(asdict(manifest)))
+    write_text(folder / MANIFEST, json.dumps({**vars(manifest), "files": [vars(f) for f in manifest.files]}))
 
 
 def folder_of(root: Path, table: Table, partition: dict[str, str]) -> Path:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from panic_assets.instance.instance import without_hook
 from panic_assets.instance.launcher import fail_dead_runs
-from panic_assets.lake.invariants import Finding
+from panic_assets.lake.invariants import Finding, broken_files
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.tables import TABLES
 from panic_assets.operations import deletion, journal
@@ -25,11 +25,12 @@ def examine(lake: Lake, instance: dg.DagsterInstance) -> list[Finding]:
     """Everything that is wrong, in the order it should be repaired."""
     busy = {n for n in work.definitions(lake) if lake.leased(f"{SPACE} {n}")}
     found = list(examine_keys(lake, instance))
+    files = [f for table in TABLES for f in broken_files(lake, table)]
+    if any(f.file for f in files):
+        return found + files  # No row can be asked before these are repaired.
     for table in TABLES:
         found += invariants.all_findings(lake, table)
-    broken = {f.table for f in found if f.kind in ("half-written", "mistyped")}
-    found += [f for f in _missing(lake) if not broken and dict(f.where).get(SPACE) not in busy]
-    return found
+    return found + [f for f in _missing(lake) if dict(f.where).get(SPACE) not in busy]
 
 
 def examine_rows(lake: Lake, experiment: str) -> list[Finding]:

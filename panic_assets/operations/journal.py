@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from panic_assets.ids import uuid7
 from panic_assets.lake.files import write_text
@@ -74,10 +75,11 @@ def read(home: Home) -> Iterator[Deletion]:
     """All that were written down, oldest first."""
     for path in sorted(home.deletions.glob("*.json")):
         raw = json.loads(path.read_text())
-        entries = tuple(
-            Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in e.items()}) for e in raw.pop("entries")
-        )
-        yield Deletion(entries=entries, **raw)
+        listed: list[dict[str, Any]] = raw.pop("entries")
+        entries: list[dict[str, Any]] = [
+            {k: tuple(v) if isinstance(v, list) else v for k, v in e.items()} for e in listed
+        ]
+        yield Deletion(entries=tuple(Entry(**e) for e in entries), **raw)
 
 
 def unfinished(home: Home) -> list[Deletion]:

@@ -4,7 +4,7 @@ Nothing is renumbered and nothing invented. Of a run only the part before the fi
 what was derived from the rest goes with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from panic_assets.lake.invariants import invalid
 from panic_assets.lake.lake import Lake
@@ -118,7 +118,7 @@ def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
 
 
 def _changed(
-    lake: Lake, table: str, query: str, parameters: list[object] | None = None, **partition: str
+    lake: Lake, table: str, query: str, parameters: Sequence[object] = (), /, **partition: str
 ) -> Iterator[str]:
     """Rewrite a partition by a query when that changes anything."""
     if lake.manifest(table, **partition) is None:
@@ -126,7 +126,7 @@ def _changed(
     differ = lake.sql(
         f"SELECT (SELECT count(*) FROM {table}) AS was, (SELECT count(*) FROM ({query})) AS now, "
         f"(SELECT count(*) FROM ({_light(table, query)} EXCEPT ALL {_light(table, table)})) AS new",
-        (parameters or []) * 2,
+        [*parameters] * 2,
         **partition,
     ).to_pylist()[0]
     if differ["was"] != differ["now"] or differ["new"]:

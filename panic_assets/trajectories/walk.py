@@ -126,7 +126,7 @@ def _step(
     kept = encoders.map(lambda output: stored(output, cohort.image_format), outputs)
     rows = []
     for run, (content, data, content_hash) in zip(going, kept, strict=True):
-        row = {
+        row: dict[str, Any] = {
             "invocation_id": uuid7(started),
             "run_id": run.run_id,
             "experiment": cohort.experiment,

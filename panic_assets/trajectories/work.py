@@ -44,7 +44,7 @@ _WANTED = f"""
 
 INVOCATIONS = """
     SELECT experiment, NULL AS embedding_model,
-           coalesce(sum(max_length - length) FILTER (stop_reason IS NULL), 0)::BIGINT AS missing,
+           coalesce(sum(greatest(max_length - length, 1)) FILTER (stop_reason IS NULL), 0)::BIGINT AS missing,
            sum(CASE WHEN stop_reason IS NULL THEN max_length ELSE length END)::BIGINT AS total
     FROM runs GROUP BY experiment
 """

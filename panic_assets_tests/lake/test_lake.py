@@ -130,7 +130,7 @@ def test_an_empty_partition_is_written(lake: Lake) -> None:
 def test_rows_are_durable_after_seconds_rows_or_bytes(lake: Lake) -> None:
     def flushes(**limits: float) -> list[bool]:
         usual = {"every_seconds": 1e9, "every_rows": 10**9, "every_bytes": 10**12}
-        out = Writer(lake, TABLES["clusters"], PLACE, replace=False, about={}, **{**usual, **limits})
+        out = Writer(lake, TABLES["clusters"], PLACE, replace=False, **{**usual, **limits})
         with out:
             return [out.add([cluster(n)]) for n in range(4)]
 
@@ -228,7 +228,7 @@ class LakeAgainstList(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 3))
     def interrupted(self, count: int) -> None:
-        out = self.lake.writer("clusters", replace=True, **PLACE)
+        out = self.lake.replacing("clusters", **PLACE)
         with contextlib.suppress(RuntimeError), out:
             out.add(self.fresh(count))
             raise RuntimeError
