@@ -1,0 +1,138 @@
+"""Mixed models against lme4's published fits and against simulations with known effects."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from panic_assets.statistics.mixed import fit, sentences
+from panic_assets_tests.statistics.published import dyestuff, penicillin, sleepstudy
+
+
+def test_dyestuff_as_lme4():
+    found = fit(dyestuff(), "yield", [], "batch")
+    assert -2 * found.restricted_log_likelihood == pytest.approx(319.6543, abs=1e-3)
+    assert -2 * found.log_likelihood == pytest.approx(327.3271, abs=1e-3)
+    assert found.estimates[0].value == pytest.approx(1527.5)
+    assert found.estimates[0].error == pytest.approx(19.38, abs=0.005)
+    assert found.estimates[0].degrees == 5
+    assert found.deviations["batch"] == pytest.approx(42.00, abs=0.01)
+    assert found.deviations["residual"] == pytest.approx(49.51, abs=0.01)
+
+
+def test_sleepstudy_as_lme4():
+    found = fit(sleepstudy(), "reaction", ["days"], "subject")
+    assert -2 * found.restricted_log_likelihood == pytest.approx(1786.465, abs=2e-3)
+    intercept, days = found.estimates
+    assert (intercept.value, intercept.error) == (pytest.approx(251.4051, abs=1e-3), pytest.approx(9.7467, abs=1e-3))
+    assert (days.value, days.error) == (pytest.approx(10.4673, abs=1e-3), pytest.approx(0.8042, abs=1e-4))
+    assert found.deviations == {
+        "subject": pytest.approx(37.124, abs=0.005),
+        "residual": pytest.approx(30.991, abs=0.005),
+    }
+    assert found.terms[0].chi2 == pytest.approx(116.46, abs=0.01)
+    assert found.terms[0].degrees == 1
+
+
+def test_penicillin_with_crossed_random_effects_as_lme4():
+    found = fit(penicillin(), "diameter", [], "plate", crossed="sample")
+    assert -2 * found.restricted_log_likelihood == pytest.approx(330.8606, abs=1e-3)
+    assert found.estimates[0].value == pytest.approx(22.9722, abs=1e-3)
+    assert found.estimates[0].error == pytest.approx(0.8086, abs=2e-3)
+    assert found.deviations == {
+        "plate": pytest.approx(0.8467, abs=2e-3),
+        "sample": pytest.approx(1.9316, abs=5e-3),
+        "residual": pytest.approx(0.5499, abs=1e-3),
+    }
+
+
+def experiment(seed, prompts=12, seeds=4, effect=0.5, prompt_spread=1.0, run_spread=0.0, embedders=1):
+    """Outcomes of 2 networks x prompts x seeds x embedders with known effects."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (network, f"p{p}", f"{network}{p}-{s}", f"e{e}")
+        for network in "AB" for p in range(prompts) for s in range(seeds) for e in range(embedders)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["network", "prompt", "run", "embedder"])
+    by_prompt, by_run = rng.normal(0, prompt_spread, prompts), {r: rng.normal(0, run_spread) for r in frame.run}
+    frame["entropy"] = (
+        effect * (frame.network == "B")
+        + by_prompt[frame.prompt.str[1:].astype(int)]
+        + frame.run.map(by_run)
+        + rng.normal(0, 0.8, len(frame))
+    )
+    return frame
+
+
+def test_errors_are_as_large_as_they_are_said_to_be():
+    """Estimates scatter around the truth by their standard errors; coverage over 1,000 is in benchmarks/."""
+    found = [fit(experiment(seed), "entropy", ["network"], "prompt").estimates[1] for seed in range(40)]
+    scores = np.array([(e.value - 0.5) / e.error for e in found])
+    assert abs(scores.mean()) < 3 / np.sqrt(40)
+    assert scores.std() == pytest.approx(1, abs=0.25)
+    assert sum(e.low <= 0.5 <= e.high for e in found) >= 35
+
+
+def test_runs_within_prompts_are_not_independent_rows():
+    """Every run measured by three embedders: rows are copies, and leaving the run out is overconfident."""
+    frame = experiment(1, run_spread=2.0, embedders=3)
+    honest = fit(frame, "entropy", ["network", "embedder"], "prompt", within="run", interactions=False)
+    naive = fit(frame, "entropy", ["network", "embedder"], "prompt", interactions=False)
+    assert honest.deviations["run"] == pytest.approx(2.0, rel=0.25)
+    assert honest.estimates[1].error > 1.4 * naive.estimates[1].error
+
+
+def test_interactions_and_terms():
+    frame = experiment(2, embedders=3)
+    frame["entropy"] += 2.0 * ((frame.network == "B") & (frame.embedder == "e2"))
+    found = fit(frame, "entropy", ["network", "embedder"], "prompt")
+    assert [e.name for e in found.estimates] == [
+        "intercept",
+        "network B against A",
+        "embedder e1 against e0",
+        "embedder e2 against e0",
+        "network B against A:embedder e1 against e0",
+        "network B against A:embedder e2 against e0",
+    ]
+    assert found.estimates[-1].low > 1
+    tests = {t.name: t for t in found.terms}
+    assert (tests["embedder"].degrees, tests["network:embedder"].degrees) == (2, 2)
+    assert tests["network:embedder"].p_value < 1e-6
+    assert found.converged
+
+
+def test_the_unit_of_the_outcome_does_not_matter():
+    frame = experiment(3)
+    frame["small"] = frame.entropy * 1e-6
+    large, small = (fit(frame, o, ["network"], "prompt") for o in ("entropy", "small"))
+    assert small.estimates[1].value == pytest.approx(1e-6 * large.estimates[1].value, rel=1e-4)
+    assert small.deviations["prompt"] == pytest.approx(1e-6 * large.deviations["prompt"], rel=1e-3)
+
+
+def test_what_is_wrong_is_said():
+    frame = experiment(4, prompt_spread=0.0, prompts=6)
+    frame["constant"] = "x"
+    found = fit(frame, "entropy", ["network", "constant"], "prompt")
+    said = " ".join(sentences(found, " nats"))
+    assert "constant does not vary" in said.lower()
+    assert "network B against A changes entropy by" in said
+    assert " nats" in said
+    frame["skewed"] = np.exp(2 * frame.entropy)
+    assert "skewed" in " ".join(fit(frame, "skewed", ["network"], "prompt").problems)
+    level = experiment(7, prompt_spread=0.0)
+    level["entropy"] -= level.groupby("prompt").entropy.transform("mean")
+    assert any("no variance" in p for p in fit(level, "entropy", ["network"], "prompt").problems)
+
+
+def test_too_little_data_is_refused():
+    frame = experiment(5)
+    with pytest.raises(ValueError, match="2 groups"):
+        fit(frame[frame.prompt == "p0"], "entropy", ["network"], "prompt")
+    frame["entropy"] = 1.0
+    with pytest.raises(ValueError, match="nothing to explain"):
+        fit(frame, "entropy", ["network"], "prompt")
+
+
+def test_rows_without_an_outcome_are_dropped():
+    frame = experiment(6)
+    frame.loc[:4, "entropy"] = np.nan
+    assert fit(frame, "entropy", ["network"], "prompt").rows == len(frame) - 5
