@@ -1,13 +1,13 @@
-"""What can go wrong beside the models: how a failed task is named, and which faults a fresh process cures."""
+"""What can go wrong beside the models: how a failed task is named, how an error travels, how a worker died."""
 
 import pickle
 import signal
 from typing import Any
 
+from panic_assets.models.failures import one_sentence
+
 MAX_DEATHS = 3
 """A task that has brought down this many workers is an error, not bad luck."""
-
-_POISON = ("cuda error", "cudnn error", "cudnn_status", "cublas_status", "device-side assert", "nccl error")
 
 
 class WorkerDied(RuntimeError):
@@ -33,29 +33,13 @@ def picklable(error: BaseException) -> BaseException:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:
         copy = None
-    return error if type(copy) is type(error) else RuntimeError(sentence(error))
-
-
-def sentence(error: BaseException) -> str:
-    """`ValueError: the first line of its message`."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return error if type(copy) is type(error) else RuntimeError(one_sentence(error))
 
 
 def title(index: int, task: Any) -> str:
     """`task 3 (...)`, short enough for a message."""
     text = str(task)
     return f"task {index} ({text[:200]}{'...' if len(text) > 200 else ''})"
-
-
-def poisons_process(error: BaseException) -> bool:
-    """Whether the process is lost with this error: a CUDA context stays broken after an asynchronous error.
-
-    Out of memory is not among them (the model halves its batch and goes on).
-    """
-    text = f"{type(error).__name__}: {error}".lower()
-    if "out of memory" in text or "alloc_failed" in text:
-        return False
-    return type(error).__name__ == "AcceleratorError" or any(word in text for word in _POISON)
 
 
 def manner_of_death(returncode: int) -> str:

@@ -33,6 +33,7 @@ class InProcessCompute:
                 raise
             finally:
                 items.close()  # type: ignore[attr-defined]
+                worker.end_task()
 
     def width(self, needs: Needs) -> int:
         """One: this process."""

@@ -9,11 +9,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from panic_assets.compute import faults, tags, warm
+from panic_assets.compute import tags, warm
 from panic_assets.compute.pool import Pool
 from panic_assets.compute.protocol import Function, Needs
 from panic_assets.compute.worker import AHEAD
 from panic_assets.errors import UserError
+from panic_assets.models.failures import one_sentence
 
 
 class RayCompute(Pool):
@@ -91,7 +92,7 @@ class _Actor:
             data = ray.get(next(self.news) if self.ready else self.news)
         except (ray.exceptions.RayError, StopIteration) as error:
             self.kill()
-            return "ended", faults.sentence(error)
+            return "ended", one_sentence(error)
         if not self.ready:
             self.ready = True
             return "ready", data

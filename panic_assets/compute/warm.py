@@ -3,26 +3,43 @@
 import pickle
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panic_assets.compute import faults
 from panic_assets.compute.protocol import Function
+from panic_assets.models.batching import free_memory
+from panic_assets.models.failures import is_device_fault, one_sentence
+
+if TYPE_CHECKING:
+    from panic_assets.models.residency import Residency
 
 
 class WarmWorker:
-    """The `Worker` of every compute: models are loaded at the first call and kept."""
+    """The `Worker` of every compute: models are loaded at the first call and kept for tasks that use them too."""
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self._models: dict[str, Any] = {}
+        self._residency: Residency | None = None
+        self._used: set[str] = set()
 
     def model(self, name: str) -> Any:
-        """The loaded model of that registry name."""
-        if name not in self._models:
-            from panic_assets.models import load, registry
+        """The loaded model of that registry name, on the device."""
+        if self._residency is None:
+            from panic_assets.models.residency import Residency
 
-            self._models[name] = load.load(registry.get(name), self.device)
-        return self._models[name]
+            self._residency = Residency(self.device)
+        self._used.add(name)
+        return self._residency.model(name)
+
+    def end_task(self) -> None:
+        """Frees the models that the task did without: the next one is most likely of the same kind."""
+        if self._residency and self._used:
+            unused = set(self._residency.held) - self._used
+            for name in unused:
+                del self._residency.held[name]
+            if unused and self.device != "cpu":
+                free_memory()
+        self._used = set()
 
 
 def order(function: Function, task: Any) -> bytes:
@@ -45,12 +62,13 @@ def messages(order: bytes, worker: WarmWorker) -> Iterator[bytes]:
     except GeneratorExit:
         raise
     except BaseException as error:
-        if faults.poisons_process(error):
+        if is_device_fault(error):
             traceback.print_exc()
-            yield message("poisoned", faults.sentence(error))
+            yield message("poisoned", one_sentence(error))
         else:
             yield message("error", (faults.picklable(error), traceback.format_exc()))
     else:
+        worker.end_task()
         yield message("done", None)
 
 

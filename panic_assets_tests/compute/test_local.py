@@ -150,20 +150,6 @@ def test_a_cuda_error_restarts_the_worker_and_the_step_goes_on(local, tmp_path):
     assert received == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("text", "poison"),
-    [
-        ("CUDA error: device-side assert triggered", True),
-        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True),
-        ("CUDA out of memory. Tried to allocate 2.00 GiB", False),
-        ("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate", False),
-        ("shapes do not match", False),
-    ],
-)
-def test_which_errors_poison_a_process(text, poison):
-    assert faults.poisons_process(RuntimeError(text)) is poison
-
-
 def test_an_exception_names_its_task_and_carries_its_traceback(compute):
     received = []
     with pytest.raises(ValueError, match="cannot do thing") as caught:  # noqa: PT012
@@ -214,6 +200,17 @@ def test_workers_are_processes_that_stay_warm_between_tasks_and_streams(local):
     here = {i: v for i, (_, _, v) in InProcessCompute().stream(work.embed, [["a cat"], ["a dog"]], CPU)}
     for index, (_, _, vectors) in again:
         np.testing.assert_array_equal(vectors, here[index])
+
+
+def test_models_stay_for_tasks_that_use_them_and_go_with_those_that_do_not(compute):
+    """A worker that moves on to another network must not carry the models of the last one with it."""
+    one_worker = compute if isinstance(compute, InProcessCompute) else LocalCompute(workers=1)
+    first, second = ("DummyT2I", "DummyI2T"), ("DummyT2I", "DummyI2T2")
+    held = [item for _, item in one_worker.stream(work.hold, [first, first, (), second, second], CPU)]
+    names = [set(models) for models in held]
+    assert names == [set(first), set(first), set(first), {*first, *second}, set(second)]
+    assert held[0]["DummyT2I"] == held[-1]["DummyT2I"]
+    assert held[0]["DummyI2T"] == held[1]["DummyI2T"]
 
 
 def test_a_worker_starts_light_and_shares_the_cores(local):

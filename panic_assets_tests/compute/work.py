@@ -145,3 +145,10 @@ def meet(task, worker):
         assert time.monotonic() < deadline, "the others never came"
         time.sleep(0.02)
     yield os.getpid(), worker.device
+
+
+def hold(task, worker):
+    """Uses the models named; yields the identity of every model that the worker then holds."""
+    for name in task:
+        worker.model(name)
+    yield {name: id(held.model) for name, held in worker._residency.held.items()}
