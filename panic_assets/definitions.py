@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
+from panic_assets.executors import executor_from_environment
 from panic_assets.grokking import assets as grokking
 from panic_assets.grokking import checks as grokking_checks
 from panic_assets.grokking import jobs as grokking_jobs
@@ -33,7 +34,7 @@ CHECKS = [
     *grokking_checks.CHECKS,
     operation_sensors.no_orphans,
 ]
-JOBS = [
+JOBS: list[Any] = [
     registration.register_experiment,
     trajectory_sensors.clusters_job,
     trajectory_sensors.perform_job,
@@ -80,7 +81,7 @@ def build(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         ],
         schedules=SCHEDULES,
         resources={**resources, **(overrides or {})},
-        executor=dg.in_process_executor,
+        executor=executor_from_environment(),
     )
 
 

@@ -13,15 +13,17 @@ app = typer.Typer(no_args_is_help=True, help="Perform, watch, delete and restore
 File = Annotated[Path, typer.Argument(help="Experiment file, JSON or YAML; see experiments/examples/.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
+MaxDimension = Annotated[int, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams; 2 is slow.")]
+
 
 @app.command()
-def perform(file: File) -> None:
+def perform(file: File, max_dimension: MaxDimension = 1) -> None:
     """Register an experiment and carry it out to the end. Ctrl-C loses nothing; asking again carries on."""
     from panic_assets.cli.session import instance
 
     with instance() as opened:
         name = _add(opened, file)
-        _perform(opened, name)
+        _perform(opened, name, max_dimension)
 
 
 @app.command()
@@ -38,6 +40,7 @@ def add(file: File) -> None:
 @app.command()
 def resume(
     name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
+    max_dimension: MaxDimension = 1,
 ) -> None:
     """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
     from panic_assets.cli.session import instance, lake
@@ -54,7 +57,7 @@ def resume(
         if not left:
             say("nothing is missing in any experiment")
         for each in left:
-            _perform(opened, each)
+            _perform(opened, each, max_dimension)
 
 
 @app.command("list")
@@ -190,11 +193,12 @@ def _add(opened: Any, file: Path) -> str:
     return found.name
 
 
-def _perform(opened: Any, name: str) -> None:
+def _perform(opened: Any, name: str, max_dimension: int) -> None:
     from panic_assets.cli.session import lake, materialise
     from panic_assets.settings import home
 
-    materialise(opened, "perform_experiment", name, f"experiment {name}")
+    config = {"ops": {"persistence_diagrams": {"config": {"max_dimension": max_dimension}}}}
+    materialise(opened, "perform_experiment", name, f"experiment {name}", config)
     rows = (
         lake()
         .sql(

@@ -1,6 +1,7 @@
 """What commands work with: the lake, the Dagster instance, and performing the graph here with progress bars."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,14 +12,17 @@ from rich.text import Text
 
 from panic_assets.cli.output import console, fail, say
 from panic_assets.errors import UserError
+from panic_assets.instance import embedded_postgres
 from panic_assets.instance.home import open_instance
 from panic_assets.instance.launcher import fail_dead_runs, process_tags
+from panic_assets.instance.storage import POSTGRES_URL
 from panic_assets.lake.catalogue import build as build_catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Advance, Watcher
 from panic_assets.settings import home
 from panic_assets.trajectories.assets import ProgressResource
 
+EMBEDDED = "embedded"
 HOURS = 3600.0
 
 
@@ -77,9 +81,12 @@ def lake() -> Lake:
 
 @contextlib.contextmanager
 def instance() -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of PANIC_HOME."""
-    with open_instance(home()) as opened:
-        yield opened
+    """The Dagster instance of PANIC_HOME; PANIC_POSTGRES_URL=embedded runs a private PostgreSQL in the home meanwhile."""
+    with contextlib.ExitStack() as stack:
+        if os.environ.get(POSTGRES_URL) == EMBEDDED:
+            os.environ[POSTGRES_URL] = stack.enter_context(embedded_postgres.server(home().root / "postgres"))
+            stack.callback(os.environ.__setitem__, POSTGRES_URL, EMBEDDED)
+        yield stack.enter_context(open_instance(home()))
 
 
 def materialise(

@@ -15,27 +15,17 @@ def ui(
 ) -> None:
     """Start the Dagster UI and daemon together. Sensors, automation and the launchpad work while it runs."""
     import contextlib
-    import os
     import subprocess
     import sys
 
-    from panic_assets.instance import embedded_postgres
-    from panic_assets.instance.home import open_instance
-    from panic_assets.instance.storage import POSTGRES_URL
+    from panic_assets.cli.session import instance
     from panic_assets.settings import PROJECT, home
 
-    with contextlib.ExitStack() as stack:
-        if (
-            not os.environ.get(POSTGRES_URL)
-            and os.environ.get("PANIC_EMBEDDED_POSTGRES")
-            and embedded_postgres.available()
-        ):
-            os.environ[POSTGRES_URL] = stack.enter_context(embedded_postgres.server(home().root / "postgres"))
-        open_instance(home()).dispose()
+    command = [
+        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")),
+        *("--port", str(port), "--host", host, "--log-level", "warning"),
+    ]
+    with instance():  # Opened first: the pools have their limits before the daemon starts.
         say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
-        command = [
-            *(sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")),
-            *("--port", str(port), "--host", host, "--log-level", "warning"),
-        ]
         with contextlib.suppress(KeyboardInterrupt):
             subprocess.run(command, check=False, cwd=PROJECT)

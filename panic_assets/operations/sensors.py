@@ -10,7 +10,9 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.operations import deletion, doctor, journal
 from panic_assets.operations.jobs import repair_job
 from panic_assets.settings import home
-from panic_assets.trajectories.assets import experiments
+from panic_assets.trajectories import work
+from panic_assets.trajectories.assets import clusters, experiments
+from panic_assets.trajectories.checks import STALE
 from panic_assets.trajectories.sensors import perform_job
 
 CHECK = "no_orphans"
@@ -41,20 +43,14 @@ def orphans(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.Senso
         context.log.info(f"finished the deletion of {begun.space} {begun.key}")
     deletion.expire(home())
     found = [f for f in doctor.examine(lake.lake, context.instance) if f.kind != "stale"]
+    stale = {m.embedding_model: m.count > 0 for m in work.missing(lake.lake, "clusters") if m.embedding_model}
     said = "; ".join(map(str, found))
-    digest = hashlib.sha256(said.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{said} {sorted(stale.items())}".encode()).hexdigest()[:12]
     events = []
     if context.cursor != digest:
-        events.append(
-            dg.AssetCheckEvaluation(
-                asset_key=experiments.key,
-                check_name=CHECK,
-                passed=not found,
-                severity=dg.AssetCheckSeverity.ERROR,
-                description=said or None,
-                metadata={"findings": sum(f.count for f in found)},
-            )
-        )
+        events = [_report(experiments.key, CHECK, not found, said, dg.AssetCheckSeverity.ERROR, None)]
+        for model, is_stale in stale.items():
+            events.append(_report(clusters.key, "complete", not is_stale, STALE, dg.AssetCheckSeverity.WARN, model))
     requests = []
     if found and os.environ.get("PANIC_REPAIR") == "1":
         hour = int(time.time() // 3600)
@@ -66,3 +62,16 @@ def orphans(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.Senso
                 key = f"perform-{name}-{digest}-{hour}"
                 requests.append(dg.RunRequest(job_name=perform_job.name, partition_key=name, run_key=key))
     return dg.SensorResult(run_requests=requests, asset_events=events, cursor=digest)
+
+
+def _report(
+    asset: dg.AssetKey, check: str, passed: bool, said: str, severity: dg.AssetCheckSeverity, partition: str | None
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=check,
+        passed=passed,
+        severity=severity,
+        description=None if passed else said,
+        partition=partition,
+    )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
@@ -37,6 +38,12 @@ FOLLOW = (
     & ~dg.AutomationCondition.in_progress()
 ).with_label("follows its upstream")
 """Made once whenever something upstream was made; a failure is not asked again until something changes."""
+
+
+class DiagramConfig(dg.Config):
+    """H0 and H1 by default; 2 adds H2, which takes much longer. Diagrams that reach as high already are kept."""
+
+    max_dimension: int = Field(default=stages.MAX_DIMENSION, ge=0, le=2)
 
 
 class ProgressResource(dg.ConfigurableResource):
@@ -138,6 +145,7 @@ def embeddings(
 )
 def persistence_diagrams(
     context: dg.AssetExecutionContext,
+    config: DiagramConfig,
     lake: LakeResource,
     compute: dg.ResourceParam[Compute],
     progress: ProgressResource,
@@ -145,7 +153,14 @@ def persistence_diagrams(
     """The persistence diagram of every complete run, by every embedding model: its bars and what they come to."""
     began = time.monotonic()
     with _work(context, lake):
-        done = stages.diagrams(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
+        done = stages.diagrams(
+            lake.lake,
+            compute,
+            progress.watcher(context),
+            lake.refresher(),
+            context.partition_key,
+            config.max_dimension,
+        )
     return _result(context, lake, began, done, "persistence_bars", "persistence_summary")
 
 

@@ -9,6 +9,8 @@ from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, invariants, work
 
+STALE = "stale: experiments were added, changed or removed since; materialise it to pool them again"
+
 
 def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.to_user_string()
@@ -68,7 +70,7 @@ def _complete(lake: LakeResource, stage: str, key: str, check: dg.AssetCheckKey)
     left = [m for m in rows if m.count]
     metadata: dict[str, Any] = {"missing": sum(m.count for m in left), "wanted": sum(m.total for m in rows)}
     if stage == "clusters":
-        sentence = "stale: experiments were added, changed or removed since; materialise it to pool them again"
+        sentence = STALE
     else:
         sentence = "; ".join(f"{m.count:,} of {m.total:,} {m.unit} missing {m.embedding_model or ''}" for m in left)
     return dg.AssetCheckResult(

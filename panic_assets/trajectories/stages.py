@@ -163,31 +163,44 @@ def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name
     return done
 
 
-def diagrams(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:
-    """A persistence diagram for every complete run and embedding model that lacks one."""
+def diagrams(
+    lake: Lake,
+    compute: Compute,
+    watcher: Watcher,
+    refresh: Refresh,
+    name: str,
+    max_dimension: int = MAX_DIMENSION,
+) -> Done:
+    """A persistence diagram for every complete run and embedding model that lacks one of so high a dimension."""
     done = Done()
-    for left in work.missing(lake, "persistence_diagrams", name):
-        assert left.embedding_model is not None
-        with watcher.stage(f"diagrams {left.embedding_model}", left.count, "diagrams") as tell:
-            if left.count:
-                done.rows += _diagrams_of(lake, compute, name, left.embedding_model, tell, refresh)
+    for wanted in work.missing(lake, "persistence_diagrams", name):
+        assert wanted.embedding_model is not None
+        todo = _runs_without_diagram(lake, name, wanted.embedding_model, max_dimension)
+        with watcher.stage(f"diagrams {wanted.embedding_model}", len(todo), "diagrams") as tell:
+            if todo:
+                place = {"experiment": name, "embedding_model": wanted.embedding_model}
+                done.rows += _diagrams_of(lake, compute, place, todo, max_dimension, tell, refresh)
     return done
 
 
 def _diagrams_of(
-    lake: Lake, compute: Compute, name: str, model: str, tell: Callable[[int], None], refresh: Refresh
+    lake: Lake,
+    compute: Compute,
+    place: dict[str, str],
+    todo: Sequence[str],
+    max_dimension: int,
+    tell: Callable[[int], None],
+    refresh: Refresh,
 ) -> int:
-    place = {"experiment": name, "embedding_model": model}
-    todo = _runs_without_diagram(lake, name, model)
     for table in ("persistence_bars", "persistence_summary"):
         _drop_runs(lake, table, todo, place)
     rows = 0
-    longest = lake.sql("SELECT max(length) AS n FROM runs", experiment=name)["n"][0].as_py() or 1
-    runs_a_call = max(1, VECTOR_BYTES // (4 * (registry.get(model).dimension or 1) * longest))
+    longest = lake.sql("SELECT max(length) AS n FROM runs", experiment=place["experiment"])["n"][0].as_py() or 1
+    runs_a_call = max(1, VECTOR_BYTES // (4 * (registry.get(place["embedding_model"]).dimension or 1) * longest))
     with lake.writer("persistence_bars", **place) as bars, lake.writer("persistence_summary", **place) as summaries:
         summaries.flush_first = bars  # A summary says that the diagram is there.
         for start in range(0, len(todo), runs_a_call):
-            for result in _stream_diagrams(lake, compute, todo[start : start + runs_a_call], place):
+            for result in _stream_diagrams(lake, compute, todo[start : start + runs_a_call], place, max_dimension):
                 if result.bars:
                     bars.add([{**place, **row} for row in result.bars])
                 now = datetime.now(UTC)
@@ -199,7 +212,9 @@ def _diagrams_of(
     return rows
 
 
-def _stream_diagrams(lake: Lake, compute: Compute, runs: Sequence[str], place: dict[str, str]) -> Iterator[Any]:
+def _stream_diagrams(
+    lake: Lake, compute: Compute, runs: Sequence[str], place: dict[str, str], max_dimension: int
+) -> Iterator[Any]:
     """Diagrams of `runs`, which are in ascending order."""
     found = lake.sql(
         "SELECT run_id, vector FROM embeddings WHERE run_id IN (SELECT unnest(?)) ORDER BY run_id, sequence_number",
@@ -209,18 +224,21 @@ def _stream_diagrams(lake: Lake, compute: Compute, runs: Sequence[str], place: d
     rows = Counter(found["run_id"].to_pylist())
     vectors = matrix(found["vector"], registry.get(place["embedding_model"]).dimension)
     ends = np.cumsum([rows[run] for run in runs])
-    tasks = [Points(run, vectors[end - rows[run] : end], MAX_DIMENSION) for run, end in zip(runs, ends, strict=True)]
+    tasks = [Points(run, vectors[end - rows[run] : end], max_dimension) for run, end in zip(runs, ends, strict=True)]
     for _, result in compute.stream(homology, tasks, Needs(), lambda task: task):
         yield result
 
 
-def _runs_without_diagram(lake: Lake, name: str, model: str) -> list[str]:
+def _runs_without_diagram(lake: Lake, name: str, model: str, max_dimension: int) -> list[str]:
     rows = lake.sql(
         """SELECT r.run_id FROM runs r
            LEFT JOIN (SELECT run_id, count(*) AS points FROM embeddings GROUP BY ALL) c USING (run_id)
-           LEFT JOIN (SELECT run_id, min(points) AS points FROM persistence_summary GROUP BY ALL) m USING (run_id)
+           LEFT JOIN (
+               SELECT run_id, min(points) AS points FROM persistence_summary GROUP BY ALL HAVING max(dimension) >= ?
+           ) m USING (run_id)
            WHERE r.stop_reason IS NOT NULL AND m.points IS DISTINCT FROM coalesce(c.points, 0)
            ORDER BY r.run_id""",
+        [max_dimension],
         experiment=name,
         embedding_model=model,
     )
