@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from panic_assets.compute import tags, warm
+from panic_assets.compute import gpus, tags, warm
 from panic_assets.compute.pool import Pool
 from panic_assets.compute.protocol import Function, Needs
 from panic_assets.compute.worker import AHEAD
@@ -47,7 +47,9 @@ class _Host:
     def __init__(self) -> None:
         import ray
 
-        self._worker = warm.WarmWorker("cuda:0" if ray.get_gpu_ids() else "cpu")
+        # A node may declare cards that it does not have (a rehearsal): then the models run on its CPU.
+        given = ray.get_gpu_ids() and gpus.visible_gpus()
+        self._worker = warm.WarmWorker("cuda:0" if given else "cpu")
 
     def device(self) -> str:
         return self._worker.device
@@ -145,10 +147,10 @@ def _resources(needs: Needs) -> dict[str, float]:
 
 def _room(wanted: dict[str, float], node: dict[str, float]) -> int:
     """How many such actors an empty node holds. A share of a card is a share of one card, never of two."""
-    gpus, share = node.get("GPU", 0.0), wanted["num_gpus"]
+    cards, share = node.get("GPU", 0.0), wanted["num_gpus"]
     limits = [node.get("CPU", 0.0) // wanted["num_cpus"], node.get("memory", 0.0) // wanted["memory"]]
     if share:
-        limits.append(gpus // share if share >= 1 else gpus * (1 // share))
+        limits.append(cards // share if share >= 1 else cards * (1 // share))
     return int(min(limits))
 
 

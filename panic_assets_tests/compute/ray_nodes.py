@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import psutil
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
 
 ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     # A dead node is noticed in 2 s, not 25.
     "RAY_health_check_initial_delay_ms": "0",

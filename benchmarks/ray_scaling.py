@@ -1,0 +1,110 @@
+"""What Ray under the step costs per cohort, and how much faster two nodes are than one.
+
+    python -m benchmarks.ray_scaling        (from the root of the project; two free cores, about two minutes)
+
+Prints Markdown tables. The two nodes are on this machine, with one core each, so two plain processes are timed
+as well: what they lose against one process is the machine's doing, not Ray's. Efficiency is the time of one
+divided by twice the time of two.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from panic_assets.compute import ray as panic_ray
+from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.compute.local import LocalCompute
+from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.compute.ray import RayCompute
+from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, Node, two_nodes
+
+NEEDS = Needs(memory_gb=0.5)
+COHORTS, STEPS, BATCH = 8, 8, 32
+TINY, REPEATS = 200, 3
+
+
+def walk(task: tuple[int, int], worker: object) -> Iterator[float]:
+    """A cohort of a CPU-bound model: `steps` batched calls of MiniLM on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    cohort, steps = task
+    model = worker.model("MiniLM")  # type: ignore[attr-defined]
+    for step in range(steps):
+        texts = [f"a picture of {cohort} cats and {step} dogs beside {n} trees in the rain" for n in range(BATCH)]
+        yield float(model.embed(texts).sum())
+
+
+def tiny(task: int, worker: object) -> Iterator[int]:
+    """A cohort that costs nothing: what is left is the engine's own time."""
+    yield task
+
+
+def seconds(compute: Compute, function: object, tasks: list) -> float:
+    """Wall time of one stream over warm workers."""
+    began = time.perf_counter()
+    items = list(compute.stream(function, tasks, NEEDS))  # type: ignore[arg-type]
+    assert len({index for index, _ in items}) == len(tasks)
+    return time.perf_counter() - began
+
+
+def least(compute: Compute, tasks: list) -> float:
+    """The best of some repeats: the one that other work on the machine disturbed least."""
+    return min(seconds(compute, me.walk, tasks) for _ in range(REPEATS))
+
+
+def warmed(compute: Compute) -> Compute:
+    """The compute with all its workers started and the model loaded in each."""
+    width = compute.width(NEEDS)
+    for _ in range(2):
+        seconds(compute, me.walk, [(n, 1) for n in range(4 * width)])
+    return compute
+
+
+def overhead(computes: dict[str, Compute]) -> None:
+    print("| compute | workers | ms a cohort |\n|---|---:|---:|")
+    for name, compute in computes.items():
+        times = [seconds(warmed(compute), me.tiny, list(range(TINY))) for _ in range(REPEATS)]
+        print(f"| {name} | {compute.width(NEEDS)} | {1000 * min(times) / TINY:.2f} |")
+    print()
+
+
+def scaling(spread: Compute, other: Node) -> None:
+    tasks = [(cohort, STEPS) for cohort in range(COHORTS)]
+    times = {}
+    for count in (1, 2):
+        local = warmed(LocalCompute(workers=count))
+        times[f"{count} processes"] = least(local, tasks)
+        local.close()
+    times["2 nodes"] = least(warmed(spread), tasks)
+    spread.close()
+    other.kill()
+    while len(panic_ray._nodes()) > 1:
+        time.sleep(0.1)
+    times["1 node"] = least(warmed(spread), tasks)
+    print("| CPU-bound cohorts | one, s | two, s | efficiency |\n|---|---:|---:|---:|")
+    for what, one, two in (("processes", "1 processes", "2 processes"), ("Ray nodes", "1 node", "2 nodes")):
+        print(f"| {what} | {times[one]:.2f} | {times[two]:.2f} | {times[one] / times[two] / 2:.2f} |")
+    print(f"\nload average when it ended: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def main() -> None:
+    os.environ.update(ENVIRONMENT, OMP_NUM_THREADS="1")  # before Ray is imported
+    folder = Path(tempfile.mkdtemp(prefix="ray"))
+    with two_nodes(folder, cpus=1, gpus=0) as (address, _, other):
+        os.environ["RAY_ADDRESS"] = address
+        panic_ray._connect()
+        while len(panic_ray._nodes()) < 2:
+            time.sleep(0.1)
+        spread = RayCompute()
+        overhead({"in process": InProcessCompute(), "local": LocalCompute(workers=2), "ray, 2 nodes": spread})
+        scaling(spread, other)
+        spread.close()
+
+
+if __name__ == "__main__":
+    from benchmarks import ray_scaling as me  # workers import the functions by this name
+
+    main()
