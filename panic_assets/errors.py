@@ -7,6 +7,8 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Bad input, refused at the door. The message is shown as it is, without a traceback."""
 
+    exit_code = 2
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` when something known is near `name` (case ignored), else the empty string."""

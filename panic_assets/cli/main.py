@@ -35,7 +35,7 @@ def main() -> None:
         app()
     except UserError as error:
         fail(str(error))
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -29,6 +29,8 @@ HOURS = 3600.0
 class Interrupted(UserError):
     """Ctrl-C during a run: nothing stored is lost."""
 
+    exit_code = 130
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
