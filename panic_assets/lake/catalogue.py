@@ -34,10 +34,14 @@ def build(lake: Lake, path: Path) -> None:
         temporary.unlink(missing_ok=True)
         try:
             with duckdb.connect(str(temporary)) as connection:
+                connection.begin()
                 _fill(connection, lake)
+                connection.commit()
             temporary.replace(path)
-        except duckdb.IOException as error:
-            raise UserError(f"{path} could not be rebuilt, the older one stays: {error}") from error
+        except duckdb.Error as error:
+            raise UserError(
+                f"{path} could not be rebuilt, the older one stays: {' '.join(str(error).split())}"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
             temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)

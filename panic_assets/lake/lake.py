@@ -287,15 +287,15 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.flush()
-            if self.replace:
-                self._commit()
-        elif self._written:
-            # Names are never used twice, so what is not listed now never will be.
-            listed = manifests.read(self.folder) or Manifest()
-            for stored in self._written:
-                if stored not in listed.files:
+        try:
+            if kind is None:
+                self.flush()
+                if self.replace:
+                    self._commit()
+        finally:
+            if self._written:  # Names are never used twice: what is not listed now never will be.
+                listed = manifests.read(self.folder) or Manifest()
+                for stored in set(self._written) - set(listed.files):
                     (self.folder / stored.name).unlink(missing_ok=True)
 
     def add(self, rows: Rows) -> bool:

@@ -1,17 +1,20 @@
 """A lake, a compute and an experiment small enough to perform in a second. Importable by child processes."""
 
 import contextlib
-import sys
+import multiprocessing
+import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Compute
+from panic_assets.errors import UserError
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake, Writer
 from panic_assets.trajectories import stages
-from panic_assets.trajectories.config import Definition, parse
+from panic_assets.trajectories.config import Definition, from_json, parse
 
 LOOP = ["DummyT2I", "DummyI2T"]
 LONG = ["DummyT2I", "DummyI2T", "DummyT2I2", "DummyI2T2"]
@@ -75,23 +78,33 @@ def trace(lake: Lake, name: str) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def flushing_every(seconds: float) -> None:
-    """In a child process that is about to be killed: rows become durable this often, so that kills find them."""
+def child(root: Path, text: str, seconds: float = 0.05, file_limit: int | None = None) -> None:
+    """What a child process does: perform the experiment in the lake under `root`, showing rows every `seconds`."""
     assert Writer.__init__.__kwdefaults__ is not None
     Writer.__init__.__kwdefaults__["every_seconds"] = seconds
+    if file_limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    lake, path = Lake(root / "lake"), root / "panic.duckdb"
+    try:
+        perform(lake, from_json(text), refresh=lambda: catalogue.build(lake, path))
+        catalogue.build(lake, path)
+    except UserError as error:
+        (root / "refusal").write_text(str(error))
+        os._exit(3)
 
 
-def main() -> None:
-    """A child process: `world.py ROOT SECONDS DEFINITION` performs an experiment in the lake under ROOT."""
-    from panic_assets.trajectories.config import from_json
-
-    root, seconds, text = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-    flushing_every(seconds)
-    lake = Lake(root / "lake")
-    print("ready", flush=True)
-    perform(lake, from_json(text), refresh=lambda: catalogue.build(lake, root / "panic.duckdb"))
-    catalogue.build(lake, root / "panic.duckdb")
+FORKSERVER = multiprocessing.get_context("forkserver")
+"""Children start from a process that has imported everything and has no threads."""
+FORKSERVER.set_forkserver_preload([__name__, "panic_assets.trajectories.diagrams", "gph"])
 
 
-if __name__ == "__main__":
-    main()
+@contextlib.contextmanager
+def started(root: Path, wanted: Definition, **options: Any) -> Iterator[multiprocessing.process.BaseProcess]:
+    """A child that performs an experiment; ended, at the latest, with the block."""
+    process = FORKSERVER.Process(target=child, args=(root, wanted.json), kwargs=options)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
