@@ -50,11 +50,6 @@ def seconds(compute: Compute, function: object, tasks: list) -> float:
     return time.perf_counter() - began
 
 
-def least(compute: Compute, tasks: list) -> float:
-    """The best of some repeats: the one that other work on the machine disturbed least."""
-    return min(seconds(compute, me.walk, tasks) for _ in range(REPEATS))
-
-
 def warmed(compute: Compute) -> Compute:
     """The compute with all its workers started and the model loaded in each."""
     width = compute.width(NEEDS)
@@ -71,22 +66,29 @@ def overhead(computes: dict[str, Compute]) -> None:
     print()
 
 
+def side_by_side(computes: dict[str, Compute]) -> dict[str, float]:
+    """The best time of each, measured in turns, so that other work on the machine disturbs them alike."""
+    times: dict[str, float] = dict.fromkeys(computes, float("inf"))
+    for compute in computes.values():
+        warmed(compute)
+    for _ in range(REPEATS):
+        for name, compute in computes.items():
+            tasks = [(cohort, STEPS) for cohort in range(COHORTS)]
+            times[name] = min(times[name], seconds(compute, me.walk, tasks))
+    for compute in computes.values():
+        compute.close()
+    return times
+
+
 def scaling(spread: Compute, other: Node) -> None:
-    tasks = [(cohort, STEPS) for cohort in range(COHORTS)]
-    times = {}
-    for count in (1, 2):
-        local = warmed(LocalCompute(workers=count))
-        times[f"{count} processes"] = least(local, tasks)
-        local.close()
-    times["2 nodes"] = least(warmed(spread), tasks)
-    spread.close()
+    two = side_by_side({"processes": LocalCompute(workers=2), "Ray nodes": spread})
     other.kill()
     while len(panic_ray._nodes()) > 1:
         time.sleep(0.1)
-    times["1 node"] = least(warmed(spread), tasks)
+    one = side_by_side({"processes": LocalCompute(workers=1), "Ray nodes": spread})
     print("| CPU-bound cohorts | one, s | two, s | efficiency |\n|---|---:|---:|---:|")
-    for what, one, two in (("processes", "1 processes", "2 processes"), ("Ray nodes", "1 node", "2 nodes")):
-        print(f"| {what} | {times[one]:.2f} | {times[two]:.2f} | {times[one] / times[two] / 2:.2f} |")
+    for what in one:
+        print(f"| {what} | {one[what]:.2f} | {two[what]:.2f} | {one[what] / two[what] / 2:.2f} |")
     print(f"\nload average when it ended: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

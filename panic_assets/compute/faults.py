@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+from dataclasses import is_dataclass
 from typing import Any
 
 from panic_assets.models.failures import one_sentence
@@ -37,8 +38,9 @@ def picklable(error: BaseException) -> BaseException:
 
 
 def title(index: int, task: Any) -> str:
-    """`task 3 (...)`, short enough for a message."""
-    text = str(task)
+    """`task 3 (...)`, short enough for a message. A dataclass that has no words of its own is named by its class."""
+    wordless = is_dataclass(task) and type(task).__str__ is object.__str__
+    text = type(task).__name__ if wordless else str(task)
     return f"task {index} ({text[:200]}{'...' if len(text) > 200 else ''})"
 
 

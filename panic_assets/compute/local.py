@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from panic_assets.compute import faults, gpus, warm
+from panic_assets.compute import faults, gpus, machine, warm
 from panic_assets.compute.pool import Pool
 from panic_assets.compute.protocol import Function, Needs
 
@@ -40,11 +40,11 @@ class LocalCompute(Pool):
             gpus.check_feasible(needs.gpu_share, needs.vram_gb, cards)
             most = gpus.concurrent_leases(needs.gpu_share, needs.vram_gb, cards)
         else:
-            most = max(1, min(_cores(), int(_memory_gb() / max(needs.memory_gb, 0.001))))
+            most = max(1, min(machine.cores(), int(machine.memory_gb() / max(needs.memory_gb, 0.001))))
         return min(most, self._workers or most)
 
     def _hire(self, needs: Needs, size: int) -> "_Process":
-        return _Process(needs, _cards(needs), threads=max(1, _cores() // size))
+        return _Process(needs, _cards(needs), threads=max(1, machine.cores() // size))
 
     def _with_news(self, crew: Sequence["_Process"]) -> Sequence["_Process"]:
         news: list[Any] = wait(crew, timeout=1.0)  # type: ignore[arg-type]
@@ -138,11 +138,3 @@ def _environment(threads: int) -> dict[str, str]:
 
 def _cards(needs: Needs) -> tuple[gpus.Gpu, ...]:
     return gpus.visible_gpus() if needs.device == "gpu" else ()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

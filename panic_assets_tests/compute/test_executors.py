@@ -1,10 +1,15 @@
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
+from dagster._config import process_config, resolve_to_config_type
 
+from panic_assets.compute import choose
 from panic_assets.errors import UserError
 from panic_assets.executors import executor_from_environment, executor_name
+from panic_assets.settings import PROJECT
 
 
 @pytest.mark.parametrize("choice", [None, "", "in_process", "multiprocess", "k8s"])
@@ -61,3 +66,25 @@ def test_multiprocess_steps_are_forked_from_one_server_that_knows_the_definition
     steps = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
     assert len({pid for pid, _ in steps}) == 2
     assert len({parent for _, parent in steps}) == 1
+
+
+CLUSTER = (PROJECT / "docs" / "cluster.md").read_text()
+
+
+def test_the_ray_launcher_of_the_documentation_is_valid():
+    dagster_ray = pytest.importorskip("dagster_ray")
+    [block] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", CLUSTER, re.DOTALL)]
+    launcher = getattr(dagster_ray, block["run_launcher"]["class"])
+    checked = process_config(resolve_to_config_type(launcher.config_type()), block["run_launcher"]["config"])
+    assert checked.success, checked.errors
+
+
+def test_settings_and_files_that_the_documentation_names_exist():
+    code = "".join(path.read_text() for path in (PROJECT / "panic_assets").rglob("*.py"))
+    for page in ("cluster.md", "one_gpu.md"):
+        text = (PROJECT / "docs" / page).read_text()
+        for setting in set(re.findall(r"PANIC_[A-Z]+(?:_[A-Z]+)*", text)) - {"PANIC_POSTGRES_PASSWORD"}:
+            assert setting in code, setting
+        for path in set(re.findall(r"\bdocker/[\w./-]+\w", text)) - {"docker/.env"}:
+            assert (PROJECT / path).exists(), path
+    assert set(re.findall(r"`(\w+)`", CLUSTER.split("| `PANIC_COMPUTE` |")[1].splitlines()[0])) == set(choose.CHOICES)
