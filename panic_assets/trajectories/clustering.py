@@ -10,7 +10,7 @@ OUTLIER = -1
 
 
 @dataclass(frozen=True)
-class Clustering:
+class Partition:
     """Clusters 0, 1, ... by falling number of rows, then by first member."""
 
     labels: np.ndarray
@@ -21,6 +21,12 @@ class Clustering:
     """(clusters,) int64: rows in each cluster."""
     outliers: int
     """Rows in no cluster."""
+
+
+@dataclass(frozen=True)
+class Clustering(Partition):
+    """An HDBSCAN partition with its parameters as used."""
+
     min_cluster_size: int
     min_samples: int
 
@@ -43,7 +49,7 @@ def cluster(vectors: np.ndarray, min_cluster_size: int | None = None, min_sample
     found = _hdbscan(points, smallest, samples)
     repeated = np.flatnonzero((found == OUTLIER) & (rows.counts >= smallest))
     found[repeated] = found.max(initial=OUTLIER) + 1 + np.arange(len(repeated))
-    return _ordered(points, rows, found, smallest, samples)
+    return Clustering(**vars(partition(points, rows, found)), min_cluster_size=smallest, min_samples=samples)
 
 
 def _hdbscan(points: np.ndarray, min_cluster_size: int, min_samples: int) -> np.ndarray:
@@ -56,22 +62,18 @@ def _hdbscan(points: np.ndarray, min_cluster_size: int, min_samples: int) -> np.
     return model.fit(points).labels_.astype(np.int64)
 
 
-def _ordered(
-    points: np.ndarray, rows: Distinct, found: np.ndarray, min_cluster_size: int, min_samples: int
-) -> Clustering:
-    """Renumbers clusters, spreads labels to all rows and picks the medoids."""
+def partition(points: np.ndarray, rows: Distinct, found: np.ndarray) -> Partition:
+    """Labels of distinct points, in any numbering, as a partition of all rows with medoids."""
     members = [np.flatnonzero(found == label) for label in range(found.max(initial=OUTLIER) + 1)]
     members.sort(key=lambda m: (-rows.counts[m].sum(), rows.first[m[0]]))
     labels = np.full(len(found), OUTLIER, dtype=np.int64)
     for label, member in enumerate(members):
         labels[member] = label
-    return Clustering(
+    return Partition(
         labels=labels[rows.inverse],
         medoids=np.array([rows.first[m[medoid(points[m], rows.counts[m])]] for m in members], dtype=np.int64),
         sizes=np.array([rows.counts[m].sum() for m in members], dtype=np.int64),
         outliers=int(rows.counts[labels == OUTLIER].sum()),
-        min_cluster_size=min_cluster_size,
-        min_samples=min_samples,
     )
 
 
