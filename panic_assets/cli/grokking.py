@@ -173,6 +173,44 @@ def intervene(
         _report(child, new=child not in before)
 
 
+@app.command()
+def animate(
+    name: Name,
+    view: Annotated[str, typer.Argument(help="embedding, ring, trajectory, spectrum, spaces or neurons.")] = "ring",
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: matrix, basis, site, k, group, components, space.")
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="html, gif or mp4.")] = "html",
+    cancel: Annotated[str | None, typer.Option(help="Instead: cancel this render.")] = None,
+) -> None:
+    """Draw a view over all epochs. The same request is drawn once; an interrupted one goes on where it was."""
+    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.errors import UserError
+    from panic_assets.grokking import renders
+
+    if cancel:
+        renders.cancel(lake(), name, cancel)
+        say(f"cancelled {cancel}")
+        return
+    options = {}
+    for text in option or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"option is {text!r}; write NAME=VALUE, as in k=5")
+        options[key] = value
+    render = renders.request(lake(), name, view, options, file_format)
+    row = renders.get(lake(), name, render)
+    assert row is not None
+    if row["status"] != "done":
+        with instance() as opened:
+            materialise(opened, "render_grokking", name, f"drawing {name}")
+        row = renders.get(lake(), name, render)
+        assert row is not None
+    if row["status"] != "done":
+        raise UserError(f"{view} of {name} is {row['status']}" + (f": {row['failure']}" if row["failure"] else ""))
+    say("drawn: ", (row["path"], "bold"))
+
+
 def _register(opened: Any, run: Any) -> None:
     from panic_assets.cli.session import lake
     from panic_assets.grokking import stages

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from panic_assets.compute.protocol import Compute
+from panic_assets.grokking import renders as rendering
 from panic_assets.grokking import stages
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
@@ -104,3 +105,14 @@ def grokking_outcomes(context: dg.AssetExecutionContext, lake: LakeResource) -> 
         proposed = stages.proposal(lake.lake, name)
     said = {k: v for k, v in (found[0] if found else {}).items() if v is not None}
     return result(context, lake, done, "loss_events", **said, proposed=", ".join(map(str, proposed[:50])) or "none")
+
+
+@dg.asset(**_COMMON, deps=[checkpoints], metadata={"tables": ["renders"]})
+def renders(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
+    """The animations that were asked for: queued ones are drawn, outdated ones drawn again."""
+    name = context.partition_key
+    with work(context, lake, "rendering of"):
+        done = rendering.perform(lake.lake, progress.watcher(context), name)
+        rows = lake.lake.sql("SELECT path FROM renders WHERE status = 'done' ORDER BY computed_at", training_run=name)
+    paths = [p for p in rows["path"].to_pylist() if p]
+    return result(context, lake, done, "renders", files=dg.MetadataValue.text("\n".join(paths) or "none"))

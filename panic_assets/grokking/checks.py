@@ -43,5 +43,6 @@ ASSETS = (
     assets.grokking_frequencies,
     assets.grokking_trajectories,
     assets.grokking_outcomes,
+    assets.renders,
 )
 CHECKS = [*(table_checks(asset) for asset in ASSETS), complete, control_reproduces_parent]

@@ -8,7 +8,7 @@ import yaml
 
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, stages
+from panic_assets.grokking import config, renders, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.grokking.recipe import Gain
 from panic_assets.lake.resource import LakeResource
@@ -38,6 +38,23 @@ analyse_job = dg.define_asset_job(
     partitions_def=TRAINING_RUN,
     description="Analyse what was not analysed of a run's checkpoints, and conclude again.",
 )
+
+
+render_job = dg.define_asset_job(
+    "render_grokking",
+    ["renders"],
+    partitions_def=TRAINING_RUN,
+    description="Draw the animations of a run that are queued, interrupted or outdated.",
+)
+
+
+class RenderConfig(dg.Config):
+    """An animation to draw: view and options as in `panic grokking animate`."""
+
+    run: str
+    view: str
+    options: dict[str, str] = {}  # noqa: RUF012
+    format: str = "html"
 
 
 class SweepConfig(dg.Config):
@@ -124,6 +141,26 @@ def add_checkpoints_op(
     _try(act)
 
 
+@dg.op
+def animate_grokking_op(context: dg.OpExecutionContext, config: RenderConfig, lake: LakeResource) -> None:
+    """Queue an animation and draw what is queued for the run."""
+
+    def act() -> None:
+        renders.request(lake.lake, config.run, config.view, config.options, config.format)
+        with lake.lake.lease(f"rendering of {config.run}", 600):
+            done = renders.perform(lake.lake, Logged(context), config.run)  # type: ignore[arg-type]
+        for problem in done.problems:
+            context.log.warning(problem)
+        _told(context, lake, ["renders"], [config.run])
+
+    _try(act)
+
+
+@dg.job(description="Draw an animation of a run: queued, drawn once, and drawn again when its checkpoints change.")
+def animate_grokking() -> None:
+    animate_grokking_op()
+
+
 @dg.job(description="Train every prime x seed x data seed of a definition, in one step; batched on a GPU.")
 def sweep_grokking() -> None:
     sweep_grokking_op()
@@ -176,4 +213,12 @@ def _try(act: Any) -> None:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-JOBS = [train_job, analyse_job, sweep_grokking, intervene_grokking, add_grokking_checkpoints]
+JOBS = [
+    train_job,
+    analyse_job,
+    render_job,
+    animate_grokking,
+    sweep_grokking,
+    intervene_grokking,
+    add_grokking_checkpoints,
+]

@@ -525,7 +525,7 @@ def _fields(standing: lissajous.Standing) -> dict[str, Any]:
     return {
         "statistic": standing.statistic,
         "value": standing.value,
-        "null": standing.null,
+        "null_model": standing.null,
         "median": standing.median,
         "percentile": standing.percentile,
         "draws": standing.draws,

@@ -4,7 +4,7 @@ Files of a run, in its own folder:
 
 - `checkpoint_epoch_00250.safetensors`: the nine matrices after 250 steps and AdamW's two moments of each, so that
   a child run can start from any of them as if it had never stopped
-- `resume.safetensors`: the same for the latest safe point, and every loss so far
+- `resume.state`: the same (named so that nobody takes it for a checkpoint) for the latest safe point, and every loss so far
 
 A checkpoint that exists is never written again: identical content is left alone, different content ends the
 run with a sentence. So resuming and adding checkpoints to a finished run are the same thing as training.
@@ -43,7 +43,7 @@ from panic_assets.grokking.recipe import Recipe
 from panic_assets.training.checkpoints import PATTERNS
 
 MOMENTS = ("adam.exp_avg.", "adam.exp_avg_sq.")
-RESUME = "resume.safetensors"
+RESUME = "resume.state"
 LOSSES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 

@@ -4,7 +4,7 @@ Four kinds of events per loss, each with the stretch of epochs over which it hap
 
 - `peak`: the highest loss; wide as the stretch around it that keeps at least 80% of the later descent
 - `descent`: the first epoch after the peak at which 80% of the way to the minimum is done; wide from 20%
-- `minimum`: the lowest loss; wide as the stretch around it within twice that loss
+- `minimum`: the lowest loss from the peak on; wide as the stretch around it within twice that loss
 - `rebound`: the highest loss after the minimum, where it is at least twice the minimum; wide from the minimum
 - `threshold`: the first epoch at or below a stated loss; wide from twice that loss to half of it
 """
@@ -54,13 +54,12 @@ def events(epochs: Sequence[int], loss: Sequence[float], split: str, thresholds:
         down = top + int(np.argmax(y[top:] <= y[top] - DESCENT * height))
         start = top + int(np.argmax(y[top:] <= y[top] - (1 - DESCENT) * height))
         out.append(Event(split, "descent", int(e[down]), float(y[down]), int(e[start]), int(e[down])))
-    least = int(y.argmin())
-    first, last = _stretch(y <= FACTOR * y[least], least)
-    out.append(Event(split, "minimum", int(e[least]), float(y[least]), int(e[first]), int(e[last])))
-    after = least + int(y[least:].argmax())
-    if y[least] > 0 and y[after] >= FACTOR * y[least]:
-        ratio = float(y[after] / y[least])
-        out.append(Event(split, "rebound", int(e[after]), float(y[after]), int(e[least]), int(e[after]), ratio))
+    first, last = _stretch(y <= FACTOR * y[low], low)
+    out.append(Event(split, "minimum", int(e[low]), float(y[low]), int(e[first]), int(e[last])))
+    after = low + int(y[low:].argmax())
+    if y[low] > 0 and y[after] >= FACTOR * y[low]:
+        ratio = float(y[after] / y[low])
+        out.append(Event(split, "rebound", int(e[after]), float(y[after]), int(e[low]), int(e[after]), ratio))
     for threshold in thresholds:
         under = np.flatnonzero(y <= threshold)
         if len(under):

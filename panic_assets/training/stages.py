@@ -259,6 +259,39 @@ def price(lake: Lake, name: str, settings: Settings) -> Done:
     return Done(len(stored), problems)
 
 
+def cheaper(lake: Lake, name: str, up_to: int, settings: Settings) -> list[cost.Cheaper]:
+    """What a run's epochs up to `up_to` would have cost on other cards, from the steps per second measured on each by
+    runs of the family trained here."""
+    row = runs.get(lake, name)
+    if row["card"] is None:
+        raise UserError(f"run {name!r} names no card, so there is nothing to compare with")
+    early = [s.hours for s in spans(lake, row) if s.epoch <= up_to]
+    config = json.loads(row["config"])
+    return cost.cheaper_cards(
+        sum(early), row["card"], step_seconds(lake, row["family"], config), settings.rates, datetime.now(UTC)
+    )
+
+
+def step_seconds(lake: Lake, family: str, like: Mapping[str, Any]) -> dict[str, float]:
+    """Measured seconds of one step by card, of runs that do the same work: equal but for seeds and schedule."""
+    out: dict[str, float] = {}
+    for row in runs.every(lake, family):
+        config = json.loads(row["config"])
+        if row["card"] is None or _work(config) != _work(like):
+            continue
+        times = lake.sql("SELECT * FROM training_times", training_run=row["training_run"]).to_pylist()
+        steps = sum(t["steps"] for t in times)
+        if steps:
+            seconds = sum((t["ended_at"] - t["started_at"]).total_seconds() for t in times)
+            out[row["card"]] = min(out.get(row["card"], float("inf")), seconds / steps)
+    return out
+
+
+def _work(config: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = config.get("recipe") or config
+    return {k: v for k, v in recipe.items() if k not in ("seed", "data_seed", "epochs")}
+
+
 # --- notifications -----------------------------------------------------------------------------
 
 

@@ -238,13 +238,13 @@ LISSAJOUS = Table(
             "(absolute signed area over hull).",
         ),
         Column("value", "float64", "The path's."),
-        Column("null", "string", "Random walks matched in what.", allowed=("even", "lengths", "autocorrelation")),
+        Column("null_model", "string", "Random walks matched in what.", allowed=("even", "lengths", "autocorrelation")),
         Column("median", "float64", "Median of the walks."),
         Column("percentile", "float64", "Share of walks below, in percent; ties count half."),
         Column("draws", "int32", "How many walks."),
         _AT,
     ),
-    key=("training_run", "matrices", "statistic", "null"),
+    key=("training_run", "matrices", "statistic", "null_model"),
     **_RUN_PARTITION,
 )
 
