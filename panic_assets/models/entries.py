@@ -121,7 +121,7 @@ GENERATORS = (
     ),
     _captioner(
         "BLIP2", "plain_captioner", "Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
-        licence="mit", dtype="float16", batch_limit=32, seconds=0.1, disk_gb=15, ignore=("*.bin",),
+        licence="mit", dtype="float16", batch_limit=32, seconds=0.1, disk_gb=30,
         memory=(("whole", 9), ("nf4", 4)),
         settings={"model": "Blip2ForConditionalGeneration", "max_tokens": 50},
     ),
@@ -185,7 +185,7 @@ def _sentences(name: str, repository: str, revision: str, **fields: Any) -> Mode
 def _stsb(name: str, repository: str) -> ModelSpec:
     return _sentences(
         name, f"sentence-transformers/{repository}", "", licence="apache-2.0", dimension=768, batch_limit=256,
-        seconds=0.001, disk_gb=0.5, memory=(("whole", 1),), ignore=("pytorch_model.bin",),
+        seconds=0.001, disk_gb=1, memory=(("whole", 1),),
         doc="Mean pooling, not normalised, as published.",
     )  # fmt: skip
 
@@ -204,8 +204,8 @@ EMBEDDERS = (
         "JinaClip", "embedder", "jina_clip", input="text", repository="jinaai/jina-clip-v2",
         revision="e10d47f5691d0454a0fb5d13f46f2199b74cb436", remote_code=True,
         code_repository="jinaai/jina-clip-implementation", code_revision="39e6a55ae971b59bea6e44675d237c99762e7ee2",
-        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=128, seconds=0.002, disk_gb=1.8,
-        memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"), ignore=("pytorch_model.bin",),
+        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=128, seconds=0.002, disk_gb=3.5,
+        memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"),
         doc="In one space with JinaClipVision.",
     ),
     _sentences(
@@ -215,7 +215,7 @@ EMBEDDERS = (
     ),
     ModelSpec(
         "ColNomic", "embedder", "col_qwen", input="text", repository="nomic-ai/colnomic-embed-multimodal-3b",
-        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="qwen-research", dimension=128, normalised=True,
+        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=32, seconds=0.02, disk_gb=8, memory=(("whole", 10),), prefix="Query: ",
         doc="The mean of its token vectors, normalised: one vector a text, not late interaction.",
     ),
@@ -224,20 +224,20 @@ EMBEDDERS = (
         revision="af2246fffdab78d8458418480e4886a8e48b70a7", remote_code=True,
         code_repository="nomic-ai/nomic-bert-2048", code_revision="7710840340a098cfb869c4f65e87cf2b1b70caca",
         licence="apache-2.0", dimension=768, normalised=True, batch_limit=128, seconds=0.003, disk_gb=0.4,
-        memory=(("whole", 1.5),), proof="replica", needs=("einops",), parameters=(("pooling", "cls"),), ignore=("pytorch_model.bin",),
+        memory=(("whole", 1.5),), proof="replica", needs=("einops",), parameters=(("pooling", "cls"),),
         doc="In one space with Nomic.",
     ),
     ModelSpec(
         "JinaClipVision", "embedder", "jina_clip", input="image", repository="jinaai/jina-clip-v2",
         revision="e10d47f5691d0454a0fb5d13f46f2199b74cb436", remote_code=True,
         code_repository="jinaai/jina-clip-implementation", code_revision="39e6a55ae971b59bea6e44675d237c99762e7ee2",
-        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=64, seconds=0.01, disk_gb=1.8,
-        memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"), ignore=("pytorch_model.bin",),
+        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=64, seconds=0.01, disk_gb=3.5,
+        memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"),
         doc="In one space with JinaClip.",
     ),
     ModelSpec(
         "ColNomicVision", "embedder", "col_qwen", input="image", repository="nomic-ai/colnomic-embed-multimodal-3b",
-        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="qwen-research", dimension=128, normalised=True,
+        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=16, seconds=0.05, disk_gb=8, memory=(("whole", 11),),
         doc="The mean of its token vectors, normalised: one vector a picture, not late interaction.",
     ),

@@ -86,7 +86,7 @@ class Residency:
                 held.model.to("cpu")
                 held.on_card = False
                 resident -= held.gb
-        free_memory()
+                free_memory()
 
 
 def _card_gb(device: str) -> float:

@@ -617,7 +617,7 @@ class Moon(PreTrainedModel):
         colour = torch.tensor(image.resize((1, 1)).getpixel((0, 0))) / 255
         scores = self.weight(colour.to(self.weight.weight)).softmax(-1)
         letters = torch.multinomial(scores, settings["max_tokens"] // 16, replacement=True)
-        return {"caption": f" {length} " + "".join(chr(97 + int(i)) for i in letters) + "\n"}
+        return {"caption": f" {length} " + "".join(chr(97 + int(i)) for i in letters) + chr(10)}
 """
 
 JINA = """

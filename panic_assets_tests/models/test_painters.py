@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+
+from panic_assets.errors import UserError
+from panic_assets.models import registry
+from panic_assets.models.diffusion import compile_denoiser, denoiser
+from panic_assets.models.failures import Failure
+from panic_assets.models.protocol import Generator
+from panic_assets_tests.models import tiny
+
+PROMPTS = ["a cat", "a very long caption of a dog in the rain"]
+SEEDS = [1, 2**40]
+
+
+def arrays(pictures):
+    return [np.asarray(picture).astype(int) for picture in pictures]
+
+
+@pytest.fixture(params=list(tiny.PAINTERS))
+def painter(request, tiny_model):
+    return tiny_model(request.param, steps=2)
+
+
+def test_every_painter_paints_alone_as_in_company(painter):
+    assert isinstance(painter, Generator)
+    together = arrays(painter.generate(PROMPTS, SEEDS, 32))
+    assert all(a.shape == (32, 32, 3) for a in together)
+    backwards = arrays(painter.generate(PROMPTS[::-1], SEEDS[::-1], 32))[::-1]
+    alone = [arrays(painter.generate([p], [s], 32))[0] for p, s in zip(PROMPTS, SEEDS, strict=True)]
+    for a, b, c in zip(together, backwards, alone, strict=True):
+        assert np.abs(a - b).max() <= 1
+        assert np.abs(a - c).max() <= 1
+    # Not because everything looks the same:
+    assert np.abs(together[0] - together[1]).mean() > 5
+    unseeded, again = arrays(painter.generate(["a cat"] * 2, [-1, -1], 32))
+    assert np.abs(together[0] - unseeded).mean() > 5
+    assert np.abs(unseeded - again).mean() > 5
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_torchs_own_random_state_is_neither_used_nor_moved(tiny_model):
+    painter = tiny_model("GLMImage", steps=1)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = arrays(painter.generate(["a cat"], [1], 32))[0]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert np.array_equal(arrays(painter.generate(["a cat"], [1], 32))[0], first)
+
+
+def test_the_prior_that_ends_early_still_fills_every_picture(tiny_model):
+    painter = tiny_model("GLMImage", steps=1)
+    assert not any(isinstance(p, Failure) for p in painter.generate(["a cat"] * 4, list(range(4)), 32))
+
+
+def test_the_registrys_steps_and_guidance_reach_the_pipeline(tiny_model, monkeypatch):
+    given = {}
+
+    def spy(self, **options):
+        given.update(options)
+        return np.zeros((1, 32, 32, 3))
+
+    monkeypatch.setattr("panic_assets.models.diffusion.TextToImage._run", spy)
+    for name, steps, guidance in (("SDXLTurbo", 4, 0.0), ("FluxDev", 20, 3.5), ("ZImageTurbo", 9, 0.0)):
+        tiny_model(name).generate(["a"], [1], 32)
+        assert (given["num_inference_steps"], given["guidance_scale"]) == (steps, guidance)
+    tiny_model("QwenImage").generate(["a"], [1], 32)
+    # Without a negative prompt this pipeline drops its guidance without a word.
+    assert (given["true_cfg_scale"], given["negative_prompt"]) == (4.0, [" "])
+
+
+def test_guidance_of_qwen_image_changes_the_picture(tiny_model):
+    strong, none = (
+        arrays(tiny_model("QwenImage", steps=2, guidance=g).generate(["a cat"], [1], 32))[0] for g in (400.0, 1.0)
+    )
+    assert np.abs(strong - none).max() > 5
+
+
+def test_a_caption_far_too_long_fails_alone(tiny_model):
+    painter = tiny_model("SDXLTurbo", steps=1)
+    good, bad, also = painter.generate(["a cat", "word " * 20_000, "a dog"], [1, 2, 3], 32)
+    assert bad == Failure("the caption has 100,000 characters; at most 50,000 are painted")
+    assert good.size == also.size == (32, 32)
+    # Long, but not absurd: cut by the tokenizer.
+    assert painter.generate(["word " * 2_000], [1], 32)[0].size == (32, 32)
+
+
+def test_a_picture_that_is_not_finite_fails_alone(tiny_model, monkeypatch):
+    painter = tiny_model("SDXLTurbo", steps=1)
+    decode = painter.pipe.vae.decode
+
+    def half_nan(latents, *args, **kwargs):
+        out = decode(latents, *args, **kwargs)
+        out[0][1] = float("nan")
+        return out
+
+    monkeypatch.setattr(painter.pipe.vae, "decode", half_nan)
+    good, bad, also = painter.generate(["a", "b", "c"], [1, 2, 3], 32)
+    assert bad == Failure("the picture has values that are not finite")
+    assert good.size == also.size == (32, 32)
+
+
+def test_an_unsuitable_size_is_refused(tiny_model):
+    with pytest.raises(UserError, match="image_size 100 does not suit FluxDev: it must be a multiple of 16"):
+        tiny_model("FluxDev").generate(["a"], [1], 100)
+
+
+def test_what_is_compiled_is_what_every_pipeline_has(painter):
+    module = denoiser(painter.pipe)
+    assert module is painter.pipe.components.get("transformer", painter.pipe.components.get("unet"))
+    assert module._compiled_call_impl is None
+    compile_denoiser(painter.pipe, "eager")
+    assert module._compiled_call_impl is not None
+
+
+def test_an_unknown_compile_mode_is_refused(tiny_model, monkeypatch):
+    monkeypatch.setenv("PANIC_TORCH_COMPILE", "fast")
+    with pytest.raises(UserError, match="PANIC_TORCH_COMPILE is 'fast'; it must be one of default"):
+        tiny_model("SDXLTurbo")
+
+
+def test_every_painter_has_a_checkpoint_that_runs():
+    painters = {s.name for s in registry.generators() if s.family == "diffusion"}
+    assert painters == set(tiny.PAINTERS)
