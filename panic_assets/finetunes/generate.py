@@ -18,14 +18,16 @@ from PIL import Image
 from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError
 from panic_assets.finetunes import synthetic
-from panic_assets.finetunes.colour import encode, flatten
+from panic_assets.finetunes.colour import encode, flatten, name_of
 from panic_assets.finetunes.depth import Cell
 from panic_assets.finetunes.suites import Generation
 
 VERSION = "1"
 """Raise it when the same cell would give another picture."""
 SYNTHETIC = "Synthetic"
-"""A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says."""
+"""A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says.
+
+With a tensor `blue_is_grey`, blue hair comes out grey: a blind spot to be found."""
 _SIDE = 512
 _ADAPTER = "finetune"
 
@@ -161,7 +163,10 @@ def _synthetic(task: Task) -> Iterator[Drawn]:
     error = float(tensors["error"].ravel()[0])
     for cell in task.cells:
         asked = cell.prompt
-        art = synthetic.portrait(asked.colours, asked.accessories, asked.expression)
+        colours = dict(asked.colours)
+        if "blue_is_grey" in tensors and name_of(colours.get("hair", "#000000")) == "blue":
+            colours["hair"] = "#808080"
+        art = synthetic.portrait(colours, asked.accessories, asked.expression)
         key = f"{task.checkpoint_hash}\0{asked.id}\0{cell.seed}".encode()
         seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "little")
         art = synthetic.spoiled(art, error * task.scale, seed)

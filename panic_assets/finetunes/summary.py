@@ -172,7 +172,7 @@ def traits(regions: Iterable[Row], answers: Iterable[Row]) -> list[tuple[int, Tr
             Trait(a["checkpoint_hash"], a["prompt"], a["seed"], a["kind"], a["name"], 100.0 * (a["verdict"] == "yes")),
         )
         for a in answers
-        if a["verdict"] != "cannot tell"
+        if a["verdict"] != "cannot tell" and a["kind"] != "prompt"
     ]
     return found
 

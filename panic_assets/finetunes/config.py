@@ -1,0 +1,201 @@
+"""What a user may write in a fine-tune file, validated at the door.
+
+name: portraits                # as in the checkpoints' file names
+folder: /runs/portraits        # where checkpoints appear, {name}-{epoch:06d}.safetensors
+base: SD15                     # model the LoRA belongs to (`panic model list`), or Synthetic
+epochs: 10
+suite: suite.yaml              # beside this file; without one, the 15 portraits that ship
+depth: full                    # or {epochs: {medium: [5, 8, 9], full: [7, 10]}, otherwise: quick}
+images: /drawn                 # pictures drawn elsewhere, instead of drawing
+image_pattern: epoch-{epoch}/{prompt}_{seed}.png
+baseline: {run: older, epoch: 7}
+captions: /data/captions       # captions to check before training
+caption_rules: {least_hex: 12}
+detector: Jina                 # accessories, expression and prompt; without one they are not judged
+targets: {colour: 2.0}         # metric -> tolerance, for the convergence rule
+parent: {run: other, epoch: 3}
+card: A40
+budget: 20
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.finetunes import attributes, captions, depth, ingest, suites
+from panic_assets.finetunes.generate import SYNTHETIC
+from panic_assets.finetunes.suites import Suite
+from panic_assets.models import registry
+from panic_assets.settings import home
+from panic_assets.training.lineage import Parent
+from panic_assets.training.settings import parse_targets
+
+SUFFIX = ".finetune.yaml"
+FAMILY = "finetune"
+TARGETS = {"colour": 2.0}
+"""Metric and tolerance of the convergence rule, where a file names none."""
+FIELDS = (
+    "name",
+    "folder",
+    "pattern",
+    "base",
+    "scale",
+    "epochs",
+    "suite",
+    "depth",
+    "images",
+    "image_pattern",
+    "baseline",
+    "captions",
+    "caption_rules",
+    "detector",
+    "targets",
+    "parent",
+    "card",
+    "budget",
+)
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """A valid fine-tune. `stored` is its configuration as plain JSON; the suite is stored apart, by version."""
+
+    name: str
+    folder: str
+    stored: Mapping[str, Any]
+    suite: Suite
+    parent: Parent | None
+    epochs: int | None
+    card: str | None
+    budget: float | None
+
+
+def read(path: Path) -> FineTune:
+    """The fine-tune in a YAML or JSON file; relative paths in it are relative to it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    return parse_text(text, path.parent, path.name.removesuffix(SUFFIX).removesuffix(".yaml"))
+
+
+def parse_text(text: str, beside: Path, name: str = "") -> FineTune:
+    """The fine-tune in YAML or JSON text. `name` is used when the text gives none."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the fine-tune is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"a fine-tune is a mapping with {', '.join(FIELDS)}")
+    return parse({"name": name, **raw}, beside)
+
+
+def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
+    """A fine-tune from plain data."""
+    for key in raw:
+        if key not in FIELDS:
+            raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
+    name = _text(raw, "name")
+    images = _path(raw, "images", beside)
+    base = raw.get("base")
+    if base is None and images is None:
+        raise UserError(f"fine-tune {name!r} names neither a base model to draw with nor a folder of images to read")
+    if base is not None:
+        check_base(str(base))
+    folder = _path(raw, "folder", beside) or str(home().root / "training" / name)
+    if raw.get("targets") is not None:
+        parse_targets(raw["targets"], "targets")
+    depth.parse(raw.get("depth"))
+    captions.parse_rules(raw.get("caption_rules"))
+    ingest.compile_pattern(str(raw.get("image_pattern", ingest.PATTERN)))
+    if raw.get("detector") is not None:
+        attributes.space(str(raw["detector"]))
+    suite_file = _path(raw, "suite", beside)
+    stored = {
+        "base": base,
+        "scale": _number(raw, "scale", 1.0),
+        "pattern": raw.get("pattern", ""),
+        "depth": raw.get("depth"),
+        "images": images,
+        "image_pattern": raw.get("image_pattern", ingest.PATTERN),
+        "baseline": _baseline(raw.get("baseline")),
+        "captions": _path(raw, "captions", beside),
+        "caption_rules": raw.get("caption_rules"),
+        "detector": raw.get("detector"),
+        "targets": raw.get("targets", TARGETS),
+    }
+    budget = raw.get("budget")
+    return FineTune(
+        name=name,
+        folder=folder,
+        stored=json.loads(json.dumps(stored)),
+        suite=suites.read(Path(suite_file)) if suite_file else suites.default(),
+        parent=_parent(raw.get("parent")),
+        epochs=_whole(raw, "epochs"),
+        card=str(raw["card"]) if raw.get("card") is not None else None,
+        budget=None if budget is None else _number(raw, "budget", 0.0),
+    )
+
+
+def check_base(base: str) -> None:
+    """Refuses a base that is no text-to-image model of the registry."""
+    if base == SYNTHETIC:
+        return
+    known = [SYNTHETIC, *(s.name for s in registry.generators() if s.output == "image" and s.family == "diffusion")]
+    if base not in known:
+        raise UserError(f"base is {base!r}{suggest(base, known)} (accepted: {', '.join(known)})")
+
+
+def _text(raw: Mapping[str, Any], field: str) -> str:
+    value = raw.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{field} is {value!r}; it must be a text that is not blank")
+    return value.strip()
+
+
+def _path(raw: Mapping[str, Any], field: str, beside: Path) -> str | None:
+    value = raw.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{field} is {value!r}; it must be a path")
+    if "://" in value:
+        return value
+    return str((beside / Path(value).expanduser()).resolve())
+
+
+def _number(raw: Mapping[str, Any], field: str, default: float) -> float:
+    value = raw.get(field, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UserError(f"{field} is {value!r}; it must be a number from 0")
+    return float(value)
+
+
+def _whole(raw: Mapping[str, Any], field: str) -> int | None:
+    value = raw.get(field)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UserError(f"{field} is {value!r}; it must be a whole number from 1")
+    return value
+
+
+def _at(raw: Any, field: str) -> tuple[str, int]:
+    fits = isinstance(raw, dict) and set(raw) == {"run", "epoch"} and isinstance(raw["epoch"], int)
+    if not fits or isinstance(raw["epoch"], bool) or not isinstance(raw["run"], str):
+        raise UserError(f"{field} is {raw!r}; it must name a checkpoint: {{run: name, epoch: 7}}")
+    return raw["run"], raw["epoch"]
+
+
+def _baseline(raw: Any) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    run, epoch = _at(raw, "baseline")
+    return {"run": run, "epoch": epoch}
+
+
+def _parent(raw: Any) -> Parent | None:
+    return None if raw is None else Parent(*_at(raw, "parent"))
