@@ -74,6 +74,11 @@ class ModelSpec:
         return self.memory[0][1] if self.memory else 0.0
 
     @property
+    def least_vram_gb(self) -> float:
+        """GB of GPU memory of the leanest placement: a card with less cannot run the model at all."""
+        return self.memory[-1][1] if self.memory else 0.0
+
+    @property
     def settings(self) -> dict[str, Any]:
         """`parameters` by name."""
         return dict(self.parameters)

@@ -3,11 +3,17 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panic_assets.models.batching import Batcher
 from panic_assets.models.failures import Failure, ItemError, is_device_fault, is_out_of_memory
+
+
+@pytest.fixture
+def no_collecting(monkeypatch):
+    """Collecting garbage takes a while in a process full of torch, and this file does it hundreds of times."""
+    monkeypatch.setattr("panic_assets.models.batching.free_memory", lambda: None)
 
 
 class Card:
@@ -26,6 +32,8 @@ class Card:
         return [2 * item for item in items]
 
 
+@pytest.mark.usefixtures("no_collecting")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.integers(0, 60), st.integers(1, 70), st.integers(1, 70))
 def test_every_item_comes_back_once_and_in_order_whatever_fits(count, limit, room):
     batcher, card = Batcher(limit), Card(room)
@@ -42,6 +50,7 @@ def test_batches_are_even_not_full_and_a_remnant():
     assert card.calls == [9, 8]
 
 
+@pytest.mark.usefixtures("no_collecting")
 def test_out_of_memory_halves_and_is_remembered_by_size():
     batcher, card = Batcher(16), Card(5)
     batcher.run(range(16), card, key=1024)

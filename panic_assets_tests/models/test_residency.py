@@ -80,7 +80,7 @@ def test_on_a_cpu_nothing_moves(tiny_model, monkeypatch, checkpoints):
     assert residency.swaps == 0
 
 
-@pytest.mark.parametrize("name", ["SDXLTurbo", "FluxDev", "Qwen25VL", "BLIP2", "DINOv2", "STSBMpnet"])
+@pytest.mark.parametrize("name", ["SDXLTurbo", "Qwen25VL", "STSBMpnet"])
 def test_freed_weights_are_gone_from_memory(monkeypatch, checkpoints, name):
     monkeypatch.setenv("PANIC_MODEL_PATHS", f"{name}={checkpoints(name)}")
     residency = Residency("cpu")
@@ -124,6 +124,7 @@ def test_every_placement_is_leaner_than_the_one_before():
     for spec in registry.REGISTRY.values():
         sizes = [gb for _, gb in spec.memory]
         assert sizes == sorted(sizes, reverse=True), spec.name
+        assert (spec.vram_gb, spec.least_vram_gb) == (max(sizes, default=0), min(sizes, default=0)), spec.name
         assert place(spec, "cpu") == "whole"
         if any(name.startswith("nf4") for name, _ in spec.memory) and spec.family == "diffusion":
             assert spec.settings["large"], spec.name
