@@ -21,7 +21,7 @@ from panic_assets.compute.ray import RayCompute
 from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, Node, two_nodes
 
 NEEDS = Needs(memory_gb=0.5)
-COHORTS, STEPS, BATCH = 8, 8, 32
+COHORTS, STEPS, BATCH = 8, 4, 32
 TINY, REPEATS = 200, 3
 
 

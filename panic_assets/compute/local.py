@@ -63,7 +63,7 @@ class _Process:
         with theirs:
             fd = theirs.fileno()
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", f"from panic_assets.compute.worker import main; main({fd})"],
+                [sys.executable, "-P", "-c", f"from panic_assets.compute.worker import main; main({fd})"],
                 env=_environment(threads),
                 pass_fds=[fd],
                 stdin=subprocess.DEVNULL,
