@@ -1,14 +1,24 @@
-"""Small drawings for reports: a progression as SVG, distances as heat colours. Plain text out, no libraries."""
+"""Small drawings for reports: a progression as SVG, distances as heat colours, thumbnails."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from panic_assets.finetunes.colour import decode
+
 Row = dict[str, Any]
 PAINTS = ("#7a5195", "#ef5675", "#003f5c", "#ffa600", "#2f8f6b")
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 300, 46, 150, 16, 34
 _RAMP = np.array([[8, 10, 28], [70, 20, 100], [180, 50, 90], [245, 140, 50], [252, 250, 190]], dtype=np.float64)
+
+
+def thumbnail(picture: bytes, side: int) -> np.ndarray:
+    """Every k-th pixel of an encoded picture, uint8 (side, side, 3): art keeps its edges, no colour is invented."""
+    rgb = decode(picture)
+    rows = (np.arange(side) * 2 + 1) * rgb.shape[0] // (2 * side)
+    columns = (np.arange(side) * 2 + 1) * rgb.shape[1] // (2 * side)
+    return rgb[rows][:, columns]
 
 
 def heat_colours(share: np.ndarray) -> np.ndarray:
@@ -53,10 +63,11 @@ def progress(averages: Sequence[Row], choices: Sequence[Row], metric: str) -> st
     by_level: dict[str, list[Row]] = {}
     for a in sorted(rows, key=lambda a: (a["prompts"], a["epoch"])):
         by_level.setdefault(a["level"], []).append(a)
+    written: set[tuple[str, int]] = set()
     for number, (level, held) in enumerate(by_level.items()):
         parts += _line(level, held, PAINTS[number % len(PAINTS)], number, x, y)
         choice = next((c for c in choices if c["level"] == level and c["metric"] == metric), None)
-        parts += _marks(choice, held, PAINTS[number % len(PAINTS)], x, y) if choice else []
+        parts += _marks(choice, held, PAINTS[number % len(PAINTS)], written, x, y) if choice else []
     return "".join([*parts, "</svg>"])
 
 
@@ -80,20 +91,23 @@ def _line(level: str, held: Sequence[Row], paint: str, number: int, x: Any, y: A
     ]
 
 
-def _marks(choice: Row, held: Sequence[Row], paint: str, x: Any, y: Any) -> list[str]:
+def _marks(choice: Row, held: Sequence[Row], paint: str, written: set[tuple[str, int]], x: Any, y: Any) -> list[str]:
+    """A ring at the best epoch, a dashed line at the turn; the word beside each is written once an epoch."""
     at = {a["epoch"]: a["mean"] for a in held}
     parts = []
     best, turn = choice["best_epoch"], choice["inflection_epoch"]
     if choice["marked"] and best in at:
         parts.append(
             f'<circle cx="{x(best):.1f}" cy="{y(at[best]):.1f}" r="8" fill="none" stroke="{paint}" stroke-width="2"/>'
-            f'<text x="{x(best):.1f}" y="{y(at[best]) - 12:.1f}" text-anchor="middle" class="mark">best</text>'
         )
-    if choice["inflection_marked"] and turn in at:
+        if ("best", best) not in written:
+            parts.append(f'<text x="{x(best) + 12:.1f}" y="{y(at[best]) + 4:.1f}" class="mark">best</text>')
+    if choice["inflection_marked"] and turn in at and ("turns", turn) not in written:
         parts.append(
             f'<line x1="{x(turn):.1f}" x2="{x(turn):.1f}" y1="{_TOP}" y2="{_H - _BOTTOM}" stroke="{paint}" '
             f'stroke-dasharray="4 4"/><text x="{x(turn) + 5:.1f}" y="{_H - _BOTTOM - 6}" class="mark">turns</text>'
         )
+    written |= {("best", best), ("turns", turn)}
     return parts
 
 

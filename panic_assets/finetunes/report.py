@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from panic_assets.finetunes import charts
-from panic_assets.finetunes.colour import ciede2000, decode, lab
+from panic_assets.finetunes.colour import ciede2000, lab
 from panic_assets.finetunes.issues import ABSENT
 from panic_assets.finetunes.summary import TARGET
 
@@ -93,13 +93,26 @@ def _template() -> Any:
 
     source = files(__package__).joinpath("report.html.j2").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"number": _number, "image": _image, "exact": repr}
+    environment.filters |= {"number": _number, "image": _image, "exact": repr, "chance": _chance}
     return environment.from_string(source)
 
 
 def _number(value: float | None, digits: int = 1) -> str:
     """A number for people; an en dash for none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _chance(p: float | None) -> str:
+    """A p-value for people: three digits, never 0."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _prompts(count: int) -> str:
+    return "1 prompt" if count == 1 else f"{count} prompts"
 
 
 def _image(data: bytes) -> str:
@@ -128,14 +141,6 @@ def _best(m: Material) -> int | None:
     if deciding:
         return int(deciding["best_epoch"])
     return max((r["epoch"] for r in m.prompt_test_results), default=None)
-
-
-def _small(png: bytes, side: int) -> np.ndarray:
-    """Every k-th pixel of a picture, (side, side, 3): pixel art keeps its edges, and no colour is invented."""
-    rgb = decode(png)
-    rows = (np.arange(side) * 2 + 1) * rgb.shape[0] // (2 * side)
-    columns = (np.arange(side) * 2 + 1) * rgb.shape[1] // (2 * side)
-    return rgb[rows][:, columns]
 
 
 def _webp(rgb: np.ndarray) -> bytes:
@@ -168,7 +173,7 @@ def _mosaics(m: Material) -> list[Mosaic]:
                 png = m.find(epoch, prompt, seed)
                 if png is not None:
                     at = (y * (_TILE + 2), x * (_TILE + 2))
-                    sheet[at[0] : at[0] + _TILE, at[1] : at[1] + _TILE] = _small(png, _TILE)
+                    sheet[at[0] : at[0] + _TILE, at[1] : at[1] + _TILE] = charts.thumbnail(png, _TILE)
         sheets.append(Mosaic(epoch, tuple(p[0] for p in prompts), _webp(sheet)))
     return sheets
 
@@ -196,7 +201,7 @@ def _comparisons(m: Material, epoch: int | None) -> list[Comparison]:
             before, now = m.baseline.find(prompt, seed), m.find(epoch, prompt, seed)
             if before is None or now is None:
                 continue
-            first, second = _small(before, _SIDE), _small(now, _SIDE)
+            first, second = charts.thumbnail(before, _SIDE), charts.thumbnail(now, _SIDE)
             apart = heat(first, second)
             found.append(
                 Comparison(
@@ -236,15 +241,15 @@ def learnings(m: Material) -> list[Learning]:
         if c["marked"]:
             said.append(
                 Learning(
-                    f"On {c['prompts']} prompts ({c['level']}), epoch {c['best_epoch']} is best: it leads beyond "
-                    f"noise (p = {c['p']:.3f}) and {100 * c['confidence']:.0f}% of resamples choose it.",
+                    f"On {_prompts(c['prompts'])} ({c['level']}), epoch {c['best_epoch']} is best: it leads beyond "
+                    f"noise (p {_p(c['p'])}) and {100 * c['confidence']:.0f}% of resamples choose it.",
                     row_id("epoch_choices", c),
                 )
             )
         elif c["best_epoch"] is not None:
             said.append(
                 Learning(
-                    f"On {c['prompts']} prompts ({c['level']}), no epoch stands out of the noise (p = {c['p']:.2f}).",
+                    f"On {_prompts(c['prompts'])} ({c['level']}), no epoch stands out of the noise (p {_p(c['p'])}).",
                     row_id("epoch_choices", c),
                 )
             )
@@ -252,14 +257,14 @@ def learnings(m: Material) -> list[Learning]:
             said.append(
                 Learning(
                     f"Epoch {c['last_epoch']} scores {c['last_below']:.1f} below epoch {c['best_epoch']} on "
-                    f"{c['prompts']} prompts (95% {c['last_below_low']:.1f} to {c['last_below_high']:.1f}).",
+                    f"{_prompts(c['prompts'])} (95% {c['last_below_low']:.1f} to {c['last_below_high']:.1f}).",
                     row_id("epoch_choices", c),
                 )
             )
         if c["inflection_marked"]:
             said.append(
                 Learning(
-                    f"The trend turns at epoch {c['inflection_epoch']} (p = {c['inflection_p']:.3f}, {c['level']}).",
+                    f"The trend turns at epoch {c['inflection_epoch']} (p {_p(c['inflection_p'])}, {c['level']}).",
                     row_id("epoch_choices", c),
                 )
             )

@@ -614,6 +614,32 @@ def write_reports(lake: Lake, watcher: Watcher, name: str) -> Done:
     return done
 
 
+def findings(lake: Lake, name: str) -> dict[str, Any]:
+    """The recommendation, its confidence and the weak areas of a run, for whoever shows it."""
+    chosen = lake.sql("SELECT * FROM epoch_choices WHERE deciding", training_run=name).to_pylist()
+    weak = lake.sql(
+        "SELECT sentence FROM weak_areas WHERE weak AND epoch IS NULL ORDER BY difference", training_run=name
+    )["sentence"].to_pylist()
+    told: dict[str, Any] = {"weak areas": "; ".join(weak) or "none beyond noise"}
+    if chosen:
+        told |= {k: chosen[0][k] for k in ("recommendation", "best_epoch", "confidence", "p")}
+    return told
+
+
+def in_markdown(lake: Lake, name: str) -> str:
+    """The report in short: recommendation, statements, averages by epoch."""
+    whole = material(lake, name)
+    deciding = next((c for c in whole.epoch_choices if c["deciding"]), None)
+    lines = [f"**{deciding['recommendation']}** (confidence {deciding['confidence']:.0%})"] if deciding else []
+    lines += ["", *(f"- {said.text}" for said in report.learnings(whole)), ""]
+    lines += ["| epoch | level | colour | 95% | prompts |", "|---|---|---|---|---|"]
+    for a in whole.epoch_averages:
+        if a["metric"] == summary.TARGET:
+            interval = "" if a["low"] is None else f"{a['low']:.1f} to {a['high']:.1f}"
+            lines.append(f"| {a['epoch']} | {a['level']} | {a['mean']:.1f} | {interval} | {a['prompts']} |")
+    return "\n".join([*lines, "", f"The whole page: `panic finetune report {name} --open`"])
+
+
 # --- captions ----------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from panic_assets.training import runs, settings, stages
 from panic_assets.trajectories.assets import OWNERS, RETRY
 
 GROUP = "training"
-METRIC_SOURCES = ["grokking_measurements"]
+METRIC_SOURCES = ["grokking_measurements", "finetune_summary"]
 """Assets that write table `metrics`; each family's own. A run has those of its family only."""
 WAIT_SECONDS = 30.0
 COMMON: dict[str, Any] = {

@@ -26,7 +26,7 @@ from panic_assets.training.checkpoints import PATTERNS
 from panic_assets.training.cost import RateTable, StopRule
 from panic_assets.training.watch import Watch
 
-TARGETS: dict[str, dict[str, float]] = {"grokking": {"test_accuracy": 0.02}}
+TARGETS: dict[str, dict[str, float]] = {"grokking": {"test_accuracy": 0.02}, "finetune": {"colour": 2.0}}
 """Target metrics and tolerances of a family, unless the settings or the run's own configuration name others."""
 FIELDS = ("rates", "watch", "targets", "notify", "stop")
 

@@ -1,0 +1,71 @@
+"""Outside facts of the fine-tunes family: definition files, checkpoints that appear, cells nobody has drawn."""
+
+import hashlib
+import json
+
+import dagster as dg
+
+from panic_assets.errors import UserError
+from panic_assets.finetunes import config, jobs, work
+from panic_assets.lake.resource import LakeResource
+from panic_assets.training import runs
+from panic_assets.training.stages import checkpoints_version, store_arrivals, store_problems, watch_of
+from panic_assets.training.watch import Cursor, tick
+from panic_assets.trajectories.sensors import folder
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers fine-tunes from *.finetune.yaml files dropped into experiments/; one try a version.",
+)
+def finetune_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SkipReason:
+    """A file is tried once for each content it has had."""
+    tried: dict[str, str] = json.loads(context.cursor or "{}")
+    added = 0
+    for path in sorted(folder().glob(f"*{config.SUFFIX}")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if tried.get(path.name) == digest:
+            continue
+        tried[path.name] = digest
+        try:
+            jobs.add(context.instance, lake, config.read(path))
+            added += 1
+        except UserError as error:
+            context.log.error(f"{path.name} is refused: {error}")
+    context.update_cursor(json.dumps(tried))
+    return dg.SkipReason(f"{added} fine-tunes registered from {folder()}")
+
+
+@dg.sensor(
+    job=jobs.test_job,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers complete checkpoints in the folders of registered fine-tunes, and has them tested.",
+)
+def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+    """Asks once for every state of what is missing; a run that failed is asked for again when that changes."""
+    before = json.loads(context.cursor or "{}")
+    after, requests, events = {}, [], []
+    for row in runs.every(lake.lake, config.FAMILY):
+        name = row["training_run"]
+        if row["status"] == runs.TOMBSTONE:
+            continue
+        found = tick(watch_of(row), Cursor.from_json(before.get(name, {})), runs.registered(lake.lake, name))
+        after[name] = found.cursor.to_json()
+        store_problems(lake.lake, name, found.reports)
+        mine = [a for a in found.arrivals if a.checkpoint.run == name]
+        if mine:
+            store_arrivals(lake.lake, mine)
+            version = {"dagster/data_version": checkpoints_version(lake.lake, name)}
+            events.append(dg.AssetMaterialization("checkpoints", partition=name, tags=version))
+        left = work.missing(lake.lake, name)
+        if any(left.values()):
+            digest = hashlib.sha256(json.dumps([left, *work.current(lake.lake, name)]).encode()).hexdigest()[:16]
+            requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
+    if events:
+        lake.refresh()
+    if not requests and not events:
+        context.update_cursor(json.dumps(after))
+        return dg.SkipReason("every checkpoint of every fine-tune is tested")
+    return dg.SensorResult(run_requests=requests, asset_events=events, cursor=json.dumps(after))
