@@ -145,11 +145,12 @@ def test_the_same_experiment_at_once(tmp_path: Path, reference: tuple[dict[str, 
 def test_readers_in_another_process_see_rows_only_grow(tmp_path: Path) -> None:
     """Hundreds of reads through panic.duckdb while another process writes, compacts and rebuilds the catalogue."""
     path, seen, reads = tmp_path / "panic.duckdb", (0, 0, 0), 0
-    wanted = large(seeds=[-1] * 4, max_length=250, embedding_models=["DummyText"])
+    wanted = large(seeds=[-1] * 4, max_length=120, embedding_models=["DummyText"])
     states = set()
     with started(tmp_path, wanted) as process:
         while process.exitcode is None or reads < 300:
             if not path.exists():
+                assert process.exitcode is None
                 process.join(0.01)
                 continue
             with duckdb.connect(str(path), read_only=True) as connection:
@@ -157,15 +158,16 @@ def test_readers_in_another_process_see_rows_only_grow(tmp_path: Path) -> None:
                     """SELECT (SELECT count(output_text) + count(octet_length(output_image)) FROM invocations),
                               (SELECT count(vector) FROM embeddings), (SELECT count(*) FROM persistence_summary)"""
                 ).fetchall()[0]
-                dangling = connection.sql("FROM embeddings ANTI JOIN invocations USING (invocation_id)").fetchall()
-            assert dangling == []
+                if reads % 10 == 0:
+                    dangling = connection.sql("FROM embeddings ANTI JOIN invocations USING (invocation_id)")
+                    assert dangling.fetchall() == []
             assert all(a <= b for a, b in zip(seen, now, strict=True))
             seen, reads = now, reads + 1
             states.add(now)
         assert process.exitcode == 0
     assert reads >= 300
     assert len(states) > 3
-    assert seen == (6000, 3000, 48)
+    assert seen == (2880, 1440, 48)
 
 
 def test_a_file_that_may_grow_no_further_loses_nothing(tmp_path: Path, reference: tuple[dict[str, Any], float]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import resource
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,16 @@ def child(root: Path, text: str, seconds: float = 0.05, file_limit: int | None =
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
     lake, path = Lake(root / "lake"), root / "panic.duckdb"
+    built = 0.0
+
+    def refresh() -> None:
+        nonlocal built
+        if time.monotonic() - built > 0.5:
+            catalogue.build(lake, path)
+            built = time.monotonic()
+
     try:
-        perform(lake, from_json(text), refresh=lambda: catalogue.build(lake, path))
+        perform(lake, from_json(text), refresh=refresh)
         catalogue.build(lake, path)
     except UserError as error:
         (root / "refusal").write_text(str(error))
