@@ -10,6 +10,10 @@ import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
 from panic_assets.executors import executor_from_environment
+from panic_assets.finetunes import assets as finetunes
+from panic_assets.finetunes import checks as finetune_checks
+from panic_assets.finetunes import jobs as finetune_jobs
+from panic_assets.finetunes import sensors as finetune_sensors
 from panic_assets.grokking import assets as grokking
 from panic_assets.grokking import checks as grokking_checks
 from panic_assets.grokking import jobs as grokking_jobs
@@ -21,17 +25,19 @@ from panic_assets.training import assets as training
 from panic_assets.training import checks as training_checks
 from panic_assets.training import jobs as training_jobs
 from panic_assets.training import sensors as training_sensors
+from panic_assets.trajectories import analyses
 from panic_assets.trajectories import assets as trajectories
 from panic_assets.trajectories import checks as trajectory_checks
 from panic_assets.trajectories import registration
 from panic_assets.trajectories import sensors as trajectory_sensors
 from panic_assets.trajectories.assets import ProgressResource
 
-ASSET_MODULES = [trajectories, training, grokking]
+ASSET_MODULES = [trajectories, analyses, training, grokking, finetunes]
 CHECKS = [
     *trajectory_checks.CHECKS,
     *training_checks.CHECKS,
     *grokking_checks.CHECKS,
+    *finetune_checks.CHECKS,
     operation_sensors.no_orphans,
 ]
 JOBS: list[Any] = [
@@ -39,8 +45,10 @@ JOBS: list[Any] = [
     trajectory_sensors.clusters_job,
     trajectory_sensors.perform_job,
     trajectory_sensors.register_file_job,
+    *analyses.JOBS,
     *training_jobs.JOBS,
     *grokking_jobs.JOBS,
+    *finetune_jobs.JOBS,
     *operation_jobs.JOBS,
 ]
 SENSORS = [
@@ -48,6 +56,8 @@ SENSORS = [
     training_sensors.checkpoint_files,
     grokking_sensors.grokking_files,
     grokking_sensors.grokking_work,
+    finetune_sensors.finetune_files,
+    finetune_sensors.finetune_work,
     operation_sensors.orphans,
 ]
 SCHEDULES = [trajectory_sensors.nightly_clusters]

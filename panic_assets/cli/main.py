@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from panic_assets.cli import cluster, data, experiment, grokking, health, model, run, training, ui
+from panic_assets.cli import analyse, cluster, data, experiment, finetune, grokking, health, model, run, training, ui
 from panic_assets.cli.output import fail
 from panic_assets.errors import UserError
 
@@ -23,7 +23,10 @@ app.add_typer(model.app, name="model")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(training.app, name="training")
 app.add_typer(grokking.app, name="grokking")
+app.add_typer(finetune.app, name="finetune")
 app.add_typer(data.export_app, name="export")
+app.command("analyse")(analyse.analyse)
+app.command("compare")(analyse.compare)
 app.command("doctor")(health.doctor)
 app.command("query")(data.query)
 app.command("ui")(ui.ui)

@@ -1,0 +1,134 @@
+"""panic analyse and panic compare: from a finished experiment to numbers, and those side by side."""
+
+from collections import Counter
+from itertools import combinations
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import say, table
+
+Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
+
+
+def analyse(
+    name: Name,
+    distance_runs: Annotated[int, typer.Option(min=2, help="Runs whose diagrams are compared in pairs.")] = 100,
+    null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
+) -> None:
+    """Dynamics, topology, layouts, statistics and symbolic dynamics of an experiment. Again: computes again."""
+    from panic_assets.cli.cluster import recompute_models
+    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.errors import UserError
+    from panic_assets.trajectories import analysis, stages, work
+
+    stages.registered(lake(), name)
+    left = [
+        m for stage in ("invocations", "embeddings", "persistence_diagrams") for m in work.missing(lake(), stage, name)
+    ]
+    if not left or any(m.count for m in left):
+        raise UserError(f"experiment {name!r} is not finished; `panic experiment resume {name}` finishes it")
+    config = {"ops": {"topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}}}}
+    models = analysis.models_of(lake(), name)
+    with instance() as opened:
+        materialise(opened, "analyse_experiment", name, f"analyses of {name}", config)
+        stale = {m.embedding_model for m in work.missing(lake(), "clusters") if m.count}
+        recompute_models(opened, [m for m in models if m in stale])
+        for model in models:
+            materialise(opened, "analyse_clusters", model, f"symbolic dynamics of {model}")
+    compare([name])
+
+
+def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or several side by side.")]) -> None:
+    """Print what was found: one experiment, or several side by side. Controls are listed like any other model."""
+    from panic_assets.cli.session import lake
+    from panic_assets.errors import UserError
+    from panic_assets.trajectories import stages
+
+    for name, times in Counter(names).items():
+        stages.registered(lake(), name)
+        if times > 1:
+            raise UserError(f"experiment {name!r} is given {times} times; give each once")
+        if lake().manifest("run_dynamics", experiment=name, embedding_model=_any_model(name)) is None:
+            raise UserError(f"experiment {name!r} is not analysed; `panic analyse {name}` does that")
+    wanted = [names]
+    for title, query in TABLES.items():
+        rows = lake().sql(query, wanted).to_pylist()
+        table([c.replace("_", " ") for c in rows[0]] if rows else [], [list(r.values()) for r in rows], title=title)
+    for one, other in combinations(names, 2):
+        table(
+            ["embedding model", "dimension", "pairs", "median between", "median within"],
+            list(_between(one, other)),
+            title=f"1-Wasserstein distances of diagrams between {one} and {other}",
+        )
+    for row in lake().sql(FINDINGS, wanted).to_pylist():
+        say((f"{row['experiment']} ", "bold"), row["sentence"])
+
+
+BETWEEN_RUNS = 20
+"""Runs of each experiment whose diagrams are compared across experiments."""
+
+
+def _any_model(name: str) -> str:
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import analysis
+
+    return next(iter(analysis.models_of(lake(), name)), "")
+
+
+def _between(one: str, other: str) -> Any:
+    """Rows of a table: by model and dimension, diagrams of one experiment against those of the other."""
+    import numpy as np
+
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import analysis
+    from panic_assets.trajectories.bar_distances import wasserstein
+
+    for model in sorted(set(analysis.models_of(lake(), one)) & set(analysis.models_of(lake(), other))):
+        sides = [analysis.diagrams_of(lake(), name, model, BETWEEN_RUNS) for name in (one, other)]
+        for dimension in (0, 1):
+            across = [wasserstein(a[dimension], b[dimension]) for a in sides[0] for b in sides[1]]
+            within = [wasserstein(a[dimension], b[dimension]) for side in sides for a, b in combinations(side, 2)]
+            middle = [float(np.median(found)) if found else None for found in (across, within)]
+            yield [model, f"H{dimension}", len(across), *middle]
+
+
+TABLES = {
+    "persistence": """
+        SELECT experiment, r.network, embedding_model, dimension, count(*) AS runs, avg(entropy) AS entropy,
+               avg(total_persistence) AS total_persistence
+        FROM persistence_summary JOIN runs r USING (run_id, experiment)
+        WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY dimension, embedding_model, network, experiment""",
+    "persistence against chance: share of runs beyond it (adjusted p <= 0.05)": """
+        SELECT experiment, embedding_model, dimension, statistic, null_model, count(*) AS runs,
+               avg(percentile) AS mean_percentile, avg((adjusted_p_value <= 0.05)::INT) AS beyond
+        FROM topology_nulls WHERE experiment IN (SELECT unnest(?))
+        GROUP BY ALL ORDER BY dimension, statistic, null_model, embedding_model, experiment""",
+    "motion": """
+        SELECT experiment, r.network, embedding_model, count(*) AS runs, avg(final_drift) AS final_drift,
+               avg(mean_step) AS mean_step, avg(autocorrelation_time) AS memory, avg(recurrence_rate) AS recurrence,
+               avg(determinism) AS determinism, avg(changes) AS changes, avg(walk_changes) AS changes_of_walks
+        FROM run_dynamics JOIN runs r USING (run_id, experiment)
+        WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY embedding_model, network, experiment""",
+    "divergence": """
+        SELECT experiment, network, embedding_model, pairs_of, pairs, verdict, rate, rate_low, rate_high, tau, tau_low,
+               tau_high FROM run_divergence
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, pairs_of, experiment""",
+    "recoverability of the prompt": """
+        SELECT experiment, embedding_model, step, accuracy, chance, p_value FROM prompt_recoverability
+        WHERE experiment IN (SELECT unnest(?))
+        QUALIFY row_number() OVER (PARTITION BY experiment, embedding_model ORDER BY step) % 6 = 1
+        ORDER BY embedding_model, experiment, step""",
+    "Markov state models": """
+        SELECT experiment, network, embedding_model, lag, states, coverage, entropy_rate, timescale, timescale_low,
+               timescale_high, chapman_kolmogorov_p FROM markov_models
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, experiment, lag""",
+    "tests of terms": """
+        SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",
+}
+"""Title -> query; its one parameter is the list of experiments."""
+
+FINDINGS = """
+    SELECT experiment, sentence FROM findings WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, position
+"""

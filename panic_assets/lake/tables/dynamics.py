@@ -1,0 +1,342 @@
+"""Tables of what was found in trajectories: motion, topology, symbols, statistics. Each claim beside its null."""
+
+from panic_assets.lake.schema import Column, Reference, Table
+
+_EXPERIMENT = Column("experiment", "string", "Name of the experiment; also its partition key.")
+_RUN = Column("run_id", "string", "UUIDv7 of the run.")
+_EMBEDDER = Column("embedding_model", "string", "Registry name of the embedding model.")
+_STEP = Column("step", "int32", "Position among the run's outputs that this model embeds, from 0.")
+_DIMENSION = Column("dimension", "int32", "Homology dimension.")
+_CODE = Column("code_version", "string", "Version of the code that made the row.")
+_OF_RUN = (Reference(("run_id",), "runs", ("run_id",)),)
+_BY_MODEL = ("experiment", "embedding_model")
+
+DRIFT_STEPS = Table(
+    name="drift_steps",
+    doc="One row an embedded output: how far it is from where the run started, and from the output before it.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        Column("invocation_id", "string", "UUIDv7 of the invocation."),
+        Column("sequence_number", "int32", "Position in the run, from 0."),
+        _STEP,
+        Column("origin", "string", "What drift is measured from.", allowed=("prompt", "first output")),
+        Column("drift_chord", "float64", "Euclidean distance from the origin (unit vectors: 0 same, 2 opposite)."),
+        Column("drift_angle", "float64", "Angle to the origin in radians; null for a zero vector.", nullable=True),
+        Column(
+            "step_chord", "float64", "Euclidean distance from the output before; null for the first.", nullable=True
+        ),
+    ),
+    key=("invocation_id", "embedding_model"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+RUN_DYNAMICS = Table(
+    name="run_dynamics",
+    doc="One row a run and embedding model: what its motion comes to.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        Column("outputs", "int32", "Embedded outputs."),
+        Column("distinct_outputs", "int32", "Distinct vectors among them."),
+        Column("final_drift", "float64", "Chord from the origin of the last output; null without one.", nullable=True),
+        Column("mean_step", "float64", "Mean chord from one output to the next.", nullable=True),
+        Column("displacement_exponent", "float64", "Slope of ln mean squared displacement against ln lag, lags 1 to n/4: "
+               "1 free walk, 0 bounded.", nullable=True),
+        Column("autocorrelation_time", "float64", "Integrated, in outputs; null for what never changes.", nullable=True),
+        Column("recurrence_radius", "float64", "Distance within which two outputs count as the same place."),
+        Column("recurrence_rate", "float64", "Share of pairs of outputs in the same place."),
+        Column("determinism", "float64", "Share of those on diagonal lines: walked again in the same order."),
+        Column("laminarity", "float64", "Share of those on vertical lines: stayed."),
+        Column("trapping_time", "float64", "Mean stay, in outputs."),
+        Column("changes", "int32", "Change points of the drift."),
+        Column("walk_changes", "float64", "Mean number of change points of random walks with the same step lengths."),
+        Column("loop_start", "int32", "Invocation that is first repeated exactly; null when none is.", nullable=True),
+        Column("loop_time", "int32", "Invocation that repeats it: the time to the first loop.", nullable=True),
+        _CODE,
+    ),
+    key=("run_id", "embedding_model"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+    hot=True,
+)  # fmt: skip
+
+CHANGE_POINTS = Table(
+    name="change_points",
+    doc="One row a change point: where the mean of a run's drift jumps.",
+    columns=(_EXPERIMENT, _RUN, _EMBEDDER, _STEP),
+    key=("run_id", "embedding_model", "step"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+RUN_DIVERGENCE = Table(
+    name="run_divergence",
+    doc="One row an embedding model, network and kind of pair: how runs come apart, and which law that follows.",
+    columns=(
+        _EXPERIMENT,
+        _EMBEDDER,
+        Column("network", "string", "Network of both runs."),
+        Column("pairs_of", "string", "Which runs are paired.", allowed=("same prompt", "different prompts")),
+        Column("pairs", "int32", "Pairs of runs used."),
+        Column("outputs", "int32", "Outputs of each that were compared."),
+        Column("verdict", "string", "The law the data prefer.", allowed=("growth", "relaxation", "neither")),
+        Column("rate", "float64", "Finite-time Lyapunov exponent per output; null unless growth.", nullable=True),
+        Column("rate_low", "float64", "Lower end of its 95% bootstrap interval over pairs.", nullable=True),
+        Column("rate_high", "float64", "Upper end.", nullable=True),
+        Column("tau", "float64", "Relaxation time in outputs; null unless relaxation.", nullable=True),
+        Column("tau_low", "float64", "Lower end of its 95% bootstrap interval over pairs.", nullable=True),
+        Column("tau_high", "float64", "Upper end.", nullable=True),
+        Column("growth_r2", "float64", "Variance over time that growth explains."),
+        Column("relaxation_r2", "float64", "Variance over time that relaxation explains."),
+        Column("growth_aic", "float64", "Akaike's criterion of growth; lower is better."),
+        Column("relaxation_aic", "float64", "Akaike's criterion of relaxation."),
+        Column("constant_aic", "float64", "Akaike's criterion of no change: what either must beat."),
+        Column("first_distance", "float64", "Mean chord at the first output."),
+        Column("last_distance", "float64", "Mean chord at the last."),
+        _CODE,
+    ),
+    key=("experiment", "embedding_model", "network", "pairs_of"),
+    partitioned_by=_BY_MODEL,
+    hot=True,
+)
+
+PROMPT_RECOVERABILITY = Table(
+    name="prompt_recoverability",
+    doc="One row an embedding model and step: how well the starting prompt can be told, beside shuffled prompts.",
+    columns=(
+        _EXPERIMENT,
+        _EMBEDDER,
+        _STEP,
+        Column("accuracy", "float64", "Share of runs given their own prompt by the nearest mean of other runs."),
+        Column("chance", "float64", "Mean accuracy with prompts shuffled within networks."),
+        Column("p_value", "float64", "Two-sided, among the shuffled."),
+        Column("runs", "int32", "Runs classified."),
+        Column("prompts", "int32", "Prompts to choose from."),
+    ),
+    key=("experiment", "embedding_model", "step"),
+    partitioned_by=_BY_MODEL,
+    hot=True,
+)
+
+PERSISTENCE_GENERATORS = Table(
+    name="persistence_generators",
+    doc="One row a finite bar of dimension 1 or more: the pairs of outputs whose distances are its birth and death.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        _DIMENSION,
+        Column("bar", "int32", "Index of the bar, as in persistence_bars."),
+        Column("birth", "float64", "Distance at which the feature appears."),
+        Column("death", "float64", "Distance at which it is filled."),
+        Column("birth_invocation_id", "string", "One end of the edge that makes it."),
+        Column("birth_other_invocation_id", "string", "The other end."),
+        Column("death_invocation_id", "string", "One end of the edge that fills it."),
+        Column("death_other_invocation_id", "string", "The other end."),
+        Column("error_bound", "float64", "0: exact. Else landmarks were used, and this bounds the bottleneck error."),
+    ),
+    key=("run_id", "embedding_model", "dimension", "bar"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+DIAGRAM_DISTANCES = Table(
+    name="diagram_distances",
+    doc="One row a pair of runs, embedding model and dimension: how far apart their diagrams are (finite bars).",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        Column("other_run_id", "string", "UUIDv7 of the other run, later in order of ids."),
+        _EMBEDDER,
+        _DIMENSION,
+        Column("wasserstein", "float64", "1-Wasserstein distance, euclidean ground metric."),
+        Column("bottleneck", "float64", "Bottleneck distance, maximum ground metric."),
+        Column("computed_at", "timestamp", "When it was computed; kept until a diagram of the pair is newer."),
+    ),
+    key=("run_id", "other_run_id", "embedding_model", "dimension"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+TOPOLOGY_NULLS = Table(
+    name="topology_nulls",
+    doc="One row a run, embedding model, dimension, statistic and null: where the observed value stands among chance.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        _DIMENSION,
+        Column("statistic", "string", "What is compared.", allowed=("entropy", "total_persistence", "max_persistence")),
+        Column("null_model", "string", "What chance is: a walk with the same steps; a Gaussian with the same covariance; the "
+               "same outputs in shuffled order (there, points are pairs of consecutive outputs).",
+               allowed=("random walk", "gaussian", "shuffled time")),
+        Column("points", "int32", "Outputs compared, from the run's start."),
+        Column("observed", "float64", "The statistic of the run."),
+        Column("null_mean", "float64", "Its mean over the null."),
+        Column("null_deviation", "float64", "Its standard deviation over the null."),
+        Column("percentile", "float64", "Share of null values below, ties counted half; 50 is chance."),
+        Column("p_value", "float64", "Two-sided, among the replicates."),
+        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment and model (Benjamini-Hochberg)."),
+        Column("replicates", "int32", "Null values."),
+        _CODE,
+    ),
+    key=("run_id", "embedding_model", "dimension", "statistic", "null_model"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)  # fmt: skip
+
+LAYOUT_POINTS = Table(
+    name="layout_points",
+    doc="One row a point of a flat map (t-SNE), for charts: of outputs by embedding, or of runs by diagram distance.",
+    columns=(
+        _EXPERIMENT,
+        _EMBEDDER,
+        Column("kind", "string", "What is laid out.", allowed=("outputs", "runs H0", "runs H1")),
+        Column("item_id", "string", "invocation_id of an output, run_id of a run."),
+        _RUN,
+        Column("x", "float64", "Position."),
+        Column("y", "float64", "Position."),
+        Column("trustworthiness", "float64", "Of the whole map, 0 to 1; null below 8 points.", nullable=True),
+    ),
+    key=("embedding_model", "kind", "item_id"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+_CLUSTER = Column("cluster", "int32", "Cluster number; outliers are held by the last cluster visited.")
+_NETWORK = Column("network", "string", "Network of the runs.")
+
+CLUSTER_DWELLS = Table(
+    name="cluster_dwells",
+    doc="One row a stay of a run in a cluster (outliers: -1, not held here).",
+    columns=(
+        _EMBEDDER,
+        _EXPERIMENT,
+        _RUN,
+        Column("cluster", "int32", "Cluster number; -1 is outside of all."),
+        Column("start", "int32", "Step at which the stay begins."),
+        Column("length", "int32", "Outputs in it."),
+        Column("censored", "bool", "Cut off by an end of the run: it lasted at least so long."),
+    ),
+    key=("run_id", "embedding_model", "start"),
+    partitioned_by=("embedding_model",),
+    references=_OF_RUN,
+)
+
+CLUSTER_TRANSITIONS = Table(
+    name="cluster_transitions",
+    doc="One row a move between clusters that was seen, within runs only, outliers passed over.",
+    columns=(
+        _EMBEDDER,
+        _EXPERIMENT,
+        _NETWORK,
+        _CLUSTER,
+        Column("next_cluster", "int32", "Where it goes."),
+        Column("moves", "int64", "How often."),
+    ),
+    key=("embedding_model", "experiment", "network", "cluster", "next_cluster"),
+    partitioned_by=("embedding_model",),
+    hot=True,
+)
+
+MARKOV_MODELS = Table(
+    name="markov_models",
+    doc="One row an experiment, network, embedding model and lag: a Markov state model of the cluster sequences.",
+    columns=(
+        _EMBEDDER,
+        _EXPERIMENT,
+        _NETWORK,
+        Column("lag", "int32", "Outputs between a state and the next."),
+        Column("runs", "int32", "Runs."),
+        Column("states", "int32", "Clusters that all lead to each other at this lag."),
+        Column("coverage", "float64", "Share of counted pairs among those states."),
+        Column("entropy_rate", "float64", "Nats per step at this lag."),
+        Column("timescale", "float64", "Slowest implied timescale in outputs; null when there is none.", nullable=True),
+        Column("timescale_low", "float64", "Lower end of its 95% bootstrap interval over runs.", nullable=True),
+        Column("timescale_high", "float64", "Upper end.", nullable=True),
+        Column(
+            "chapman_kolmogorov_p", "float64", "Of the Markov property from this lag; small rejects it.", nullable=True
+        ),
+        Column("recurrent_sets", "int32", "Sets of clusters that, once entered, were not left."),
+        Column("absorbing_clusters", "int32", "Those of a single cluster."),
+        _CODE,
+    ),
+    key=("embedding_model", "experiment", "network", "lag"),
+    partitioned_by=("embedding_model",),
+    hot=True,
+)
+
+MODEL_EFFECTS = Table(
+    name="model_effects",
+    doc="One row a fixed effect of a mixed model: outcome by network and embedder, random intercepts by prompt and run.",
+    columns=(
+        _EXPERIMENT,
+        Column("outcome", "string", "What is explained, e.g. 'entropy H1': each homology dimension for itself."),
+        Column("effect", "string", "The effect; levels are compared with the first in sorted order."),
+        Column("estimate", "float64", "Its size, in the outcome's units."),
+        Column("low", "float64", "Lower end of the 95% interval."),
+        Column("high", "float64", "Upper end."),
+        Column("standard_error", "float64", "Standard error."),
+        Column("p_value", "float64", "Of Student's t.", nullable=True),
+        Column("rows", "int32", "Observations."),
+        Column("prompts", "int32", "Prompts: groups of the random intercept."),
+        Column("converged", "bool", "Whether the optimiser did; if not, this is no finding."),
+        _CODE,
+    ),
+    key=("experiment", "outcome", "effect"),
+    partitioned_by=("experiment",),
+    hot=True,
+)
+
+MODEL_TERMS = Table(
+    name="model_terms",
+    doc="One row a term of a mixed model: its likelihood-ratio test.",
+    columns=(
+        _EXPERIMENT,
+        Column("outcome", "string", "What is explained."),
+        Column("term", "string", "The whole term, e.g. 'network' or 'network:embedding_model'."),
+        Column("chi2", "float64", "Twice the difference of log likelihoods."),
+        Column("degrees", "int32", "Degrees of freedom."),
+        Column("p_value", "float64", "Of the chi-squared distribution."),
+        Column("adjusted_p_value", "float64", "Adjusted for all terms of the experiment (Benjamini-Hochberg)."),
+    ),
+    key=("experiment", "outcome", "term"),
+    partitioned_by=("experiment",),
+    hot=True,
+)
+
+FINDINGS = Table(
+    name="findings",
+    doc="One row a sentence: what the models found, and what is wrong with them.",
+    columns=(
+        _EXPERIMENT,
+        Column("outcome", "string", "What it is about."),
+        Column("position", "int32", "Order within the outcome."),
+        Column("sentence", "string", "The finding, or the problem."),
+    ),
+    key=("experiment", "outcome", "position"),
+    partitioned_by=("experiment",),
+    hot=True,
+)
+
+TABLES = (
+    DRIFT_STEPS,
+    RUN_DYNAMICS,
+    CHANGE_POINTS,
+    RUN_DIVERGENCE,
+    PROMPT_RECOVERABILITY,
+    PERSISTENCE_GENERATORS,
+    DIAGRAM_DISTANCES,
+    TOPOLOGY_NULLS,
+    LAYOUT_POINTS,
+    CLUSTER_DWELLS,
+    CLUSTER_TRANSITIONS,
+    MARKOV_MODELS,
+    MODEL_EFFECTS,
+    MODEL_TERMS,
+    FINDINGS,
+)

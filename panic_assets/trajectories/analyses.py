@@ -1,0 +1,139 @@
+"""The graph of the analyses: what hangs on embeddings, diagrams and clusters. Made on request, never by themselves."""
+
+import time
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from panic_assets.compute.protocol import Compute
+from panic_assets.instance.home import GPU_POOL
+from panic_assets.lake.resource import LakeResource
+from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
+from panic_assets.trajectories import analysis, assets
+from panic_assets.trajectories.assets import ProgressResource
+
+GROUP = "analyses"
+
+
+class TopologyConfig(dg.Config):
+    """How many runs and repetitions; each costs diagrams, and distances cost the square of runs."""
+
+    distance_runs: int = Field(default=100, ge=2, description="Runs whose diagrams are compared in pairs.")
+    null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
+    null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
+    replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
+
+
+def _common(tables: list[str]) -> dict[str, Any]:
+    return {
+        "group_name": GROUP,
+        "owners": assets.OWNERS,
+        "metadata": {"tables": tables},
+        "code_version": analysis.CODE_VERSION,
+        "retry_policy": assets.RETRY,
+    }
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[assets.embeddings],
+    kinds={"parquet", "python"},
+    pool=GPU_POOL,
+    tags={"panic/device": "gpu"},
+    **_common(["drift_steps", "change_points", "run_divergence", "prompt_recoverability", "run_dynamics"]),
+)
+def dynamics(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    compute: dg.ResourceParam[Compute],
+    progress: ProgressResource,
+) -> dg.MaterializeResult:
+    """How runs move: drift from the prompt, memory, recurrence, change points, divergence, recoverability."""
+    began = time.monotonic()
+    with assets._work(context, lake):
+        done = analysis.dynamics(lake.lake, compute, progress.watcher(context), context.partition_key)
+    return assets._result(context, lake, began, done, "drift_steps", "run_divergence", "run_dynamics")
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[assets.persistence_diagrams],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(["persistence_generators", "diagram_distances", "topology_nulls"]),
+)
+def topology(
+    context: dg.AssetExecutionContext, config: TopologyConfig, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """What makes the loops, how far apart diagrams are, and whether chance would have made them."""
+    began = time.monotonic()
+    with assets._work(context, lake):
+        done = analysis.topology(lake.lake, progress.watcher(context), context.partition_key, **config.model_dump())
+    return assets._result(context, lake, began, done, "persistence_generators", "diagram_distances", "topology_nulls")
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[topology],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(["layout_points"]),
+)
+def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
+    """Flat maps (t-SNE) of all outputs, and of runs by the distance of their diagrams; for charts, not for claims."""
+    began = time.monotonic()
+    with assets._work(context, lake):
+        done = analysis.layouts(lake.lake, progress.watcher(context), context.partition_key)
+    return assets._result(context, lake, began, done, "layout_points")
+
+
+@dg.asset(
+    partitions_def=EXPERIMENT,
+    deps=[assets.persistence_diagrams, dynamics],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(["model_effects", "model_terms", "findings"]),
+)
+def statistics(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Which part of the system decides: mixed-effects models of each outcome, their tests, and sentences."""
+    began = time.monotonic()
+    with assets._work(context, lake):
+        done = analysis.statistics(lake.lake, progress.watcher(context), context.partition_key)
+    return assets._result(context, lake, began, done, "model_effects", "model_terms", "findings")
+
+
+@dg.asset(
+    partitions_def=EMBEDDING_MODEL,
+    deps=[assets.clusters],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(["cluster_dwells", "cluster_transitions", "markov_models"]),
+)
+def symbolic_dynamics(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Runs as sequences of clusters: stays, moves, Markov state models and whether those hold."""
+    model = context.partition_key
+    with assets._work(context, lake, f"clusters of {model}"):
+        done = analysis.symbols(lake.lake, progress.watcher(context), model)
+    return dg.MaterializeResult(metadata={"new rows": done.rows})
+
+
+ANALYSED = ("dynamics", "topology", "layouts", "statistics")
+
+analyse_job = dg.define_asset_job(
+    "analyse_experiment",
+    list(ANALYSED),
+    partitions_def=EXPERIMENT,
+    description="Every analysis of one finished experiment.",
+)
+symbols_job = dg.define_asset_job(
+    "analyse_clusters",
+    ["symbolic_dynamics"],
+    partitions_def=EMBEDDING_MODEL,
+    description="Symbolic dynamics on the current clusters of one embedding model.",
+)
+JOBS = [analyse_job, symbols_job]

@@ -1,0 +1,610 @@
+"""The stages that analyse finished runs: read from the lake, call the pure modules, write to the lake.
+
+Everything is seeded with `SEED`, so that doing it again gives the same rows. None of them knows Dagster;
+`analyses.py` wraps them. What is quadratic in runs is done for a sample of them, of a stated size.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+
+from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.lake.lake import Lake
+from panic_assets.models import registry
+from panic_assets.progress import Watcher
+from panic_assets.trajectories import motion
+from panic_assets.trajectories.distinct import distinct
+from panic_assets.trajectories.embed import Batch, Vectors, embed
+from panic_assets.trajectories.stages import Done, registered
+from panic_assets.trajectories.vectors import matrix
+
+CODE_VERSION = "1"
+SEED = 0
+RUNS_A_QUERY = 64
+GRID = 24
+"""Steps at which recoverability is asked, spread over the run, early ones closer together."""
+PAIRS = 200
+"""Pairs of runs of each kind that divergence is measured on."""
+RECURRENCE_POINTS = 2000
+"""Outputs, from a run's start, that recurrence (quadratic) is quantified on."""
+WALKS = 20
+LAYOUT_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One run as one embedding model sees it, in order."""
+
+    run: Mapping[str, Any]
+    invocations: list[str]
+    sequence: np.ndarray
+    vectors: np.ndarray
+
+    def until(self, steps: int) -> np.ndarray | None:
+        """The first `steps` vectors; a run that stopped because it loops goes on round its loop. None if too short."""
+        n = len(self.vectors)
+        if n >= steps:
+            return self.vectors[:steps]
+        if self.run["stop_reason"] != "loop" or n == 0:
+            return None
+        period = int((self.sequence > self.sequence[-1] - self.run["loop_length"]).sum())
+        later = np.arange(n, steps)
+        return self.vectors[np.append(np.arange(n), n - period + (later - n) % period)]
+
+
+def walked(lake: Lake, experiment: str, model: str) -> Iterator[Walked]:
+    """Complete runs with vectors of one model, a few in memory at once."""
+    runs = lake.sql(
+        "SELECT * FROM runs WHERE stop_reason IS NOT NULL ORDER BY run_id", experiment=experiment
+    ).to_pylist()
+    for start in range(0, len(runs), RUNS_A_QUERY):
+        some = {r["run_id"]: r for r in runs[start : start + RUNS_A_QUERY]}
+        rows = lake.sql(
+            "SELECT run_id, invocation_id, sequence_number, vector FROM embeddings "
+            "WHERE run_id IN (SELECT unnest(?)) ORDER BY run_id, sequence_number",
+            [list(some)],
+            experiment=experiment,
+            embedding_model=model,
+        )
+        if not rows.num_rows:
+            continue
+        vectors = matrix(rows["vector"], registry.get(model).dimension)
+        owner = np.array(rows["run_id"].to_pylist())
+        ids, sequence = rows["invocation_id"].to_pylist(), rows["sequence_number"].to_numpy()
+        starts = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+        for a, b in pairwise([*starts.tolist(), len(owner)]):
+            yield Walked(some[owner[a]], ids[a:b], sequence[a:b], vectors[a:b])
+
+
+def models_of(lake: Lake, experiment: str) -> list[str]:
+    """Embedding models with vectors of this experiment."""
+    return sorted(p["embedding_model"] for p, m in lake.partitions("embeddings", experiment=experiment) if m.rows)
+
+
+def dynamics(lake: Lake, compute: Compute, watcher: Watcher, experiment: str) -> Done:
+    """Drift, steps, memory, recurrence and change points of every run; divergence; recoverability of prompts."""
+    found, done = registered(lake, experiment), Done()
+    loops = _loops(lake, experiment)
+    for model in models_of(lake, experiment):
+        place = {"experiment": experiment, "embedding_model": model}
+        origins = _prompt_vectors(compute, model, found.prompts)
+        count = len(lake.sql("SELECT DISTINCT run_id FROM embeddings", **place))
+        everything: list[Walked] = []
+        with (
+            lake.replacing("drift_steps", **place) as drifts,
+            lake.replacing("run_dynamics", **place) as summaries,
+            lake.replacing("change_points", **place) as changes,
+            watcher.stage(f"dynamics {model}", count, "runs") as tell,
+        ):
+            for one in walked(lake, experiment, model):
+                origin = origins.get(one.run["prompt"])
+                row, steps, jumps = _motion(one, origin, loops.get(one.run["run_id"]))
+                mark = {**place, "run_id": one.run["run_id"]}
+                drifts.add([{**mark, **s} for s in steps])
+                summaries.add([{**mark, **row, "code_version": CODE_VERSION}])
+                changes.add([{**mark, "step": int(step)} for step in jumps])
+                everything.append(one)
+                done.rows += 1
+                tell(1)
+        lake.replace("run_divergence", [{**place, **row} for row in _divergence(everything)], **place)
+        lake.replace("prompt_recoverability", [{**place, **row} for row in _recoverability(everything)], **place)
+    return done
+
+
+def _prompt_vectors(compute: Compute, model: str, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Vectors of the prompts, by models that embed texts; none by other models and controls."""
+    spec = registry.get(model)
+    if spec.input != "text" or spec.role == "control":
+        return {}
+    needs = Needs(spec.device, 1.0 if spec.device == "gpu" else 0.0)
+    found: list[Vectors] = [v for _, v in compute.stream(embed, [Batch(model, tuple(prompts))], needs, lambda t: t)]
+    return {p: v for p, v in zip(prompts, found[0].values, strict=True) if np.isfinite(v).all()}
+
+
+def _loops(lake: Lake, experiment: str) -> dict[str, Any]:
+    from panic_assets.trajectories.symbols import repetition
+
+    rows = lake.sql(
+        """SELECT run_id, any_value(len(models)) AS period, list(content_hash ORDER BY sequence_number) AS hashes
+           FROM invocations JOIN runs USING (run_id) GROUP BY run_id""",
+        experiment=experiment,
+    ).to_pylist()
+    return {row["run_id"]: repetition(row["hashes"], row["period"]) for row in rows}
+
+
+def _motion(
+    one: Walked, prompt: np.ndarray | None, loop: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]], np.ndarray]:
+    from panic_assets.trajectories.changes import change_points
+    from panic_assets.trajectories.surrogates import random_walk
+
+    vectors = one.vectors
+    n = len(vectors)
+    origin = vectors[0] if prompt is None else prompt
+    drift, angle, step = motion.drift(vectors, origin), motion.angle(vectors, origin), motion.steps(vectors)
+    jumps = change_points(drift)
+    rng = np.random.default_rng([SEED, n])
+    walks = [len(change_points(motion.drift(random_walk(vectors, rng), origin))) for _ in range(WALKS)]
+    radius = 0.1 * float(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean())
+    again = motion.quantify(motion.recurrent(vectors[:RECURRENCE_POINTS], radius), radius)
+    row = {
+        "outputs": n,
+        "distinct_outputs": len(distinct(vectors).first),
+        "final_drift": float(drift[-1]),
+        "mean_step": _number(step.mean()) if n > 1 else None,
+        "displacement_exponent": _exponent(vectors),
+        "autocorrelation_time": _number(motion.autocorrelation_time(vectors)),
+        "recurrence_radius": radius,
+        "recurrence_rate": again.rate,
+        "determinism": again.determinism,
+        "laminarity": again.laminarity,
+        "trapping_time": again.trapping_time,
+        "changes": len(jumps),
+        "walk_changes": float(np.mean(walks)),
+        "loop_start": loop.first if loop else None,
+        "loop_time": loop.again if loop else None,
+    }
+    steps = [
+        {
+            "invocation_id": one.invocations[k],
+            "sequence_number": int(one.sequence[k]),
+            "step": k,
+            "origin": "first output" if prompt is None else "prompt",
+            "drift_chord": float(drift[k]),
+            "drift_angle": _number(angle[k]),
+            "step_chord": float(step[k - 1]) if k else None,
+        }
+        for k in range(n)
+    ]
+    return row, steps, jumps
+
+
+def _exponent(vectors: np.ndarray) -> float | None:
+    lags = np.unique(np.geomspace(1, max(len(vectors) // 4, 1), 12).astype(int))
+    spread = motion.mean_squared_displacement(vectors, lags)
+    if len(lags) < 3 or not (spread > 0).all():
+        return None
+    return float(np.polyfit(np.log(lags), np.log(spread), 1)[0])
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
+    from panic_assets.trajectories.divergence import diverge
+
+    for network in sorted({w.run["network"] for w in everything}):
+        mine = [w for w in everything if w.run["network"] == network]
+        steps = min((len(w.vectors) for w in mine if w.run["stop_reason"] == "length"), default=0)
+        steps = steps or max(len(w.vectors) for w in mine)
+        whole = [(w.run["prompt"], v) for w in mine if (v := w.until(steps)) is not None]
+        if steps < 8:
+            continue
+        for kind in ("same prompt", "different prompts"):
+            pairs = [(a, b) for (p, a), (q, b) in combinations(whole, 2) if (p == q) == (kind == "same prompt")]
+            if not pairs:
+                continue
+            chosen = np.random.default_rng(SEED).permutation(len(pairs))[:PAIRS]
+            distances = np.array([motion.chord(*pairs[i]) for i in chosen])
+            found = diverge(distances, seed=SEED)
+            yield {
+                "network": network,
+                "pairs_of": kind,
+                "pairs": len(chosen),
+                "outputs": steps,
+                "verdict": found.verdict,
+                **{
+                    k: _number(getattr(found, k))
+                    for k in ("rate", "rate_low", "rate_high", "tau", "tau_low", "tau_high")
+                },
+                "growth_r2": found.growth.r2,
+                "relaxation_r2": found.relaxation.r2,
+                "growth_aic": found.growth.aic,
+                "relaxation_aic": found.relaxation.aic,
+                "constant_aic": found.constant.aic,
+                "first_distance": float(distances[:, 0].mean()),
+                "last_distance": float(distances[:, -1].mean()),
+                "code_version": CODE_VERSION,
+            }
+
+
+def _recoverability(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
+    from panic_assets.trajectories.recoverability import recoverability
+
+    longest = max((len(w.vectors) for w in everything), default=0)
+    for step in np.unique(np.geomspace(1, max(longest, 1), GRID).astype(int)) - 1:
+        there = [(w.run, v[step]) for w in everything if (v := w.until(int(step) + 1)) is not None]
+        if not there:
+            continue
+        found = recoverability(
+            np.array([v for _, v in there]),
+            [r["prompt"] for r, _ in there],
+            [r["network"] for r, _ in there],
+            seed=SEED,
+        )
+        if found is not None:
+            yield {
+                "step": int(step),
+                "accuracy": found.accuracy,
+                "chance": found.chance.null_mean,
+                "p_value": found.chance.p_value,
+                "runs": found.runs,
+                "prompts": found.prompts,
+            }
+
+
+def topology(
+    lake: Lake,
+    watcher: Watcher,
+    experiment: str,
+    distance_runs: int = 100,
+    null_runs: int = 20,
+    null_points: int = 300,
+    replicates: int = 39,
+) -> Done:
+    """Generators of every diagram's loops; distances between diagrams; how diagrams stand among nulls."""
+    from panic_assets.trajectories.diagrams import budgeted
+
+    done = Done()
+    for model in models_of(lake, experiment):
+        place = {"experiment": experiment, "embedding_model": model}
+        runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)[
+            "run_id"
+        ].to_pylist()
+        compared, tested = (set(_sampled(runs, n)) for n in (distance_runs, null_runs))
+        nulls: list[dict[str, Any]] = []
+        with (
+            lake.replacing("persistence_generators", **place) as generators,
+            watcher.stage(f"topology {model}", len(runs), "runs") as tell,
+        ):
+            for one in walked(lake, experiment, model):
+                found, run = budgeted(one.vectors), one.run["run_id"]
+                if found.approximate:
+                    done.problems.append(
+                        f"diagram of run {run} by {model} is from {len(found.rows)} landmarks of {found.distinct} "
+                        f"points: bottleneck error at most {found.error_bound:.3g}"
+                    )
+                generators.add([{**place, "run_id": run, **g} for g in _generators(one, found)])
+                if run in tested:
+                    nulls += [{**place, "run_id": run, **n} for n in _nulls(one.vectors[:null_points], replicates)]
+                done.rows += 1
+                tell(1)
+        from panic_assets.statistics.multiple import benjamini_hochberg
+
+        adjusted = benjamini_hochberg(np.array([n["p_value"] for n in nulls]))
+        for row, p in zip(nulls, adjusted, strict=True):
+            row["adjusted_p_value"] = float(p)
+        lake.replace("topology_nulls", nulls, **place)
+        _distances(lake, watcher, place, [r for r in runs if r in compared])
+    return done
+
+
+def _generators(one: Walked, found: Any) -> Iterator[dict[str, Any]]:
+    bars = found.bars
+    index: dict[int, int] = {}
+    for k in range(len(bars)):
+        dimension = int(bars.dimension[k])
+        bar = index[dimension] = index.get(dimension, -1) + 1
+        if dimension > 0 and np.isfinite(bars.death[k]):
+            ends = [one.invocations[row] for row in (*bars.birth_edge[k], *bars.death_edge[k])]
+            yield {
+                "dimension": dimension,
+                "bar": bar,
+                "birth": float(bars.birth[k]),
+                "death": float(bars.death[k]),
+                "birth_invocation_id": ends[0],
+                "birth_other_invocation_id": ends[1],
+                "death_invocation_id": ends[2],
+                "death_other_invocation_id": ends[3],
+                "error_bound": found.error_bound,
+            }
+
+
+def _nulls(vectors: np.ndarray, replicates: int) -> Iterator[dict[str, Any]]:
+    from panic_assets.statistics.nulls import standing
+    from panic_assets.trajectories import surrogates
+    from panic_assets.trajectories.diagrams import diagram, summary
+
+    if len(vectors) < 3:
+        return
+
+    def measured(points: np.ndarray) -> dict[tuple[int, str], float]:
+        rows = summary(diagram(points))
+        return {
+            (r.dimension, name): value
+            for r in rows
+            for name, value in (
+                ("entropy", r.entropy),
+                ("total_persistence", r.total_persistence),
+                ("max_persistence", r.maximal_persistence),
+            )
+        }
+
+    plain, paired = measured(vectors), measured(surrogates.delays(vectors))
+    once = vectors[distinct(vectors).first]
+    rng = np.random.default_rng([SEED, len(vectors)])
+    nulls = {
+        "random walk": (plain, [measured(surrogates.random_walk(vectors, rng)) for _ in range(replicates)]),
+        "gaussian": (plain, [measured(surrogates.gaussian(once, rng)) for _ in range(replicates)]),
+        "shuffled time": (
+            paired,
+            [measured(surrogates.delays(surrogates.shuffled_time(vectors, rng))) for _ in range(replicates)],
+        ),
+    }
+    for name, (observed, chance) in nulls.items():
+        for key, value in observed.items():
+            found = standing(value, np.array([c[key] for c in chance]))
+            yield {
+                "dimension": key[0],
+                "statistic": key[1],
+                "null_model": name,
+                "points": len(vectors),
+                "code_version": CODE_VERSION,
+                **vars(found),
+            }
+
+
+def _distances(lake: Lake, watcher: Watcher, place: dict[str, str], runs: Sequence[str]) -> None:
+    """Distances between the diagrams of some runs; what is stored already for unchanged runs is kept."""
+    from panic_assets.trajectories.bar_distances import bottleneck, wasserstein
+
+    made = lake.sql("SELECT run_id, max(computed_at) AS at FROM persistence_summary GROUP BY run_id", **place)
+    diagram_at = dict(zip(made["run_id"].to_pylist(), made["at"].to_pylist(), strict=True))
+    known = {
+        (r["run_id"], r["other_run_id"], r["dimension"]): r
+        for r in lake.sql("SELECT * FROM diagram_distances", **place).to_pylist()
+        if r["computed_at"] > max(diagram_at.get(r[k], r["computed_at"]) for k in ("run_id", "other_run_id"))
+    }
+    bars = _bars(lake, place)
+    pairs = [(a, b, d) for a, b in combinations(runs, 2) for d in (0, 1)]
+    with (
+        lake.replacing("diagram_distances", **place) as out,
+        watcher.stage(f"distances {place['embedding_model']}", len(pairs), "pairs") as tell,
+    ):
+        for a, b, d in pairs:
+            row = known.get((a, b, d)) or {
+                **place,
+                "run_id": a,
+                "other_run_id": b,
+                "dimension": d,
+                "wasserstein": wasserstein(bars.get((a, d), NO_BARS), bars.get((b, d), NO_BARS)),
+                "bottleneck": bottleneck(bars.get((a, d), NO_BARS), bars.get((b, d), NO_BARS)),
+                "computed_at": datetime.now(UTC),
+            }
+            out.add([row])
+            tell(1)
+
+
+def diagrams_of(lake: Lake, experiment: str, model: str, most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Finite H0 and H1 bars, (b, 2) each, of at most so many runs."""
+    place = {"experiment": experiment, "embedding_model": model}
+    runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)["run_id"].to_pylist()
+    bars = _bars(lake, place)
+    return [(bars.get((run, 0), NO_BARS), bars.get((run, 1), NO_BARS)) for run in _sampled(runs, most)]
+
+
+NO_BARS = np.empty((0, 2))
+
+
+def _bars(lake: Lake, place: dict[str, str]) -> dict[tuple[str, int], np.ndarray]:
+    """(run, dimension) -> its finite bars."""
+    rows = lake.sql(
+        "SELECT run_id, dimension, birth, death FROM persistence_bars WHERE isfinite(death) ORDER BY run_id, dimension",
+        **place,
+    )
+    keys = list(zip(rows["run_id"].to_pylist(), rows["dimension"].to_pylist(), strict=True))
+    values = np.column_stack([rows["birth"].to_numpy(), rows["death"].to_numpy()])
+    starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
+    return {keys[a]: values[a:b] for a, b in pairwise([*starts, len(keys)])}
+
+
+def _sampled(runs: Sequence[str], most: int) -> list[str]:
+    """At most so many runs, by the hash of their ids: larger samples contain smaller ones. In order of ids."""
+    return sorted(sorted(runs, key=lambda run: hashlib.blake2b(run.encode()).digest())[:most])
+
+
+def layouts(lake: Lake, watcher: Watcher, experiment: str) -> Done:
+    """Flat maps of all outputs by embedding, and of runs by the distance of their diagrams."""
+    from panic_assets.trajectories.layouts import layout, layout_of_distances
+
+    done, models = Done(), models_of(lake, experiment)
+    with watcher.stage("layouts", len(models), "models") as tell:
+        for model in models:
+            place = {"experiment": experiment, "embedding_model": model}
+            ids: list[tuple[str, str]] = []
+            blocks = []
+            for one in walked(lake, experiment, model):
+                ids += [(i, one.run["run_id"]) for i in one.invocations]
+                blocks.append(one.vectors)
+            chosen = np.sort(np.random.default_rng(SEED).permutation(len(ids))[:LAYOUT_POINTS])
+            rows = _placed("outputs", [ids[i] for i in chosen], layout(np.vstack(blocks)[chosen], SEED)) if ids else []
+            pairs = lake.sql("SELECT * FROM diagram_distances", **place).to_pylist()
+            runs = sorted({r[k] for r in pairs for k in ("run_id", "other_run_id")})
+            position = {run: i for i, run in enumerate(runs)}
+            for dimension in (0, 1):
+                distances = np.zeros((len(runs), len(runs)))
+                for r in (r for r in pairs if r["dimension"] == dimension):
+                    i, j = position[r["run_id"]], position[r["other_run_id"]]
+                    distances[i, j] = distances[j, i] = r["wasserstein"]
+                rows += _placed(f"runs H{dimension}", [(r, r) for r in runs], layout_of_distances(distances, SEED))
+            lake.replace("layout_points", [{**place, **row} for row in rows], **place)
+            done.rows += len(rows)
+            tell(1)
+    return done
+
+
+def _placed(kind: str, items: Sequence[tuple[str, str]], found: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "item_id": item,
+            "run_id": run,
+            "x": float(x),
+            "y": float(y),
+            "trustworthiness": _number(found.trustworthiness),
+        }
+        for (item, run), (x, y) in zip(items, found.positions, strict=True)
+    ]
+
+
+def symbols(lake: Lake, watcher: Watcher, model: str, lags: Sequence[int] = (1, 2, 4, 8)) -> Done:
+    """Stays, moves and Markov models of the cluster sequences of one embedding model, experiment by experiment."""
+    from panic_assets.trajectories import symbols as symbolic
+
+    rows = lake.sql(
+        """SELECT m.experiment, m.run_id, r.network, list(m.cluster ORDER BY m.sequence_number) AS clusters
+           FROM cluster_members m JOIN runs r USING (run_id) GROUP BY ALL ORDER BY ALL""",
+        embedding_model=model,
+    ).to_pylist()
+    place = {"embedding_model": model}
+    stays: list[dict[str, Any]] = []
+    groups: dict[tuple[str, str], list[np.ndarray]] = {}
+    for row in rows:
+        sequence = np.array(row["clusters"], dtype=np.int64)
+        groups.setdefault((row["experiment"], row["network"]), []).append(sequence)
+        found = symbolic.dwells(sequence)
+        columns = (found.symbol.tolist(), found.start.tolist(), found.length.tolist(), found.censored.tolist())
+        mark = {**place, "experiment": row["experiment"], "run_id": row["run_id"]}
+        stays += [
+            {**mark, "cluster": c, "start": s, "length": n, "censored": cut}
+            for c, s, n, cut in zip(*columns, strict=True)
+        ]
+    moves, models = [], []
+    with watcher.stage(f"symbols {model}", len(groups), "networks") as tell:
+        for (experiment, network), sequences in sorted(groups.items()):
+            mark = {**place, "experiment": experiment, "network": network}
+            moves += [
+                {**mark, "cluster": a, "next_cluster": b, "moves": n}
+                for (a, b), n in sorted(symbolic.transitions(sequences).items())
+            ]
+            models += [{**mark, **row} for row in _markov(sequences, lags)]
+            tell(1)
+    lake.replace("cluster_dwells", stays, **place)
+    lake.replace("cluster_transitions", moves, **place)
+    lake.replace("markov_models", models, **place)
+    return Done(rows=len(stays) + len(moves) + len(models))
+
+
+def _markov(sequences: Sequence[np.ndarray], lags: Sequence[int]) -> Iterator[dict[str, Any]]:
+    from panic_assets.trajectories import markov
+    from panic_assets.trajectories.symbols import classes
+
+    ends = classes(sequences)
+    scales = markov.slowest(sequences, lags, seed=SEED)
+    for lag, scale in zip(lags, scales, strict=True):
+        found = markov.model(sequences, lag)
+        if not len(found.states):
+            continue
+        tested = markov.chapman_kolmogorov(sequences, lag, seed=SEED)
+        yield {
+            "lag": lag,
+            "runs": len(sequences),
+            "states": len(found.states),
+            "coverage": found.coverage,
+            "entropy_rate": markov.entropy_rate(found.transition),
+            "timescale": _number(scale.estimate),
+            "timescale_low": _number(scale.low),
+            "timescale_high": _number(scale.high),
+            "chapman_kolmogorov_p": _number(tested.p_value),
+            "recurrent_sets": len(ends.recurrent),
+            "absorbing_clusters": len(ends.absorbing),
+            "code_version": CODE_VERSION,
+        }
+
+
+OUTCOMES = {
+    "entropy H0": "SELECT run_id, embedding_model, entropy AS value FROM persistence_summary WHERE dimension = 0",
+    "entropy H1": "SELECT run_id, embedding_model, entropy AS value FROM persistence_summary WHERE dimension = 1",
+    "final drift": "SELECT run_id, embedding_model, final_drift AS value FROM run_dynamics",
+    "mean step": "SELECT run_id, embedding_model, mean_step AS value FROM run_dynamics",
+    "loop length": "SELECT run_id, NULL AS embedding_model, loop_length::DOUBLE AS value FROM runs",
+    "run length": "SELECT run_id, NULL AS embedding_model, length::DOUBLE AS value FROM runs WHERE stop_reason IS NOT NULL",
+}
+"""What mixed models explain. Each homology dimension is an outcome of its own: H0 and H1 are different quantities."""
+
+
+def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
+    """Mixed models of every outcome by network and embedder, random intercepts by prompt and run."""
+    from panic_assets.statistics import mixed
+    from panic_assets.statistics.multiple import benjamini_hochberg
+
+    done = Done()
+    effects: list[dict[str, Any]] = []
+    terms: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
+    runs = lake.sql("SELECT run_id, network, prompt FROM runs", experiment=experiment).to_pandas()
+    with watcher.stage("statistics", len(OUTCOMES), "outcomes") as tell:
+        for outcome, query in OUTCOMES.items():
+            frame = lake.sql(query, experiment=experiment).to_pandas().merge(runs, on="run_id")
+            frame["value"] = frame["value"].astype(float)
+            by_model = frame["embedding_model"].notna().all() and frame["embedding_model"].nunique() > 1
+            try:
+                found = mixed.fit(
+                    frame.rename(columns={"value": outcome}),
+                    outcome,
+                    ["network", "embedding_model"] if by_model else ["network"],
+                    "prompt",
+                    within="run_id" if by_model else None,
+                )
+                sentences = mixed.sentences(found)
+            except ValueError as error:
+                sentences = [f"{outcome} cannot be modelled: {error}."]
+            else:
+                for e in found.estimates:
+                    effects.append(
+                        {
+                            "experiment": experiment,
+                            "outcome": outcome,
+                            "effect": e.name,
+                            "estimate": e.value,
+                            "low": e.low,
+                            "high": e.high,
+                            "standard_error": e.error,
+                            "p_value": _number(e.p_value),
+                            "rows": found.rows,
+                            "prompts": found.groups,
+                            "converged": found.converged,
+                            "code_version": CODE_VERSION,
+                        }
+                    )
+                for t in found.terms:
+                    mark = {"experiment": experiment, "outcome": outcome, "term": t.name}
+                    terms.append({**mark, "chi2": t.chi2, "degrees": t.degrees, "p_value": t.p_value})
+            for position, sentence in enumerate(sentences):
+                mark = {"experiment": experiment, "outcome": outcome}
+                said.append({**mark, "position": position, "sentence": sentence})
+            done.rows += len(sentences)
+            tell(1)
+    for row, adjusted in zip(terms, benjamini_hochberg(np.array([t["p_value"] for t in terms])), strict=True):
+        row["adjusted_p_value"] = float(adjusted)
+    lake.replace("model_effects", effects, experiment=experiment)
+    lake.replace("model_terms", terms, experiment=experiment)
+    lake.replace("findings", said, experiment=experiment)
+    return done

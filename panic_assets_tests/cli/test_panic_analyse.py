@@ -1,0 +1,46 @@
+"""`panic analyse` and `panic compare`, through Dagster, as their users call them."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from panic_assets.lake.lake import Lake
+from panic_assets_tests.cli.conftest import Panic
+from panic_assets_tests.cli.test_panic import write
+
+
+def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
+    code, out, err = panic("compare", "a", "b")
+    assert code == 2
+    assert "experiment 'a' is not analysed; `panic analyse a` does that" in " ".join(err.split())
+    for name in ("a", "b"):
+        code, out, err = panic("analyse", name, "--null-runs", 1, "--distance-runs", 4)
+        assert code == 0, err
+        assert "motion" in out
+    for key in ("dynamics", "topology", "layouts", "statistics"):
+        assert instance.get_materialized_partitions(dg.AssetKey(key)) == {"a", "b"}
+    assert instance.get_materialized_partitions(dg.AssetKey("symbolic_dynamics")) == {"DummyText", "RandomWalk"}
+    code, out, err = panic("compare", "a", "b")
+    assert code == 0, err
+    for title in ("persistence", "motion", "divergence", "tests of terms", "distances of diagrams between a and b"):
+        assert title in out
+    assert "RandomWalk" in out  # the control beside the observed
+    code, out, err = panic("experiment", "delete", "a", "--yes")
+    assert code == 0, err
+    assert lake.sql("SELECT * FROM run_dynamics", experiment="a").num_rows == 0
+    assert lake.sql("SELECT * FROM cluster_dwells WHERE experiment = 'a'").num_rows == 0
+    assert lake.sql("SELECT * FROM run_dynamics", experiment="b").num_rows > 0
+
+
+def test_refusals(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    for words, sentence in [
+        (("analyse", "nobody"), "experiment 'nobody' has no definition"),
+        (("compare", "a", "a"), "experiment 'a' is given 2 times; give each once"),
+    ]:
+        code, _, err = panic(*words)
+        assert code == 2
+        assert sentence in " ".join(err.split())
+    assert panic("experiment", "add", write(tmp_path))[0] == 0
+    code, _, err = panic("analyse", "cats")
+    assert "experiment 'cats' is not finished" in " ".join(err.split())
+    assert code == 2

@@ -1,0 +1,164 @@
+"""The analyses over a small finished experiment: every table sound, values checked against the pure modules."""
+
+import numpy as np
+import pytest
+
+from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.tables import dynamics as tables
+from panic_assets.trajectories import analysis, invariants, stages
+from panic_assets.trajectories import bar_distances as distances
+from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
+
+MODELS = ["DummyText", "DummyVision", "RandomWalk"]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    found = Lake(tmp_path_factory.mktemp("analysed") / "lake")
+    wanted = definition(
+        "a", networks=[LOOP, LONG], prompts=["a red cat", "two boats"], seeds=[1, -1], max_length=40,
+        embedding_models=MODELS,
+    )  # fmt: skip
+    perform(found, wanted)
+    for model in MODELS:
+        stages.cluster(found, Nobody(), model)
+    analyse(found)
+    return found
+
+
+def analyse(lake):
+    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a")
+    analysis.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9)
+    analysis.layouts(lake, Nobody(), "a")
+    analysis.statistics(lake, Nobody(), "a")
+    for model in MODELS:
+        analysis.symbols(lake, Nobody(), model)
+
+
+@pytest.mark.parametrize("table", [t.name for t in tables.TABLES])
+def test_every_table_has_rows_and_keeps_its_rules(lake, table):
+    assert invariants.all_findings(lake, table) == []
+    if table != "change_points":
+        assert lake.sql(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py() > 0
+
+
+def rows(lake, query):
+    return lake.sql(query).to_pylist()
+
+
+def test_drift_is_from_the_prompt_where_it_can_be(lake):
+    origins = {(r["embedding_model"], r["origin"]) for r in rows(lake, "SELECT * FROM drift_steps")}
+    assert origins == {("DummyText", "prompt"), ("DummyVision", "first output"), ("RandomWalk", "first output")}
+    first = rows(lake, "SELECT * FROM drift_steps WHERE step = 0")
+    assert all((r["drift_chord"] == 0) == (r["origin"] == "first output") for r in first)
+    assert all(r["step_chord"] is None for r in first)
+    counted = rows(lake, "SELECT count(*) AS n FROM embeddings")[0]["n"]
+    assert rows(lake, "SELECT count(*) AS n FROM drift_steps")[0]["n"] == counted
+
+
+def test_loops_are_those_the_walk_stopped_at(lake):
+    found = rows(
+        lake,
+        """SELECT stop_reason, length, loop_length, loop_start, loop_time FROM run_dynamics JOIN runs USING (run_id)
+           WHERE runs.seed <> -1""",
+    )
+    assert found
+    for r in found:
+        if r["stop_reason"] == "loop":
+            assert r["loop_time"] == r["length"] - 1
+            assert r["loop_time"] - r["loop_start"] == r["loop_length"]
+        else:
+            assert r["loop_time"] is None
+
+
+def test_a_looping_run_goes_on_round_its_loop():
+    run = {"stop_reason": "loop", "loop_length": 4}
+    vectors = np.arange(6.0)[:, None]  # outputs 0, 2, ..., 10; the last one repeats the one before the loop
+    vectors[5] = vectors[3]
+    one = analysis.Walked(run, list("abcdef"), np.arange(0, 12, 2), vectors)
+    assert one.until(11).ravel().tolist() == [0, 1, 2, 3, 4, 3, 4, 3, 4, 3, 4]
+    assert one.until(3).ravel().tolist() == [0, 1, 2]
+    assert analysis.Walked({"stop_reason": "length"}, [], np.arange(6), vectors).until(7) is None
+
+
+def test_generators_are_the_bars_of_the_diagrams_and_their_ends_are_so_far_apart(lake):
+    found = rows(
+        lake,
+        """SELECT g.birth, g.death, b.birth AS bar_birth, b.death AS bar_death, x.vector AS x, y.vector AS y
+           FROM persistence_generators g
+           LEFT JOIN persistence_bars b USING (run_id, embedding_model, dimension, bar)
+           JOIN embeddings x ON x.invocation_id = birth_invocation_id AND x.embedding_model = g.embedding_model
+           JOIN embeddings y ON y.invocation_id = birth_other_invocation_id AND y.embedding_model = g.embedding_model""",
+    )
+    assert len(found) == rows(lake, "SELECT count(*) AS n FROM persistence_bars WHERE dimension = 1")[0]["n"]
+    for r in found:
+        assert (r["birth"], r["death"]) == (r["bar_birth"], r["bar_death"])
+        gap = np.linalg.norm(np.array(r["x"], np.float64) - np.array(r["y"], np.float64))
+        assert gap == pytest.approx(r["birth"], rel=1e-12)
+
+
+def test_distances_are_those_of_the_stored_bars_and_are_kept(lake):
+    stored = rows(lake, "SELECT * FROM diagram_distances ORDER BY ALL")
+    assert len(stored) == 3 * 15 * 2  # models, pairs of 6 runs, dimensions
+    r = stored[len(stored) // 2]
+
+    def bars(run):
+        query = """SELECT birth, death FROM persistence_bars
+                   WHERE run_id = ? AND embedding_model = ? AND dimension = ? AND isfinite(death)"""
+        found = lake.sql(query, [run, r["embedding_model"], r["dimension"]])
+        return np.column_stack([found["birth"].to_numpy(), found["death"].to_numpy()])
+
+    assert r["wasserstein"] == pytest.approx(distances.wasserstein(bars(r["run_id"]), bars(r["other_run_id"])))
+    analysis.topology(lake, Nobody(), "a", distance_runs=7, null_runs=2, replicates=9)
+    again = rows(lake, "SELECT * FROM diagram_distances ORDER BY ALL")
+    assert len(again) == 3 * 21 * 2
+    assert {tuple(r.values()) for r in stored} <= {tuple(r.values()) for r in again}  # computed_at included
+
+
+def test_the_walk_is_at_home_among_walks(lake):
+    """The control's topology is that of its own null; 'shuffled time' of single outputs would always say 50."""
+    found = rows(lake, "SELECT * FROM topology_nulls WHERE embedding_model = 'RandomWalk'")
+    assert {r["null_model"] for r in found} == {"random walk", "gaussian", "shuffled time"}
+    assert any(r["percentile"] != 50 for r in found if r["null_model"] == "shuffled time")
+    assert all(r["replicates"] == 9 and r["p_value"] >= 0.1 for r in found)  # 9 replicates cannot say less
+
+
+def test_symbols_never_cross_runs(lake):
+    total = rows(lake, "SELECT sum(length)::INT AS n FROM cluster_dwells")[0]["n"]
+    assert total == rows(lake, "SELECT count(*) AS n FROM cluster_members")[0]["n"]
+    moved = rows(lake, "SELECT coalesce(sum(moves), 0)::INT AS n FROM cluster_transitions")[0]["n"]
+    stays = rows(
+        lake,
+        """SELECT coalesce(sum(n), 0)::INT AS n FROM (
+               SELECT count(*) - 1 AS n FROM cluster_dwells WHERE cluster >= 0 GROUP BY run_id, embedding_model)""",
+    )[0]["n"]
+    assert moved <= stays
+
+
+def test_each_homology_dimension_is_its_own_outcome(lake):
+    outcomes = {r["outcome"] for r in rows(lake, "SELECT DISTINCT outcome FROM findings")}
+    assert {"entropy H0", "entropy H1", "final drift"} <= outcomes
+    assert all(r["adjusted_p_value"] >= r["p_value"] for r in rows(lake, "SELECT * FROM model_terms"))
+
+
+def test_doing_it_again_gives_the_same_rows(lake):
+    def everything():
+        names = [t.name for t in tables.TABLES if t.name != "diagram_distances"]
+        return {n: rows(lake, f"SELECT * FROM {n} ORDER BY ALL") for n in names}
+
+    before = everything()
+    analyse(lake)
+    assert everything() == before
+
+
+def test_an_experiment_with_one_prompt_says_what_cannot_be_modelled(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    perform(lake, definition("a"))
+    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a")
+    analysis.topology(lake, Nobody(), "a")
+    analysis.layouts(lake, Nobody(), "a")
+    analysis.statistics(lake, Nobody(), "a")
+    assert "at least 2 groups" in rows(lake, "SELECT * FROM findings")[0]["sentence"]
+    assert rows(lake, "SELECT * FROM model_effects") == []
+    assert rows(lake, "SELECT count(*) AS n FROM run_dynamics")[0]["n"] == 1
