@@ -25,10 +25,9 @@ from panic_assets.training import assets as training
 from panic_assets.training import checks as training_checks
 from panic_assets.training import jobs as training_jobs
 from panic_assets.training import sensors as training_sensors
-from panic_assets.trajectories import analyses
+from panic_assets.trajectories import analyses, registration
 from panic_assets.trajectories import assets as trajectories
 from panic_assets.trajectories import checks as trajectory_checks
-from panic_assets.trajectories import registration
 from panic_assets.trajectories import sensors as trajectory_sensors
 from panic_assets.trajectories.assets import ProgressResource
 
