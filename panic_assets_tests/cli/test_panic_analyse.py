@@ -5,8 +5,17 @@ from pathlib import Path
 import dagster as dg
 
 from panic_assets.lake.lake import Lake
+from panic_assets.settings import PROJECT
 from panic_assets_tests.cli.conftest import Panic
 from panic_assets_tests.cli.test_panic import write
+
+
+def execute(path: Path) -> None:
+    """Run a notebook top to bottom in a kernel of its own; the first cell that fails is the error."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    NotebookClient(nbformat.read(path, as_version=4), timeout=120, kernel_name="python3").execute()
 
 
 def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
@@ -25,6 +34,7 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     for title in ("persistence", "motion", "divergence", "tests of terms", "distances of diagrams between a and b"):
         assert title in out
     assert "RandomWalk" in out  # the control beside the observed
+    execute(PROJECT / "notebooks" / "trajectories.ipynb")
     code, out, err = panic("experiment", "delete", "a", "--yes")
     assert code == 0, err
     assert lake.sql("SELECT * FROM run_dynamics", experiment="a").num_rows == 0
