@@ -9,6 +9,9 @@ from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, invariants, work
 
+ALSO = {"invocations": ("runs",)}
+"""Tables of another asset that a stage changes: the walk says how each run ended."""
+
 STALE = "stale: experiments were added, changed or removed since; materialise it to pool them again"
 
 
@@ -23,7 +26,7 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
             partitions_def=asset.partitions_def,
             description=f"Every rule of the table {table} holds: types, nulls, finite numbers, keys, references.",
         )
-        for table in asset.metadata_by_key[asset.key]["tables"]
+        for table in (*asset.metadata_by_key[asset.key]["tables"], *ALSO.get(name, ()))
     ]
     if name in work.STAGES:
         specs.append(
