@@ -216,8 +216,8 @@ def picture(scene: Scene, i: int) -> Any:
             px, py = place(float(xi), float(yi))
             draw.ellipse([px - 6, py - 6, px + 6, py + 6], fill=colour, outline=INK)
     else:
-        for (px, py), colour, width in ((scene.frames[-1], PALE, 1), ((x, y), INK, 2)):
-            line = [place(float(a), float(b)) for a, b in zip(px, py, strict=True)]
+        for (xs, ys), colour, width in ((scene.frames[-1], PALE, 1), ((x, y), INK, 2)):
+            line = [place(float(a), float(b)) for a, b in zip(xs, ys, strict=True)]
             if len(line) > 1:
                 draw.line(line, fill=colour, width=width, joint="curve")
         px, py = place(float(x[-1]), float(y[-1]))

@@ -32,6 +32,7 @@ PER_CHECKPOINT = ("grokking_spectra", "grokking_dominant", "grokking_neurons", "
 THRESHOLD, HYSTERESIS = 0.5, 0.1
 """Concentration from which a neuron has a frequency, and how far below it may fall; stored with every result."""
 DRAWS = 200
+"""Random walks that a path is compared with, of each kind."""
 LOW_LOSS = 1e-6
 COPY_SECONDS = 15.0
 """How often the losses of a run in training are copied into the lake."""
@@ -482,7 +483,7 @@ def neuron_history(lake: Lake, name: str) -> tuple[list[int], np.ndarray, np.nda
     return epochs.tolist(), k.reshape(len(epochs), -1), value.reshape(len(epochs), -1)
 
 
-def trajectories(lake: Lake, watcher: Watcher, name: str, draws: int = DRAWS) -> Done:
+def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     """The path through parameter space with its nulls, the rows' components, the ring's tones and the circle test."""
     from panic_assets.grokking.analysis import activations, arrays, centroids, load
 
@@ -509,7 +510,7 @@ def trajectories(lake: Lake, watcher: Watcher, name: str, draws: int = DRAWS) ->
     with watcher.stage("nulls", len(pca.GROUPS), "groups") as advance:
         for group in pca.GROUPS:
             dimension = sum(sizes[n] for n in pca.GROUPS[group])
-            for s in lissajous.against_nulls(pca.group_gram(grams, group), dimension, draws):
+            for s in lissajous.against_nulls(pca.group_gram(grams, group), dimension, DRAWS):
                 standing.append({**stamp, "matrices": group, **_fields(s)})
             advance(1)
     lake.replace("grokking_lissajous", standing, training_run=name)
@@ -517,7 +518,7 @@ def trajectories(lake: Lake, watcher: Watcher, name: str, draws: int = DRAWS) ->
     p = len(matrices[-1]["W_E"]) - 1
     rings = centroids(activations(last), p)
     lake.replace("grokking_tones", list(_tones(stamp, epochs[-1], rings)), training_run=name)
-    lake.replace("grokking_circle", [_circle(lake, name, now, epochs, grams, sizes, draws)], training_run=name)
+    lake.replace("grokking_circle", [_circle(lake, name, now, epochs, grams, sizes)], training_run=name)
     return Done(len(path_rows) + len(standing))
 
 
@@ -571,7 +572,6 @@ def _circle(
     epochs: Sequence[int],
     grams: Mapping[str, np.ndarray],
     sizes: Mapping[str, int],
-    draws: int,
 ) -> dict[str, Any]:
     losses = lake.sql("SELECT epoch, train_loss FROM grokking_losses ORDER BY epoch", training_run=name)
     if losses.num_rows:
@@ -584,7 +584,7 @@ def _circle(
         found = metric_series(lake, name, [f"circularity_{site}"]).get(f"circularity_{site}")
         for epoch, value in zip(found.epochs, found.values, strict=True) if found else ():
             circularity.setdefault(epoch, {})[site] = value
-    test = circle.circle_hypothesis(low, epochs, pca.group_gram(grams, "all"), sum(sizes.values()), circularity, draws)
+    test = circle.circle_hypothesis(low, epochs, pca.group_gram(grams, "all"), sum(sizes.values()), circularity, DRAWS)
     return {
         "training_run": name,
         "verdict": test.verdict,

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from panic_assets.instance.instance import without_hook
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion
@@ -49,7 +50,8 @@ def restore(instance: dg.DagsterInstance, name: str) -> Deletion:
     lake = Lake(home().lake)
     row = runs.find(lake, name)
     if row is not None and row["status"] == runs.TOMBSTONE:
-        instance.delete_dynamic_partition(registration.SPACE, name)
+        with without_hook():  # the tombstone alone goes, and is no deletion to undo
+            instance.delete_dynamic_partition(registration.SPACE, name)
         lake.remove("training_runs", training_run=name)
     kept = {
         d.identifier: d.trash(home()) / FILES / name for d in deletion.restorable(registration.SPACE) if d.key == name

@@ -1,0 +1,95 @@
+"""A home with one tiny run, trained and analysed through the graph, made once and copied for each test."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from panic_assets.cli.session import materialise
+from panic_assets.grokking import config, stages
+from panic_assets.instance.home import open_instance
+from panic_assets.lake.lake import Lake
+from panic_assets.settings import home
+from panic_assets.training import registration
+
+TINY = {
+    "name": "tiny",
+    "primes": 7,
+    "seeds": 1,
+    "data_seeds": 2,
+    "train_fraction": 0.6,
+    "epochs": 60,
+    "d_model": 16,
+    "d_mlp": 24,
+    "checkpoints": {"every": 10},
+    "card": "desk",
+}
+RUN = "tiny-p7-s1-d2"
+
+
+class Silent:
+    """Watches nothing."""
+
+    def stage(self, name, total, unit):
+        import contextlib
+
+        return contextlib.nullcontext(lambda count: None)
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("grokking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PANIC_HOME", str(folder))
+        patch.setattr(stages, "DRAWS", 20)
+        with open_instance(home()) as instance:
+            (run,) = config.parse(TINY)
+            stages.register(Lake(home().lake), run)
+            registration.add_keys(instance, [run.name])
+            materialise(instance, "train_grokking", run.name, "the tiny run")
+        yield folder
+
+
+@pytest.fixture
+def instance(trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """The instance of a home of one's own. Paths in its rows are moved along."""
+    folder = tmp_path / "home"
+    shutil.copytree(trained_home, folder)
+    monkeypatch.setenv("PANIC_HOME", str(folder))
+    monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
+    monkeypatch.setattr(stages, "DRAWS", 20)
+    found = Lake(home().lake)
+    for table, column in (("training_runs", "folder"), ("checkpoints", "path")):
+        rows = found.sql(f"SELECT * FROM {table}", training_run=RUN).to_pylist()
+        moved = [{**r, column: r[column].replace(str(trained_home), str(folder))} for r in rows]
+        found.replace(table, moved, training_run=RUN)
+    with open_instance(home()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lake(instance: dg.DagsterInstance) -> Lake:
+    return Lake(home().lake)
+
+
+@pytest.fixture
+def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
+    """`panic("grokking", "plan", ...)` -> (exit code, what it printed, what it complained)."""
+    from panic_assets.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "220")
+
+    def call(*words):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["panic", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return call

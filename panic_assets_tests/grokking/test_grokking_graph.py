@@ -1,0 +1,312 @@
+"""The family on the graph: trained, analysed, resumed, swept, intervened on, deleted; by command, job and sensor."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from panic_assets.cli.session import materialise
+from panic_assets.errors import UserError
+from panic_assets.grokking import renders, sensors, stages
+from panic_assets.grokking.config import Intervention
+from panic_assets.lake import invariants
+from panic_assets.lake.resource import LakeResource
+from panic_assets.lake.tables import grokking as grokking_tables
+from panic_assets.lake.tables import training as training_tables
+from panic_assets.settings import home
+from panic_assets.training import removal, runs
+from panic_assets_tests.grokking.conftest import RUN, Silent
+
+
+def count(lake, table, name=RUN):
+    return lake.sql(f"SELECT count(*) AS n FROM {table}", training_run=name)["n"][0].as_py()
+
+
+def test_the_graph_fills_every_table_by_its_rules(lake):
+    empty_at_this_size = {"checkpoint_problems", "renders", "notifications", "costs", "grokking_abandoned"}
+    for table in (*training_tables.TABLES, *grokking_tables.TABLES):
+        assert invariants.findings(lake, table.name, training_run=RUN) == []
+        assert count(lake, table.name) > 0 or table.name in empty_at_this_size, table.name
+    assert runs.get(lake, RUN)["status"] == "finished"
+    assert count(lake, "checkpoints") == count(lake, "grokking_analyses") == 7
+    assert count(lake, "grokking_losses") == 61
+
+
+def test_losses_at_checkpoints_are_those_of_training(lake):
+    rows = lake.sql(
+        """SELECT m.metric, m.epoch, m.value, l.train_loss, l.test_loss, l.test_accuracy FROM metrics m
+           JOIN grokking_losses l USING (training_run, epoch) WHERE m.metric IN ('train_loss', 'test_loss')""",
+        training_run=RUN,
+    ).to_pylist()
+    assert len(rows) == 14
+    for row in rows:
+        assert row["value"] == pytest.approx(row[row["metric"]], rel=1e-4)
+
+
+def test_positions_have_no_spectrum_and_the_table_says_so(lake):
+    rows = lake.sql("SELECT DISTINCT k, fraction, note FROM grokking_spectra WHERE space = 'W_pos'", training_run=RUN)
+    assert rows.to_pylist() == [{"k": None, "fraction": None, "note": "no token axis"}]
+    pre = lake.sql("SELECT DISTINCT defined, pc1 FROM grokking_class_pca WHERE site = 'resid_pre'", training_run=RUN)
+    assert pre.to_pylist() == [{"defined": False, "pc1": None}]
+
+
+def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_anew(instance, lake):
+    before = {
+        r["epoch"]: r["computed_at"] for r in lake.sql("SELECT * FROM grokking_analyses", training_run=RUN).to_pylist()
+    }
+    assert stages.measure(lake, Silent(), lambda: None, RUN).rows == 0
+    path = Path(runs.checkpoints(lake, RUN)[3]["path"])
+    tensors = {n: t * 1.5 if n == "embed.W_E" else t for n, t in load_file(path).items()}
+    save_file(tensors, path)
+    materialise(instance, "analyse_grokking", RUN, "again")
+    rows = lake.sql(
+        "SELECT epoch, version, current FROM checkpoints WHERE epoch = 30 ORDER BY version", training_run=RUN
+    )
+    assert rows.to_pylist() == [
+        {"epoch": 30, "version": 1, "current": False},
+        {"epoch": 30, "version": 2, "current": True},
+    ]
+    after = {
+        r["epoch"]: r["computed_at"] for r in lake.sql("SELECT * FROM grokking_analyses", training_run=RUN).to_pylist()
+    }
+    assert {e for e in before if after[e] != before[e]} == {30}
+    for table in (*stages.PER_CHECKPOINT, "metrics"):
+        assert invariants.findings(lake, table, training_run=RUN) == []
+    hashes = lake.sql("SELECT DISTINCT measured FROM metrics WHERE epoch = 30", training_run=RUN)[
+        "measured"
+    ].to_pylist()
+    assert hashes == [hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic, lake):
+    code, out, err = panic("grokking", "intervene", RUN, "--epoch", 20, "--gain", "2:0", "--until", 50)
+    assert code == 0, err
+    assert "its checkpoints are its parent's, bit for bit" in out
+    child, control = f"{RUN}-e20-k2x0", f"{RUN}-e20-control"
+    assert stages.control_differs(lake, control) == []
+    parent = {r["epoch"]: r["content_hash"] for r in runs.checkpoints(lake, RUN)}
+    changed = {r["epoch"]: r["content_hash"] for r in runs.checkpoints(lake, child)}
+    assert changed[20] == parent[20]
+    assert changed[30] != parent[30]
+    assert runs.lineage(lake).descendants(RUN) == sorted([child, control])
+    assert lake.sql("SELECT base_run FROM grokking_outcomes", training_run=child)["base_run"][0].as_py() == RUN
+    code, out, _ = panic("training", "tree")
+    assert f"{child}  (from epoch 20, finished)" in out
+
+
+def test_a_parent_is_not_deleted_under_its_children(panic, lake):
+    stages.intervene(lake, RUN, 50, Intervention(weight_decay=0.0))
+    code, _, err = panic("training", "delete", RUN, "--yes")
+    assert code == 2
+    assert f"is the parent of {RUN}-e50-control" in err
+    assert panic("training", "delete", RUN, "--tombstone", "--yes")[0] == 0
+    assert runs.get(lake, RUN)["status"] == runs.TOMBSTONE
+    assert runs.lineage(lake).ancestors(f"{RUN}-e50-control") == [RUN]
+    assert count(lake, "checkpoints") == 0
+    assert not stages.folder(RUN).exists()
+    code, _, err = panic("training", "restore", RUN)
+    assert code == 0, err
+    assert runs.get(lake, RUN)["status"] == "finished"
+    assert count(lake, "checkpoints") == 7
+    assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
+
+
+def test_the_planner_adds_epochs_and_touches_nothing_old(panic, lake):
+    code, out, err = panic("grokking", "plan", RUN)
+    assert code == 0, err
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in stages.folder(RUN).iterdir()}
+    extra = stages.proposal(lake, RUN)
+    assert extra, out
+    code, out, err = panic("grokking", "plan", RUN, "--add")
+    assert code == 0, err
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
+    assert set(extra) < {r["epoch"] for r in runs.checkpoints(lake, RUN)}
+    assert stages.unanalysed(lake, RUN) == []
+
+
+def test_a_sweep_by_command_is_paired_with_its_base(panic, lake, tmp_path):
+    file = tmp_path / "pair.grokking"
+    file.write_text(
+        "primes: 7\nseeds: [1, 2]\ndata_seeds: 2\ntrain_fraction: 0.6\nepochs: 30\nd_model: 16\nd_mlp: 24\n"
+        "checkpoints: {every: 10}\n"
+    )
+    code, _, err = panic("grokking", "sweep", file)
+    assert code == 0, err
+    rows = lake.sql("SELECT training_run, base_run FROM grokking_outcomes WHERE training_run LIKE 'pair%' ORDER BY 1")
+    assert rows.to_pylist() == [
+        {"training_run": "pair-p7-s1-d2", "base_run": None},
+        {"training_run": "pair-p7-s2-d2", "base_run": "pair-p7-s1-d2"},
+    ]
+    assert {r["sweep"] for r in runs.every(lake) if r["training_run"].startswith("pair")} == {"pair"}
+
+
+def test_checkpoints_of_others_are_ingested(panic, lake, tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for row in runs.checkpoints(lake, RUN):
+        tensors = {n: t for n, t in load_file(row["path"]).items() if not n.startswith("adam")}
+        save_file(tensors, folder / Path(row["path"]).name)
+    (folder / "checkpoint_epoch_00070.safetensors").write_bytes(b"\x10" + b"\0" * 20)
+    code, _, err = panic("grokking", "ingest", folder)
+    assert code == 0, err
+    assert count(lake, "grokking_analyses", "theirs") == 7
+    assert count(lake, "checkpoint_problems", "theirs") == 1
+    same = """SELECT max(abs(a.concentration - b.concentration)) AS d FROM grokking_neurons a JOIN grokking_neurons b
+              USING (epoch, neuron) WHERE a.training_run = 'theirs' AND b.training_run = ?"""
+    assert lake.sql(same, [RUN])["d"][0].as_py() == 0
+
+
+def test_costs_follow_from_measured_times_and_split_runs_by_card(panic, lake):
+    (home().root / "training.yaml").write_text(
+        "rates:\n  - {card: desk, price: 3600, from: 2020-01-01}\n  - {card: T4, price: 1, from: 2020-01-01}\n"
+        "  - {card: storage, price: 1000, from: 2020-01-01}\n"
+    )
+    code, out, err = panic("training", "cost", RUN, "--early", 30)
+    assert code == 0, err
+    assert "no data" in out
+    times = lake.sql("SELECT sum(epoch(ended_at - started_at)) AS s FROM training_times", training_run=RUN)["s"][
+        0
+    ].as_py()
+    spent = lake.sql("SELECT sum(cost) AS c FROM costs WHERE kind = 'card'", training_run=RUN)["c"][0].as_py()
+    assert spent == pytest.approx(times, rel=1e-3)
+    assert not any(
+        lake.sql("SELECT estimated FROM costs WHERE kind = 'card'", training_run=RUN)["estimated"].to_pylist()
+    )
+    assert count(lake, "costs") > 7
+
+
+def test_replay_and_show_say_what_the_rule_says(panic):
+    code, out, _ = panic("training", "replay", RUN)
+    assert code == 0
+    assert "fewer than 3 points" in out
+    code, out, _ = panic("training", "show", RUN)
+    assert (code, "advice" in out, "7 checkpoints" in out) == (0, True, True)
+    code, _, err = panic("training", "show", RUN[:-1] + "3")
+    assert code == 2
+    assert f"did you mean '{RUN}'" in err
+
+
+# --- sensors -----------------------------------------------------------------------------------
+
+
+def tick(sensor, instance, cursor=None):
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
+    found = sensor(context)
+    return found, context.cursor if isinstance(found, dg.SkipReason) else found.cursor
+
+
+def test_runs_with_checkpoints_nobody_analysed_are_asked_for_once(instance, lake):
+    found, _ = tick(sensors.grokking_work, instance)
+    assert isinstance(found, dg.SkipReason)
+    lake.remove("grokking_analyses", training_run=RUN)
+    one, _ = tick(sensors.grokking_work, instance)
+    two, _ = tick(sensors.grokking_work, instance)
+    assert [r.partition_key for r in one.run_requests] == [RUN]
+    assert one.run_requests[0].run_key == two.run_requests[0].run_key
+
+
+def test_a_dropped_file_is_registered_and_its_training_asked_for(instance, lake, tmp_path, monkeypatch):
+    monkeypatch.setenv("PANIC_EXPERIMENTS", str(tmp_path))
+    (tmp_path / "new.grokking").write_text("primes: 7\nseeds: 3\ndata_seeds: 4\nepochs: 10\n")
+    (tmp_path / "bad.grokking").write_text("primes: 8\nseeds: 3\ndata_seeds: 4\n")
+    found, cursor = tick(sensors.grokking_files, instance)
+    assert [r.partition_key for r in found.run_requests] == ["new-p7-s3-d4"]
+    assert instance.has_dynamic_partition("training_run", "new-p7-s3-d4")
+    again, _ = tick(sensors.grokking_files, instance, cursor)
+    assert isinstance(again, dg.SkipReason)
+
+
+def test_a_control_that_differs_is_found(lake):
+    assert stages.control_differs(lake, RUN) is None
+    parent = runs.checkpoints(lake, RUN)
+    fake = f"{RUN}-e0-control"
+    lake.replace(
+        "training_runs",
+        [{**runs.get(lake, RUN), "training_run": fake, "parent_run": RUN, "parent_epoch": 0}],
+        training_run=fake,
+    )
+    lake.replace(
+        "checkpoints",
+        [{**r, "training_run": fake, "content_hash": "x" if r["epoch"] == 40 else r["content_hash"]} for r in parent],
+        training_run=fake,
+    )
+    assert stages.control_differs(lake, fake) == [40]
+
+
+# --- renders -----------------------------------------------------------------------------------
+
+
+def test_a_render_is_drawn_once_finished_when_interrupted_and_renewed_when_outdated(panic, lake):
+    code, _, err = panic("grokking", "animate", RUN, "embedding", "--format", "gif")
+    assert code == 0, err
+    (row,) = lake.sql("SELECT * FROM renders", training_run=RUN).to_pylist()
+    assert (row["status"], row["frames_done"]) == ("done", 7)
+    written = Path(row["path"]).stat().st_mtime_ns
+    panic("grokking", "animate", RUN, "embedding", "--format", "gif")
+    assert Path(row["path"]).stat().st_mtime_ns == written
+
+    # Interrupted: three frames are there, and stay.
+    render = renders.request(lake, RUN, "ring", {"k": "2"}, "gif")
+    frames = renders.folder(render) / "frames"
+    frames.mkdir(parents=True)
+    from PIL import Image
+
+    for i in range(3):
+        Image.new("RGB", (960, 720), "red").save(frames / f"frame_{i:05d}.png")
+    renders.perform(lake, Silent(), RUN)
+    done = renders.get(lake, RUN, render)
+    with Image.open(done["path"]) as picture:
+        first = np.asarray(picture.convert("RGB"))
+        assert picture.n_frames >= 2
+    assert tuple(first[0, 0]) == (255, 0, 0)
+
+    # Outdated: a checkpoint less, and the same request is another render.
+    rows = [r for r in runs.checkpoints(lake, RUN) if r["epoch"] != 60]
+    lake.replace("checkpoints", rows, training_run=RUN)
+    assert {r["view"] for r in renders.outdated(lake, RUN)} == {"embedding", "ring"}
+    assert renders.request(lake, RUN, "ring", {"k": "2"}, "gif") != render
+    renders.perform(lake, Silent(), RUN)
+    assert renders.outdated(lake, RUN) == []
+
+
+def test_renders_can_be_cancelled_and_say_why_they_failed(lake):
+    queued = renders.request(lake, RUN, "spectrum", {}, "mp4")
+    renders.cancel(lake, RUN, queued)
+    renders.perform(lake, Silent(), RUN)
+    assert renders.get(lake, RUN, queued)["status"] == "cancelled"
+    with pytest.raises(UserError, match="not queued or running"):
+        renders.cancel(lake, RUN, queued)
+    wrong = renders.request(lake, RUN, "ring", {"k": "9"}, "html")
+    assert renders.perform(lake, Silent(), RUN).problems
+    failed = renders.get(lake, RUN, wrong)
+    assert (failed["status"], "frequencies 1 to 3" in failed["failure"]) == ("failed", True)
+    assert renders.request(lake, RUN, "spectrum", {}, "mp4") == queued
+    renders.perform(lake, Silent(), RUN)
+    assert Path(renders.get(lake, RUN, queued)["path"]).stat().st_size > 1000
+    for view, options, sentence in (("rings", {}, "did you mean 'ring'"), ("spaces", {"k": "1"}, "no option 'k'")):
+        with pytest.raises(UserError, match=sentence):
+            renders.request(lake, RUN, view, options, "html")
+
+
+def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
+    removal.delete(instance, RUN)
+    assert not instance.has_dynamic_partition("training_run", RUN)
+    for table in (*training_tables.TABLES, *grokking_tables.TABLES):
+        assert not list(lake.partitions(table.name, training_run=RUN)), table.name
+
+
+def test_an_unfinished_run_is_not_extended_and_a_taken_name_is_refused(lake, panic, tmp_path):
+    runs.change(lake, RUN, status="training")
+    with pytest.raises(UserError, match="is training; checkpoints are added"):
+        stages.add_checkpoints(lake, None, Silent(), RUN, [5])
+    config = json.loads(runs.get(lake, RUN)["config"])
+    file = tmp_path / "tiny.grokking"
+    file.write_text("primes: 7\nseeds: 1\ndata_seeds: 2\nepochs: 61\n")
+    code, _, err = panic("grokking", "train", file)
+    assert code == 2
+    assert "exists with a different" in err
+    assert json.loads(runs.get(lake, RUN)["config"]) == config
