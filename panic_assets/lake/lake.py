@@ -1,5 +1,6 @@
 """The lake: partitioned Parquet, written atomically, read with SQL while it is being written."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -7,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -90,10 +92,10 @@ class Lake:
 
     def connect(self, tables: Iterable[str], **where: str) -> duckdb.DuckDBPyConnection:
         """An in-memory connection with a view for each named table; `where` narrows by partition columns."""
-        connection = duckdb.connect()
+        connection = _database(os.getpid()).cursor()
         connection.execute("SET TimeZone='UTC'")
         for table in tables:
-            connection.execute(f'CREATE VIEW "{table}" AS {self.select(table, **where)}')
+            connection.execute(f'CREATE TEMP VIEW "{table}" AS {self.select(table, **where)}')
         return connection
 
     def sql(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> pa.Table:
@@ -375,6 +377,18 @@ class Writer:
             with pq.ParquetFile(self.folder / stored.name) as source:
                 for batch in source.iter_batches(step):
                     yield pa.Table.from_batches([batch]).select(self.table.names).cast(self.table.arrow)
+
+
+@cache
+def _database(process: int) -> duckdb.DuckDBPyConnection:
+    """The in-memory database that every connection of a process is a cursor of: making one anew takes 15 ms.
+
+    It holds nothing: views are temporary, each cursor's own. A forked child makes its own.
+    """
+    return duckdb.connect()
+
+
+atexit.register(_database.cache_clear)  # DuckDB complains, at length, of what is open when the interpreter ends.
 
 
 def literal(text: str) -> str:
