@@ -310,3 +310,20 @@ def test_an_unfinished_run_is_not_extended_and_a_taken_name_is_refused(lake, pan
     assert code == 2
     assert "exists with a different" in err
     assert json.loads(runs.get(lake, RUN)["config"]) == config
+
+
+def test_the_notebook_runs_top_to_bottom_and_shows_its_pictures(lake):
+    import nbformat
+    from nbclient import NotebookClient
+
+    from panic_assets.settings import PROJECT
+
+    notebook = nbformat.read(PROJECT / "notebooks" / "grokking.ipynb", as_version=4)
+    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    shown = [
+        o
+        for cell in done.cells
+        for o in cell.get("outputs", [])
+        if "application/vnd.plotly.v1+json" in o.get("data", {})
+    ]
+    assert len(shown) == 6
