@@ -14,7 +14,7 @@ import pytest
 
 from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, running
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 TYPED = {
     "name": "typed",
