@@ -155,7 +155,7 @@ def train(
                     decision = _stop(lake, name, settings, bool(progress.saved))
                     if decision.fired:
                         done.problems.append(f"{name}: {decision.reason}")
-                    if decision.stop:
+                    if decision.stop and not progress.done:
                         stopped |= set(members[index])
                     if progress.done:
                         runs.change(lake, name, status="finished", finished_at=now)

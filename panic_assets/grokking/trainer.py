@@ -15,14 +15,16 @@ one: on a CPU, variants run side by side, not vectorised, which is as fast and k
 
 import contextlib
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -261,6 +263,9 @@ def _start(variant: Variant) -> State:
     resume = variant.folder / RESUME
     if variant.until is None and resume.exists():
         tensors = load_file(resume)
+        with safe_open(resume, "pt") as file:
+            if (file.metadata() or {}).get("recipe") != _told(variant.recipe):
+                raise UserError(f"{variant.folder} holds the files of a run with another recipe; move them away first")
         losses = tensors.pop("losses")
         epoch = int(tensors.pop("epoch"))
         # The loss at the safe point is measured again, from the same weights, on the way on.
@@ -276,9 +281,12 @@ def _save_resume(variant: Variant, state: State) -> None:
     if variant.until is not None:  # an additive retrain leaves the run's own safe point alone
         return
     losses = torch.tensor([variant.losses[name] for name in LOSSES], dtype=torch.float64).T.contiguous()
-    replace_file(
-        variant.folder / RESUME, save({**state.tensors(), "losses": losses, "epoch": torch.tensor(state.epoch)})
-    )
+    tensors = {**state.tensors(), "losses": losses, "epoch": torch.tensor(state.epoch)}
+    replace_file(variant.folder / RESUME, save(tensors, {"recipe": _told(variant.recipe)}))
+
+
+def _told(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe), sort_keys=True)
 
 
 def read_losses(folder: Path, first_epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,16 +10,17 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from panic_assets.cli.session import materialise
+from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.grokking import renders, sensors, stages
+from panic_assets.grokking import config, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import grokking as grokking_tables
 from panic_assets.lake.tables import training as training_tables
 from panic_assets.settings import home
-from panic_assets.training import removal, runs
-from panic_assets_tests.grokking.conftest import RUN, Silent
+from panic_assets.training import removal, runs, settings
+from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
 
 
 def count(lake, table, name=RUN):
@@ -177,6 +178,17 @@ def test_costs_follow_from_measured_times_and_split_runs_by_card(panic, lake):
         lake.sql("SELECT estimated FROM costs WHERE kind = 'card'", training_run=RUN)["estimated"].to_pylist()
     )
     assert count(lake, "costs") > 7
+
+
+def test_auto_stop_waits_for_a_checkpoint(instance, lake):
+    (long,) = config.parse({**TINY, "name": "long", "epochs": 100_000, "checkpoints": {"every": 20_000, "at": [40]}})
+    stages.register(lake, long)
+    rates = [{"card": "desk", "price": 1e6, "from": "2020-01-01"}]
+    armed = settings.parse({"rates": rates, "stop": {"threshold": 0.01, "dry_run": False}})
+    done = stages.train(lake, InProcessCompute(), Silent(), lambda: None, armed, [long.name])
+    row = runs.get(lake, long.name)
+    assert (row["status"], "reached the threshold" in row["failure"], done.rows) == ("stopped", True, 0)
+    assert [r["epoch"] for r in runs.checkpoints(lake, long.name)][:2] == [0, 40]
 
 
 def test_replay_and_show_say_what_the_rule_says(panic):

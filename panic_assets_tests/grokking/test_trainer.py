@@ -149,6 +149,12 @@ def test_what_cannot_train_together_is_refused(tmp_path):
             run(tmp_path / "c", dataclasses.replace(TINY, gains=(gain,)))
 
 
+def test_the_files_of_another_recipe_are_not_taken_up(tmp_path):
+    run(tmp_path)
+    with pytest.raises(UserError, match="another recipe"):
+        run(tmp_path, dataclasses.replace(TINY, seed=9))
+
+
 def test_a_checkpoint_without_optimiser_state_starts_no_run(tmp_path):
     trainer.replace_file(tmp_path / "bare.safetensors", trainer.save(initial(SHAPE, 1)))
     with pytest.raises(UserError, match="no optimiser state"):
