@@ -55,8 +55,8 @@ def _add(opened: Any, file: Path) -> str:
     return tune.name
 
 
-@app.command()
-def test(
+@app.command("test")
+def perform(
     run: Run,
     epoch: Annotated[int | None, typer.Option(help="Test this epoch more deeply than planned.")] = None,
     level: Annotated[str, typer.Option(help="How deeply: a level of the run's depth.")] = "full",

@@ -1,0 +1,374 @@
+"""The family on the graph: tested, reported, deleted; by command, job and sensor; votes in a real browser."""
+
+import http.client
+import json
+import shutil
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+import yaml
+
+from panic_assets.cli.session import materialise
+from panic_assets.definitions import build
+from panic_assets.errors import UserError
+from panic_assets.finetunes import checks, jobs, sensors, stages, synthetic, voting, work
+from panic_assets.lake import invariants
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.resource import LakeResource
+from panic_assets.lake.tables import finetunes as tables
+from panic_assets.settings import home
+from panic_assets.training import removal, runs
+from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
+from panic_assets_tests.finetunes.test_finetune_captions import SOUND, folder_of
+
+
+def rows(lake, query, name=RUN):
+    return lake.sql(query, training_run=name).to_pylist()
+
+
+def test_the_job_tests_judges_and_reports(instance, home_lake):
+    assert work.missing(home_lake, RUN) == {"test_images": 0, "prompt_test_results": 0, "attribute_answers": 0}
+    deciding = rows(home_lake, "SELECT * FROM epoch_choices WHERE deciding")[0]
+    assert deciding["recommendation"] == "stop, epoch 3 is best"
+    assert rows(home_lake, "SELECT best_epoch FROM advice") == [{"best_epoch": 3}], (
+        "the spine was asked after the metrics"
+    )
+    page = rows(home_lake, "SELECT html FROM finetune_reports WHERE report = 'run'")[0]["html"]
+    assert "Convergence rule after epoch 5" in page, "the report came after the advice"
+    for table in tables.TABLES:
+        assert invariants.findings(home_lake, table.name) == [], table.name
+    event = instance.get_latest_materialization_event(dg.AssetKey("finetune_reports"))
+    metadata = event.asset_materialization.metadata
+    assert "stop, epoch 3 is best" in metadata["report"].value
+    assert metadata["recommendation"].value == "stop, epoch 3 is best"
+    pictures = instance.get_latest_materialization_event(dg.AssetKey("test_images")).asset_materialization.metadata
+    assert pictures["pictures"].value.startswith("![pictures](data:image/webp;base64,")
+    assert len(pictures["pictures"].value) < 50_000
+
+
+def checked(check, name=RUN):
+    return check.op.compute_fn.decorated_fn(SimpleNamespace(partition_key=name), LakeResource())
+
+
+def test_the_checks_pass_and_notice(instance, home_lake):
+    ran = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [
+            dg.AssetCheckKey(dg.AssetKey(["image_metrics"]), name)
+            for name in ("tested", "pictures_are_what_was_measured")
+        ]
+    )
+    assert len(ran) == 2, "the job ran them"
+    assert checked(checks.tested).passed
+    assert checked(checks.pictures_are_what_was_measured).passed
+    stored = rows(home_lake, "SELECT * FROM test_images WHERE epoch = 2")
+    spoiled = [{**r, "image": b"other"} if i == 0 else r for i, r in enumerate(stored)]
+    home_lake.replace("test_images", spoiled, training_run=RUN, checkpoint=stored[0]["checkpoint"])
+    found = checked(checks.pictures_are_what_was_measured)
+    assert not found.passed
+    assert found.metadata["changed"].value == 1
+    home_lake.replace("test_images", stored[3:], training_run=RUN, checkpoint=stored[0]["checkpoint"])
+    left = checked(checks.tested)
+    assert not left.passed
+    assert left.description == "3 test_images missing"
+
+
+def sensed(sensor, instance, cursor=None):
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
+    return sensor(context), context
+
+
+def test_unattended_from_a_dropped_file_to_a_report(instance, home_lake, tmp_path, monkeypatch):
+    """A file, checkpoints that appear, and the two sensors: nobody else does anything."""
+    dropped = tmp_path / "experiments"
+    dropped.mkdir()
+    monkeypatch.setenv("PANIC_EXPERIMENTS", str(dropped))
+    write_tune(dropped, "alone", depth="quick")
+    (dropped / "bad.finetune.yaml").write_text("base: Nothing")
+    told, context = sensed(sensors.finetune_files, instance)
+    assert "1 fine-tunes registered" in told.skip_message
+    assert runs.find(home_lake, "bad") is None
+    assert "alone" in instance.get_dynamic_partitions("training_run")
+    told, again = sensed(sensors.finetune_files, instance, context.cursor)
+    assert "0 fine-tunes" in told.skip_message
+
+    first, context = sensed(sensors.finetune_work, instance)
+    assert isinstance(first, dg.SkipReason), "files must stand still for two looks"
+    second, context = sensed(sensors.finetune_work, instance, context.cursor)
+    assert [r.partition_key for r in second.run_requests] == ["alone"]
+    assert [e.partition for e in second.asset_events] == ["alone"]
+    third, _ = sensed(sensors.finetune_work, instance, second.cursor)
+    assert {r.run_key for r in third.run_requests} == {r.run_key for r in second.run_requests}, "asked for once"
+    materialise(instance, "test_finetune", "alone", "alone")
+    assert len(rows(home_lake, "SELECT report FROM finetune_reports", "alone")) == 6
+    done, context = sensed(sensors.finetune_work, instance, second.cursor)
+    assert isinstance(done, dg.SkipReason)
+    synthetic.checkpoints(dropped / "ckpt", "alone", 6, best=5)
+    _, context = sensed(sensors.finetune_work, instance, second.cursor)
+    woken, _ = sensed(sensors.finetune_work, instance, context.cursor)
+    assert [r.partition_key for r in woken.run_requests] == ["alone"], "new and rewritten checkpoints are tested"
+    assert again is not None
+
+
+def test_a_new_checkpoint_is_all_that_is_done_again(instance, home_lake, monkeypatch):
+    before = {r["image_hash"] for r in rows(home_lake, "SELECT image_hash FROM test_images")}
+    made = rows(home_lake, "SELECT report, made_at FROM finetune_reports")
+    materialise(instance, "test_finetune", RUN, "again")
+    assert {r["image_hash"] for r in rows(home_lake, "SELECT image_hash FROM test_images")} == before
+    assert rows(home_lake, "SELECT report, made_at FROM finetune_reports") == made, "nothing changed, nothing rewritten"
+
+
+def test_deleting_the_run_takes_everything_with_it(instance, home_lake):
+    stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
+    folder = home().root / "captions"
+    folder.mkdir()
+    folder_of(folder, [SOUND])
+    stages.check_captions(home_lake, RUN, folder, stages.captions.Rules(), run=RUN)
+    removal.delete(instance, RUN, "block")
+    for table in tables.TABLES:
+        left = Lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()
+        assert left == 0, table.name
+
+
+def test_jobs_do_what_the_commands_do(instance, home_lake):
+    def perform(name, op, **config):
+        job = build().resolve_job_def(name)
+        return job.execute_in_process(
+            instance=instance, run_config={"ops": {op: {"config": config}}}, raise_on_error=False
+        ).success
+
+    text = yaml.safe_dump({"name": "other", "base": "Synthetic", "depth": "quick"})
+    assert perform("add_finetune", "add_finetune_op", definition=text)
+    assert work.plan(home_lake, "other").suite.name == "portraits"
+    assert not perform("add_finetune", "add_finetune_op", definition="base: 3")
+    marks = {"reviewer": "ann", "visual": 8.0, "style": 7.0, "prompt": 9.0}
+    assert perform("mark_finetune", "mark_finetune_op", run=RUN, epoch=3, **marks)
+    assert rows(home_lake, "SELECT value FROM metrics WHERE metric = 'manual'") == [{"value": 8.0}]
+    assert not perform("mark_finetune", "mark_finetune_op", run=RUN, epoch=3, **{**marks, "visual": 11.0})
+    pair = {"a_run": RUN, "a_epoch": 5, "b_run": RUN, "b_epoch": 3}
+    assert perform("start_ab_test", "start_ab_test_op", test="t", **pair)
+    trial = stages.trial_rows(home_lake, "t")[0]
+    vote = {"test": "t", "trial": trial["trial"], "rater": "ann", "side": "left"}
+    assert perform("vote_ab_test", "vote_ab_test_op", **vote)
+    assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 1}]
+    assert not perform("repair_captions", "repair_captions_op", run=RUN)
+    assert {j.name for j in jobs.JOBS} == {
+        "test_finetune", "add_finetune", "mark_finetune", "start_ab_test", "vote_ab_test", "repair_captions",
+    }  # fmt: skip
+
+
+def test_captions_are_repaired_from_the_graph(instance, home_lake, tmp_path):
+    folder = tmp_path / "captions"
+    folder.mkdir()
+    folder_of(folder, [SOUND.replace("navy jacket", "navy jackett")])
+    jobs.add(
+        instance,
+        LakeResource(),
+        jobs.tunes.parse({"name": "cap", "base": "Synthetic", "captions": "captions"}, tmp_path),
+    )
+    perform = build().resolve_job_def("repair_captions").execute_in_process
+    before = (folder / "000.txt").read_bytes()
+    assert perform(instance=instance, run_config={"ops": {"repair_captions_op": {"config": {"run": "cap"}}}}).success
+    assert (folder / "000.txt").read_text().strip() == SOUND
+    found = home_lake.sql("SELECT version, batch FROM captions WHERE caption_set = 'cap'").to_pylist()
+    config = {"run": "cap", "undo": found[-1]["batch"]}
+    assert perform(instance=instance, run_config={"ops": {"repair_captions_op": {"config": config}}}).success
+    assert (folder / "000.txt").read_bytes() == before
+
+
+def test_the_commands(panic, home_lake, tmp_path):
+    path = write_tune(tmp_path, "mine", depth="quick")
+    code, out, err = panic("finetune", "add", path)
+    assert code == 0, err
+    assert "mine registered" in out
+    assert "is registered already" in panic("finetune", "add", path)[1]
+    code, out, err = panic("finetune", "watch", "mine", "--once", "--every", 0.1)
+    assert code == 0, err
+    assert "epoch 3 is best" in out
+    code, out, _ = panic("finetune", "list")
+    assert "mine" in out
+    assert RUN in out
+    code, out, err = panic("finetune", "test", RUN, "--epoch", 2, "--level", "ful")
+    assert code == 2
+    assert "did you mean 'full'" in err
+    code, out, _ = panic("finetune", "weak", RUN)
+    assert "blue hair" in out
+    assert "weak" in out
+    code, out, err = panic("finetune", "report", RUN, "--epoch", 3, "--to", tmp_path / "r.html")
+    assert code == 0, err
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>") or "<!doctype html>" in (
+        tmp_path / "r.html"
+    ).read_text()
+    assert "there is no report of epoch 9" in panic("finetune", "report", RUN, "--epoch", 9)[2]
+    marks = ("--visual", 8, "--style", 7, "--prompt", 9)
+    panic("finetune", "score", RUN, "--epoch", 3, "--reviewer", "ann", *marks)
+    code, out, _ = panic(
+        "finetune", "score", RUN, "--epoch", 3, "--reviewer", "bob", "--visual", 6, "--style", 7, "--prompt", 9
+    )
+    assert "differ by 2.0 in visual" in out
+    assert "visual score is 11" in panic("finetune", "score", RUN, "--epoch", 3, "--reviewer", "x", "--visual", 11)[2]
+    assert "no training run 'tun'; did you mean 'tune'?" in panic("finetune", "weak", "tun")[2]
+
+
+def test_the_caption_commands(panic, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    folder_of(folder, [SOUND, SOUND.replace("navy jacket", "navy jackett")])
+    code, out, err = panic("finetune", "captions", folder)
+    assert code == 0, err
+    assert "1 findings in 1 of 2 captions" in out
+    code, out, _ = panic("finetune", "captions", folder, "--repair")
+    assert "+pixel art" in out
+    assert "no terminal" in out
+    assert "jackett" in (folder / "001.txt").read_text()
+    code, out, _ = panic("finetune", "captions", folder, "--repair", "--yes")
+    assert "0 findings in 0 of 2 captions" in out
+    batch = out.split("--undo ")[1].split()[0]
+    code, out, _ = panic("finetune", "captions", folder, "--undo", batch)
+    assert "jackett" in (folder / "001.txt").read_text()
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [lips]")
+    assert "0 findings" in panic("finetune", "captions", folder, "--rules", rules)[1]
+
+
+def test_the_ab_commands(panic, home_lake):
+    code, out, err = panic("finetune", "ab", "start", "t", f"{RUN}@5", f"{RUN}@3")
+    assert code == 0, err
+    assert "15 trials" in out
+    assert "must be run@epoch" in panic("finetune", "ab", "start", "u", RUN, f"{RUN}@3")[2]
+    code, out, _ = panic("finetune", "ab", "trials", "t", "--rater", "ann")
+    pictures = list((home().root / "ab" / "t").glob("*.png"))
+    assert len(pictures) == 30
+    assert RUN not in out.replace(str(home().root), ""), "no name of a checkpoint"
+    trial = stages.trial_rows(home_lake, "t")[0]["trial"]
+    assert panic("finetune", "ab", "vote", "t", "--trial", trial, "--side", "left", "--rater", "ann")[0] == 0
+    code, out, _ = panic("finetune", "ab", "result", "t")
+    assert "1 of 15" in out
+    assert "not decided yet" in out
+    assert "anytime" in panic("finetune", "ab", "result", "t")[1]
+    assert "t" in panic("finetune", "ab", "list")[1]
+
+
+def test_labelled_pictures_give_precision_and_recall(panic, tmp_path):
+    from panic_assets.finetunes.colour import encode
+
+    for n, worn in enumerate(((), ("hat",))):
+        (tmp_path / f"{n}.png").write_bytes(encode(synthetic.portrait({}, worn)))
+    (tmp_path / "labels.csv").write_text("image,name,present\n0.png,hat,no\n1.png,hat,yes\n1.png,smile,no\n")
+    code, out, err = panic("finetune", "detect", tmp_path / "labels.csv", "--detector", "Dummy")
+    assert code == 0, err
+    assert "hat" in out
+    assert "smile" in out
+    (tmp_path / "labels.csv").write_text("image,name,present\n0.png,hatt,no\n")
+    assert "line 2" in panic("finetune", "detect", tmp_path / "labels.csv", "--detector", "Dummy")[2]
+
+
+@contextmanager
+def open_booth(lake, test="t"):
+    booth = voting.Booth(lake, test)
+    served = voting.server(booth)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    try:
+        yield booth, served.server_address[1]
+    finally:
+        served.shutdown()
+        thread.join()
+        served.server_close()
+
+
+def test_the_booth_tells_nothing_and_obeys_nobody_else(instance, home_lake):
+    stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
+    with pytest.raises(UserError, match="there is no A/B test"):
+        voting.Booth(home_lake, "none")
+    with open_booth(home_lake) as (booth, port):
+
+        def ask(method, path, body=None, **headers):
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            connection.request(method, path, body, {"X-Booth": booth.secret, **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
+
+        status, body, _ = ask("GET", "/next?rater=ann")
+        told = json.loads(body)
+        assert set(told) == {"trial", "prompt", "first", "second", "left", "total"}
+        row = next(r for r in stages.trial_rows(home_lake, "t") if r["trial"] == told["trial"])
+        for secret in (RUN, row["a_image_hash"], row["b_image_hash"], "epoch", str(row["seed"]) + '"', "checkpoint"):
+            assert secret not in body.decode()
+        for name in (told["first"], told["second"]):
+            status, picture, headers = ask("GET", f"/picture/{name}")
+            assert status == 200
+            assert headers["cache-control"] == "no-store"
+            assert "last-modified" not in headers
+            assert b"tEXt" not in picture, "no metadata"
+        cast = json.dumps({"trial": told["trial"], "rater": "ann", "side": "left"})
+        assert ask("POST", "/vote", cast, **{"X-Booth": "guess"})[0] == 403
+        assert ask("POST", "/vote", cast, Host="evil.example")[0] == 403
+        assert ask("GET", "/", Host="evil.example")[0] == 403
+        assert ask("GET", "/next?rater=ann", **{"X-Booth": ""})[0] == 404
+        assert ask("POST", "/vote", "x" * 5000)[0] == 403
+        status, body, _ = ask("POST", "/vote", "not json")
+        assert (status, json.loads(body)["error"]) == (400, "a vote is a JSON object with trial, rater and side")
+        assert ask("POST", "/vote", json.dumps({"trial": told["trial"], "rater": "ann", "side": "up"}))[0] == 400
+        assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 0}]
+        assert ask("POST", "/vote", cast)[0] == 200
+        assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 1}]
+        assert json.loads(ask("GET", "/next?rater=ann")[1])["left"] == 14
+
+
+def test_votes_in_a_real_browser(instance, home_lake, tmp_path):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
+    better = {r["trial"]: "right" if r["a_left"] else "left" for r in stages.trial_rows(home_lake, "t")}
+    complaints = []
+    with open_booth(home_lake) as (_, port), sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(viewport={"width": 1200, "height": 860})
+        page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+        page.on("pageerror", lambda e: complaints.append(str(e)))
+        page.on(
+            "request", lambda r: r.url.startswith((f"http://127.0.0.1:{port}", "data:")) or complaints.append(r.url)
+        )
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.fill("#rater", "ann")
+        page.click("#who button")
+        for n in range(15):
+            page.wait_for_function(f"document.getElementById('progress').textContent.startsWith('{n + 1} of')")
+            page.wait_for_function("!document.querySelector('[data-side]').disabled")
+            if n == 0:
+                page.screenshot(path=str(tmp_path / "booth.png"))
+                shown = page.content()
+                assert RUN not in shown
+                assert page.eval_on_selector("#first", "i => i.naturalWidth") == 96
+            side = better[page.evaluate("trial")]
+            if n % 2:
+                page.keyboard.press({"left": "ArrowLeft", "right": "ArrowRight"}[side])
+            else:
+                page.click(f"[data-side={side}]")
+        page.wait_for_selector("#done:not([hidden])")
+        browser.close()
+    assert complaints == []
+    told = rows(home_lake, "SELECT * FROM ab_results")[0]
+    assert (told["a"], told["b"], told["ties"]) == (0, 15, 0)
+    assert told["e"] == pytest.approx(2**5 / 6), "five prompts, each wholly for B"
+    assert told["verdict"] == "no difference shown", "five prompts cannot show one beyond doubt"
+    assert Path(tmp_path / "booth.png").stat().st_size > 5000
+
+
+def test_a_suite_file_changes_what_is_tested(panic, home_lake, tmp_path):
+    raw = {**small_suite(2), "version": 2}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw))
+    assert panic("finetune", "test", RUN, "--suite", tmp_path / "two.yaml")[0] == 0
+    assert work.plan(home_lake, RUN).suite.version == 2
+    assert {r["prompts"] for r in rows(home_lake, "SELECT prompts FROM epoch_averages WHERE metric = 'colour'")} == {
+        1,
+        2,
+    }
