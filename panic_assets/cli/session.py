@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -32,6 +34,16 @@ class Interrupted(UserError):
     exit_code = 130
 
 
+def _terminal() -> Console:
+    """The terminal itself: while a step runs, Dagster redirects standard output into the step's log."""
+    if not console.is_terminal:
+        return console
+    return Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, force_terminal=True)
+
+
+_screen = _terminal()
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s", style="cyan")
@@ -48,7 +60,7 @@ class Bars:
             _Rate(),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        self._bars = Progress(*columns, console=console, speed_estimate_period=60)
+        self._bars = Progress(*columns, console=_screen, speed_estimate_period=60)
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
@@ -56,7 +68,7 @@ class Bars:
         if not total:
             yield lambda _: None
             return
-        if not console.is_terminal:
+        if not _screen.is_terminal:
             began = time.monotonic()
             yield lambda _: None
             say(f"{name}: {total:,} {unit} in {time.monotonic() - began:.1f} s")
@@ -115,8 +127,11 @@ def materialise(
                 )
             )
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            raise Interrupted(f"interrupted; nothing stored is lost, and asking again carries on with {what}") from None
+            raise _interrupted(what) from None
     if not result.success:
+        failures = [e.step_failure_data for e in result.all_events if e.is_step_failure]
+        if any(f.error_source and f.error_source.name == "INTERRUPT" for f in failures):
+            raise _interrupted(what)
         raise UserError(_failure(result.all_events))
     for check in result.get_asset_check_evaluations():
         if not check.passed:
@@ -126,6 +141,10 @@ def materialise(
 def refresh() -> None:
     """Rebuild the catalogue."""
     build_catalogue(lake(), home().catalogue)
+
+
+def _interrupted(what: str) -> Interrupted:
+    return Interrupted(f"interrupted; nothing stored is lost, and asking again carries on with {what}")
 
 
 def _failure(events: Sequence[dg.DagsterEvent]) -> str:

@@ -7,30 +7,25 @@ no automation conditions: they would ask for every family's assets on every fami
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
 
-from panic_assets.errors import UserError
-from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN
+from panic_assets.steps import OWNERS, working_on
 from panic_assets.training import runs, settings, stages
-from panic_assets.trajectories.assets import OWNERS, RETRY
 
 GROUP = "training"
 METRIC_SOURCES = ["grokking_measurements", "finetune_summary"]
 """Assets that write table `metrics`; each family's own. A run has those of its family only."""
-WAIT_SECONDS = 30.0
 COMMON: dict[str, Any] = {
     "partitions_def": TRAINING_RUN,
     "owners": OWNERS,
     "kinds": {"parquet", "python"},
     "code_version": "1",
     "tags": {"panic/device": "cpu"},
-    "retry_policy": RETRY,
 }
 
 
@@ -114,20 +109,11 @@ def notifications(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
     return result(context, lake, done, "notifications")
 
 
-@contextmanager
-def work(context: dg.AssetExecutionContext, lake: LakeResource, what: str = "training_run") -> Iterator[None]:
-    """Be the one process that works on this run; afterwards analysts see what it did.
-
-    Training itself is leased apart (`what`), so that checkpoints are measured while it goes on.
-    """
-    try:
-        with lake.lake.lease(f"{what} {context.partition_key}", WAIT_SECONDS, context.log.info):
-            try:
-                yield
-            finally:
-                lake.refresh()
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, LeaseHeld)) from error
+def work(
+    context: dg.AssetExecutionContext, lake: LakeResource, what: str = "training_run"
+) -> AbstractContextManager[None]:
+    """Be the one process that works on this partition."""
+    return working_on(context, lake, f"{what} {context.partition_key}")
 
 
 def result(

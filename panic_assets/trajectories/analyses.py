@@ -10,6 +10,7 @@ from panic_assets.compute.protocol import Compute
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
+from panic_assets.steps import OWNERS, working_on
 from panic_assets.trajectories import analysis, assets
 from panic_assets.trajectories.assets import ProgressResource
 
@@ -28,10 +29,9 @@ class TopologyConfig(dg.Config):
 def _common(tables: list[str]) -> dict[str, Any]:
     return {
         "group_name": GROUP,
-        "owners": assets.OWNERS,
+        "owners": OWNERS,
         "metadata": {"tables": tables},
         "code_version": analysis.CODE_VERSION,
-        "retry_policy": assets.RETRY,
     }
 
 
@@ -51,7 +51,7 @@ def dynamics(
 ) -> dg.MaterializeResult:
     """How runs move: drift from the prompt, memory, recurrence, change points, divergence, recoverability."""
     began = time.monotonic()
-    with assets._work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.dynamics(lake.lake, compute, progress.watcher(context), context.partition_key)
     return assets._result(context, lake, began, done, "drift_steps", "run_divergence", "run_dynamics")
 
@@ -68,7 +68,7 @@ def topology(
 ) -> dg.MaterializeResult:
     """What makes the loops, how far apart diagrams are, and whether chance would have made them."""
     began = time.monotonic()
-    with assets._work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.topology(lake.lake, progress.watcher(context), context.partition_key, **config.model_dump())
     return assets._result(context, lake, began, done, "persistence_generators", "diagram_distances", "topology_nulls")
 
@@ -83,7 +83,7 @@ def topology(
 def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
     """Flat maps (t-SNE) of all outputs, and of runs by the distance of their diagrams; for charts, not for claims."""
     began = time.monotonic()
-    with assets._work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.layouts(lake.lake, progress.watcher(context), context.partition_key)
     return assets._result(context, lake, began, done, "layout_points")
 
@@ -100,7 +100,7 @@ def statistics(
 ) -> dg.MaterializeResult:
     """Which part of the system decides: mixed-effects models of each outcome, their tests, and sentences."""
     began = time.monotonic()
-    with assets._work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.statistics(lake.lake, progress.watcher(context), context.partition_key)
     return assets._result(context, lake, began, done, "model_effects", "model_terms", "findings")
 
@@ -117,7 +117,7 @@ def symbolic_dynamics(
 ) -> dg.MaterializeResult:
     """Runs as sequences of clusters: stays, moves, Markov state models and whether those hold."""
     model = context.partition_key
-    with assets._work(context, lake, f"clusters of {model}"):
+    with working_on(context, lake, f"clusters of {model}"):
         done = analysis.symbols(lake.lake, progress.watcher(context), model)
     return dg.MaterializeResult(metadata={"new rows": done.rows})
 

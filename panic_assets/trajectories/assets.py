@@ -3,33 +3,33 @@
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from panic_assets.compute.protocol import Compute
-from panic_assets.errors import UserError
 from panic_assets.instance.home import GPU_POOL
-from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Observations, Watcher
+from panic_assets.steps import OWNERS, working_on
 from panic_assets.trajectories import stages
 
 GROUP = "trajectories"
 # Every asset names the tables it writes in its metadata, under "tables": checks, deletion and the doctor go by it.
-OWNERS = ["team:panic"]
-RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 UPSTREAM_CHANGED = (
     dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.newly_updated() | dg.AutomationCondition.will_be_requested()
     )
-    # Latched: one update asks once, also when it comes while this is being made.
-    .since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+    # Latched: one update asks once, also when it comes while this is being made, unless that fails.
+    .since(
+        dg.AutomationCondition.newly_requested()
+        | dg.AutomationCondition.newly_updated()
+        | dg.AutomationCondition.execution_failed().newly_true()
+    )
 )
 FOLLOW = (
     UPSTREAM_CHANGED
@@ -65,7 +65,7 @@ class ProgressResource(dg.ConfigurableResource):
 )
 def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """An experiment as registered, and the runs it comes to: every network, prompt and seed, with their ids."""
-    with _work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         found = stages.plan(lake.lake, context.partition_key)
     return dg.MaterializeResult(
         metadata={
@@ -89,7 +89,6 @@ def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.Mat
     code_version=stages.WALK_VERSION,
     pool=GPU_POOL,
     tags={"panic/device": "gpu"},
-    retry_policy=RETRY,
     automation_condition=FOLLOW,
 )
 def invocations(
@@ -100,7 +99,7 @@ def invocations(
 ) -> dg.MaterializeResult:
     """Every model call of every run: runs that share a network advance in lockstep, until they loop or end."""
     began = time.monotonic()
-    with _work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = stages.walk(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
     return _result(context, lake, began, done, "invocations", picture=True)
 
@@ -115,7 +114,6 @@ def invocations(
     code_version=stages.EMBED_VERSION,
     pool=GPU_POOL,
     tags={"panic/device": "gpu"},
-    retry_policy=RETRY,
     automation_condition=FOLLOW,
 )
 def embeddings(
@@ -126,7 +124,7 @@ def embeddings(
 ) -> dg.MaterializeResult:
     """A vector for every output, by every embedding model of its modality that the experiment names."""
     began = time.monotonic()
-    with _work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = stages.embed(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
     return _result(context, lake, began, done, "embeddings")
 
@@ -140,7 +138,6 @@ def embeddings(
     kinds={"parquet", "python"},
     code_version=stages.DIAGRAM_VERSION,
     tags={"panic/device": "cpu"},
-    retry_policy=RETRY,
     automation_condition=FOLLOW,
 )
 def persistence_diagrams(
@@ -152,7 +149,7 @@ def persistence_diagrams(
 ) -> dg.MaterializeResult:
     """The persistence diagram of every complete run, by every embedding model: its bars and what they come to."""
     began = time.monotonic()
-    with _work(context, lake):
+    with working_on(context, lake, f"experiment {context.partition_key}"):
         done = stages.diagrams(
             lake.lake,
             compute,
@@ -173,35 +170,17 @@ def persistence_diagrams(
     kinds={"parquet", "scikitlearn"},
     code_version=stages.CLUSTER_VERSION,
     tags={"panic/device": "cpu"},
-    retry_policy=RETRY,
 )
 def clusters(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
     """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
     model = context.partition_key
-    with _work(context, lake, f"clusters of {model}"):
+    with working_on(context, lake, f"clusters of {model}"):
         row = stages.cluster(lake.lake, progress.watcher(context), model)
     if row is None:
         return dg.MaterializeResult(metadata={"vectors": 0})
     kept = ("vectors", "distinct_vectors", "clusters", "outliers", "seconds", "experiments")
     metadata: dict[str, Any] = {k: row[k] for k in kept}
     return dg.MaterializeResult(metadata={**metadata, "parameters": dg.MetadataValue.text(row["parameters"])})
-
-
-WAIT_SECONDS = 30.0
-"""How long a step waits for another process that works on the same partition, before it gives up and is retried."""
-
-
-@contextmanager
-def _work(context: dg.AssetExecutionContext, lake: LakeResource, what: str | None = None) -> Iterator[None]:
-    """Be the one process that works on this (by default: experiment); afterwards analysts see what it did."""
-    try:
-        with lake.lake.lease(what or f"experiment {context.partition_key}", WAIT_SECONDS, context.log.info):
-            try:
-                yield
-            finally:
-                lake.refresh()
-    except UserError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, LeaseHeld)) from error
 
 
 def _stored(lake: LakeResource, table: str, experiment: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ def add(lake: LakeResource, instance: dg.DagsterInstance, wanted: Definition) ->
     new_key = not instance.has_dynamic_partition(name, found.name)
     if new_key:
         instance.add_dynamic_partitions(name, [found.name])
+    stages.plan(lake.lake, found.name)
     return found, changed or new_key
 
 
@@ -40,7 +41,6 @@ def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: Lak
     given = {k: v for k, v in config.model_dump().items() if v is not None}
     try:
         found, _ = add(lake, context.instance, parse(given))
-        stages.plan(lake.lake, found.name)
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     lake.refresh()

@@ -102,7 +102,7 @@ def test_the_same_rows_twice_are_twice_there(lake: Lake) -> None:
 
 def test_an_exception_keeps_what_was_flushed_and_drops_the_rest(lake: Lake) -> None:
     def interrupted(replace: bool, error: type[BaseException]) -> None:
-        with lake.writer("clusters", replace=replace, **PLACE) as out:
+        with (lake.replacing if replace else lake.writer)("clusters", **PLACE) as out:
             out.add([cluster(1)])
             out.flush()
             out.add([cluster(2)])
