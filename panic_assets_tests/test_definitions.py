@@ -1,0 +1,43 @@
+"""The graph as a whole: cheap to import, and not changed without anybody noticing."""
+
+import subprocess
+import sys
+
+from panic_assets_tests import snapshot
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "sentence_transformers",
+    "sklearn",
+    "gph",
+    "ray",
+    "statsmodels",
+    "plotly",
+)
+
+
+def test_importing_the_definitions_is_quick_and_wakes_nothing_heavy() -> None:
+    code = (
+        "import sys, time; began = time.process_time(); import panic_assets.definitions; "
+        "print(time.process_time() - began, *[m for m in sys.modules if '.' not in m])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(out[1:]).isdisjoint(HEAVY)
+    assert float(out[0]) < 4  # Seconds of processor; 2 is what is wanted on a machine that does nothing else.
+
+
+def test_the_graph_is_as_committed() -> None:
+    """When a change is meant: `python -m panic_assets_tests.snapshot`, and look at the difference."""
+    assert snapshot.text() == snapshot.PATH.read_text()
+
+
+def test_every_asset_says_what_it_is_and_whose() -> None:
+    from panic_assets.definitions import defs
+
+    for name, asset in snapshot.graph(defs)["assets"].items():
+        for must in ("described", "versioned", "group", "kinds", "owners", "tags"):
+            assert asset[must], f"{name} has no {must}"
+        assert set(asset["tags"]) >= {"panic/device"}, name
+        assert (asset["tags"]["panic/device"] == "gpu") == ("gpu" in asset["pools"]), name
