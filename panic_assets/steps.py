@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 import duckdb
 
+from panic_assets.compute.protocol import Needs
+from panic_assets.compute.tags import DEVICE, op_tags
 from panic_assets.errors import UserError
+from panic_assets.executors import executor_name
 from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.resource import LakeResource
 
@@ -15,6 +19,15 @@ WAIT_SECONDS = 30.0
 """How long a step waits for another process that works on the same thing, before it gives up and is tried again."""
 RETRIES = 2
 BACKOFF_SECONDS = 5.0
+
+
+def on(needs: Needs) -> dict[str, Any]:
+    """What an asset with these needs is declared with: a tag for people, and what the executor must be told."""
+    return {"tags": {DEVICE: needs.device}, "op_tags": op_tags(needs, executor_name())}
+
+
+CPU = Needs()
+GPU = Needs(device="gpu", gpus=1.0, memory_gb=16.0)
 
 
 @contextmanager

@@ -19,8 +19,11 @@ MaxDimension = Annotated[int, typer.Option(min=0, max=2, help="Highest homology 
 @app.command()
 def perform(file: File, max_dimension: MaxDimension = 1) -> None:
     """Register an experiment and carry it out to the end. Ctrl-C loses nothing; asking again carries on."""
+    from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance
+    from panic_assets.trajectories import config
 
+    check_models(config.read(file))
     with instance() as opened:
         name = _add(opened, file)
         _perform(opened, name, max_dimension)
@@ -43,6 +46,7 @@ def resume(
     max_dimension: MaxDimension = 1,
 ) -> None:
     """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
+    from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance, lake
     from panic_assets.operations import deletion, journal
     from panic_assets.settings import home
@@ -57,6 +61,7 @@ def resume(
         if not left:
             say("nothing is missing in any experiment")
         for each in left:
+            check_models(stages.registered(lake(), each))
             _perform(opened, each, max_dimension)
 
 

@@ -1,10 +1,12 @@
 """panic model: what can go into a network or embed its outputs."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from panic_assets.cli.output import say, table
+from panic_assets.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="The models the platform knows.")
 
@@ -31,3 +33,84 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> Non
     for key, value in asdict(registry.get(name)).items():
         if value not in (None, "", (), False):
             say((f"{key:>14} ", "dim"), str(value))
+
+
+What = Annotated[str, typer.Argument(help="Name of a model, or an experiment file: all the models it names.")]
+
+
+@app.command()
+def check(what: What) -> None:
+    """Whether models can run here: weights, licence, memory; and what that will take. Exit code 2 when not."""
+    names, items, image_size = _named(what)
+    found = _preflight(names, items, image_size)
+    _refuse(found)
+    table(
+        ["model", "placement", "GPU memory, GB", "to download, GB", "model time, s"],
+        [[e.name, e.placement, e.vram_gb, e.download_gb, e.seconds] for e in found.estimates],
+    )
+    say(f"{found.download_gb:.1f} GB to download, {found.hours:.2f} hours of model time, cost {found.cost:.2f}")
+
+
+@app.command()
+def fetch(what: What) -> None:
+    """Download weights ahead of time, at the revisions the registry pins."""
+    from panic_assets.models import registry, weights
+
+    for name in _named(what)[0]:
+        spec = registry.get(name)
+        say((name, "bold"), f": {weights.fetch(spec)}" if spec.repository else ": built in, nothing to fetch")
+
+
+@app.command()
+def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
+    """Measure the best batch size, and whether several copies on one card are faster; later loads use it."""
+    from dataclasses import asdict
+
+    from panic_assets.compute import gpus
+    from panic_assets.models import bench as measuring
+    from panic_assets.models import registry
+
+    spec = registry.get(name)
+    found = measuring.measure(name, "cuda:0" if spec.device == "gpu" and gpus.visible_gpus() else "cpu")
+    for key, value in asdict(found).items():
+        say((f"{key:>18} ", "dim"), str(value))
+
+
+def check_models(wanted: Any) -> None:
+    """Refuse an experiment whose models cannot all run here. On a Ray cluster they run elsewhere: not asked."""
+    import os
+
+    if os.environ.get("PANIC_COMPUTE") != "ray":
+        _refuse(_preflight(*_models_of(wanted)))
+
+
+def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
+    from panic_assets.models import registry
+    from panic_assets.trajectories import config
+
+    if Path(what).suffix.lower() in config.SUFFIXES:
+        return _models_of(config.read(Path(what)))
+    return [registry.get(what).name], {}, None
+
+
+def _models_of(wanted: Any) -> tuple[list[str], dict[str, int], int | None]:
+    """An experiment's models, and about how many inputs each will get."""
+    runs = len(wanted.prompts) * len(wanted.seeds)
+    items: dict[str, int] = {}
+    for network in wanted.networks:
+        for model in network:
+            items[model] = items.get(model, 0) + runs * wanted.max_length // len(network)
+    outputs = sum(items.values()) // 2
+    items |= dict.fromkeys(wanted.embedding_models, outputs)
+    return list(items), items, wanted.image_size
+
+
+def _preflight(names: list[str], items: dict[str, int], image_size: int | None) -> Any:
+    from panic_assets.models.preflight import preflight
+
+    return preflight(names, items, image_size)
+
+
+def _refuse(found: Any) -> None:
+    if found.problems:
+        raise UserError("; ".join(found.problems))

@@ -1,12 +1,12 @@
 """Opens our Dagster instance: its folder, its dagster.yaml, its environment and the limits of its pools."""
 
 import os
-import re
 import tempfile
 from pathlib import Path
 
 from dagster import DagsterInstance
 
+from panic_assets.compute.gpus import visible_gpus
 from panic_assets.errors import UserError
 from panic_assets.instance.storage import POSTGRES_URL
 from panic_assets.settings import PROJECT, Home
@@ -44,23 +44,10 @@ def open_instance(home: Home) -> DagsterInstance:
 
 def set_pool_limits(instance: DagsterInstance) -> None:
     """Limits the pool `gpu` to the GPUs there are. Without any, one step at a time shares the processors."""
-    limit = max(1, gpu_count())
+    limit = max(1, len(visible_gpus()))
     known = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
     if known.get(GPU_POOL) != limit:
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, limit)
-
-
-def gpu_count(devices: Path = Path("/dev")) -> int:
-    """PANIC_GPUS, else the cards CUDA_VISIBLE_DEVICES names, else the NVIDIA cards of this machine."""
-    wanted = os.environ.get("PANIC_GPUS")
-    if wanted:
-        if not wanted.isdecimal():
-            raise UserError(f"PANIC_GPUS is {wanted!r}; it must be a whole number, 0 or more")
-        return int(wanted)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([card for card in visible.split(",") if card.strip() not in ("", "-1")])
-    return len([card for card in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", card.name)])
 
 
 def _replace(target: Path, text: bytes) -> None:

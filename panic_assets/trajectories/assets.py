@@ -14,7 +14,7 @@ from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Observations, Watcher
-from panic_assets.steps import OWNERS, working_on
+from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
 from panic_assets.trajectories import stages
 
 GROUP = "trajectories"
@@ -61,7 +61,7 @@ class ProgressResource(dg.ConfigurableResource):
     metadata={"tables": ["experiments", "runs"]},
     kinds={"parquet", "duckdb"},
     code_version="1",
-    tags={"panic/device": "cpu"},
+    **on(CPU),
 )
 def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """An experiment as registered, and the runs it comes to: every network, prompt and seed, with their ids."""
@@ -88,7 +88,7 @@ def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.Mat
     kinds={"parquet", "python"},
     code_version=stages.WALK_VERSION,
     pool=GPU_POOL,
-    tags={"panic/device": "gpu"},
+    **on(GPU),
     automation_condition=FOLLOW,
 )
 def invocations(
@@ -113,7 +113,7 @@ def invocations(
     kinds={"parquet", "python"},
     code_version=stages.EMBED_VERSION,
     pool=GPU_POOL,
-    tags={"panic/device": "gpu"},
+    **on(GPU),
     automation_condition=FOLLOW,
 )
 def embeddings(
@@ -137,7 +137,7 @@ def embeddings(
     metadata={"tables": ["persistence_bars", "persistence_summary"]},
     kinds={"parquet", "python"},
     code_version=stages.DIAGRAM_VERSION,
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     automation_condition=FOLLOW,
 )
 def persistence_diagrams(
@@ -169,7 +169,7 @@ def persistence_diagrams(
     metadata={"tables": ["clusterings", "clusters", "cluster_members"]},
     kinds={"parquet", "scikitlearn"},
     code_version=stages.CLUSTER_VERSION,
-    tags={"panic/device": "cpu"},
+    **on(CPU),
 )
 def clusters(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
     """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""

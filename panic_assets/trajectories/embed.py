@@ -41,10 +41,12 @@ def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
         except ValueError as error:
             problems[index] = str(error)
     if items:
-        vectors = worker.model(batch.embedding_model).embed([item for _, item in items])
-        for (index, _), vector in zip(items, vectors, strict=True):
-            if np.isfinite(vector).all():
+        model = worker.model(batch.embedding_model)
+        vectors = model.embed([item for _, item in items])
+        reasons = getattr(model, "failures", None) or [None] * len(items)  # Dummies do not fail.
+        for (index, _), vector, failure in zip(items, vectors, reasons, strict=True):
+            if failure is None and np.isfinite(vector).all():
                 values[index] = vector
             else:
-                problems[index] = f"{batch.embedding_model} gave a vector with NaN or infinity"
+                problems[index] = f"{spec.name}: {failure.reason if failure else 'the vector is not finite'}"
     yield Vectors(values, problems)

@@ -328,5 +328,7 @@ def _needs(models: Any) -> Needs:
     return Needs(
         device="gpu" if gpu else "cpu",
         gpus=1.0 if gpu else 0.0,
-        vram_gb=max(s.vram_gb for s in specs),
+        # What the smallest placement needs: on a smaller card a model is loaded in fewer bits, or swapped.
+        vram_gb=max(s.least_vram_gb for s in specs),
+        memory_gb=max(2.0, *(s.vram_gb for s in specs)),
     )

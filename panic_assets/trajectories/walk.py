@@ -14,6 +14,7 @@ from typing import Any
 from panic_assets.compute.protocol import Worker
 from panic_assets.ids import uuid7
 from panic_assets.models import registry
+from panic_assets.models.failures import Failure
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.trajectories.content import decode, stored, text_hash
 
@@ -76,6 +77,9 @@ class Cohort:
     image_format: str
     runs: tuple[Progress, ...]
 
+    def __str__(self) -> str:
+        return f"{len(self.runs)} runs of {'-'.join(self.models)} in experiment {self.experiment}"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -123,9 +127,13 @@ def _step(
     outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
     seconds = time.perf_counter() - began
     ended = started + timedelta(seconds=seconds)
-    kept = encoders.map(lambda output: stored(output, cohort.image_format), outputs)
+    for run, output in zip(going, outputs, strict=True):
+        if isinstance(output, Failure):
+            run.fail(f"{name} failed at step {run.length}: {output.reason}")
+    made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
+    kept = encoders.map(lambda pair: stored(pair[1], cohort.image_format), made)
     rows = []
-    for run, (content, data, content_hash) in zip(going, kept, strict=True):
+    for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
             "run_id": run.run_id,

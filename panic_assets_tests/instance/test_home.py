@@ -2,7 +2,6 @@
 
 import os
 import threading
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from panic_assets.errors import UserError
 from panic_assets.instance import home as homes
-from panic_assets.instance.home import gpu_count, open_instance, prepare
+from panic_assets.instance.home import open_instance, prepare
 from panic_assets.instance.instance import PanicInstance
 from panic_assets.instance.launcher import PanicRunLauncher
 from panic_assets.instance.storage import POSTGRES_URL, PanicStorage, SqliteEvents
@@ -128,22 +127,6 @@ def test_the_gpu_pool_is_limited_to_the_gpus(home, clean_environment, gpus, limi
     with open_instance(home) as instance:
         (pool,) = instance.event_log_storage.get_pool_limits()
         assert (pool.name, pool.limit, pool.from_default) == ("gpu", 2, False)
-
-
-def test_gpus_are_counted(clean_environment, tmp_path: Path):
-    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "sda"):
-        (tmp_path / name).touch()
-    assert gpu_count(tmp_path) == 3
-    clean_environment.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-x")
-    assert gpu_count(tmp_path) == 2
-    for nothing in ("", "-1"):
-        clean_environment.setenv("CUDA_VISIBLE_DEVICES", nothing)
-        assert gpu_count(tmp_path) == 0
-    clean_environment.setenv("PANIC_GPUS", "5")
-    assert gpu_count(tmp_path) == 5
-    clean_environment.setenv("PANIC_GPUS", "many")
-    with pytest.raises(UserError, match="PANIC_GPUS is 'many'; it must be a whole number"):
-        gpu_count(tmp_path)
 
 
 def test_storage_needs_no_postgresql_package_on_sqlite(tmp_path):
