@@ -236,7 +236,7 @@ def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch
             round(r["others"], 1),
             round(r["difference"], 1),
             f"{r['low']:.1f} to {r['high']:.1f}",
-            r["q"],
+            "<0.001" if r["q"] < 0.001 else f"{r['q']:.3f}",
             r["cells"],
         ]
         for r in rows

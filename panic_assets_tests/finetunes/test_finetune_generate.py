@@ -29,16 +29,22 @@ class OneModel:
         return SimpleNamespace(pipe=self.pipe)
 
 
-@pytest.fixture(scope="module")
-def sd15(tmp_path_factory):
+def loaded(name, folder):
+    """The pipeline of a registry entry, loaded as the platform loads it, from tiny weights."""
     import torch
-    from diffusers import StableDiffusionPipeline
+
+    from panic_assets.models import load, registry
+    from panic_assets_tests.models import tiny
 
     torch.set_num_threads(1)
-    folder = tiny_lora.sd15(tmp_path_factory.mktemp("sd15"))
-    pipe = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PANIC_MODEL_PATHS", f"{name}={tiny.build(tiny.PAINTERS, name, folder)}")
+        return load.load(registry.get(name)).pipe
+
+
+@pytest.fixture(scope="module")
+def sd15(tmp_path_factory):
+    return loaded("SD15", tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -92,19 +98,25 @@ def test_text_encoder_weights_of_a_kohya_file_are_used(sd15, tmp_path):
 
 
 def test_sdxl_too(tmp_path):
-    from diffusers import StableDiffusionXLPipeline
-
-    folder = tiny_lora.xl(tmp_path / "xl")
-    pipe = StableDiffusionXLPipeline.from_pretrained(
-        folder, variant="fp16", local_files_only=True, add_watermarker=False
-    )
-    pipe.set_progress_bar_config(disable=True)
+    pipe = loaded("SDXL", tmp_path)
     path = tiny_lora.kohya_lora(tmp_path / "x-000001.safetensors", pipe)
     cell = depth.cells(SUITE, 1)[0]
     first = drawn(pipe, path, [cell], base="SDXL")
     assert drawn(pipe, path, [cell], base="SDXL") == first
     with generate.scheduled(pipe, QUICK.scheduler):
         assert (generate.paint(pipe, cell, QUICK) != decode(first[cell.key])).any()
+
+
+def test_the_safety_checker_does_not_black_out_what_is_measured(sd15, lora):
+    sd15.register_modules(safety_checker=None)
+    seen = []
+    try:
+        sd15.safety_checker = lambda images, clip_input: seen.append(1) or (images, [True])
+        assert drawn(sd15, lora, depth.cells(SUITE, 1)[:1])
+        assert seen == []
+        assert sd15.safety_checker is not None, "it is back afterwards"
+    finally:
+        sd15.safety_checker = None
 
 
 def test_weights_that_do_not_fit_are_refused(sd15, lora, tmp_path):

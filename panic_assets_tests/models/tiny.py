@@ -149,6 +149,22 @@ def sdxl(folder):
     ).save_pretrained(folder, variant="fp16")  # fmt: skip
 
 
+def sd15(folder):
+    from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    text, tokenizer = clip_text()
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 64), layers_per_block=1, sample_size=32, in_channels=4, out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32, norm_num_groups=8, attention_head_dim=4,
+    )  # fmt: skip
+    scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
+    StableDiffusionPipeline(
+        vae=kl_vae(), text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder, variant="fp16")  # fmt: skip
+
+
 def flux(folder):
     from diffusers import FluxPipeline, FluxTransformer2DModel
 
@@ -703,6 +719,8 @@ def nomic_vision(folder):
 
 PAINTERS = {
     "SDXLTurbo": sdxl,
+    "SD15": sd15,
+    "SDXL": sdxl,
     "FluxDev": flux,
     "FluxSchnell": flux,
     "SD35Medium": sd3,
