@@ -1,5 +1,7 @@
 """The `panic` command. Thin: everything it does can be done from Dagster too."""
 
+import atexit
+import os
 import sys
 
 import typer
@@ -43,5 +45,22 @@ def main() -> None:
         sys.exit(130)
 
 
+def command() -> None:
+    """The command as a process of its own.
+
+    Once everything that must happen at exit has happened, it leaves at once: taking down an interpreter that holds
+    both torch and DuckDB takes long and ends in pages of complaints about what was not freed.
+    """
+    code: str | int | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
-    main()
+    command()

@@ -65,7 +65,7 @@ def preflight(
     """
     specs = [registry.get(name) for name in dict.fromkeys(names)]
     if vram_gb is None:
-        vram_gb = _card_gb() if any(spec.memory for spec in specs) else 0.0
+        vram_gb = _card_gb() if any(spec.device == "gpu" for spec in specs) else 0.0
     problems: list[str] = []
     estimates: list[Estimate] = []
     for spec in specs:
