@@ -280,6 +280,19 @@ def test_a_close_turn_supports_it_only_when_walks_turn_elsewhere():
     assert found.verdict == ("supported" if found.percentile <= 5 else "not supported")
 
 
+def test_a_turn_as_near_as_from_anywhere_is_no_finding():
+    turns = [np.array([1000]), np.array([3000])]
+    assert circle.nearer_anywhere(turns, 0, EPOCHS) == pytest.approx(100 * 2 / 3901)
+    assert circle.nearer_anywhere(turns, 2000, EPOCHS) == 100
+    gram = curve()
+    sites = {e: {"resid_post": 0.97} for e in EPOCHS}
+    own = circle.extrema(pca.of_gram(gram).scores, EPOCHS)
+    off = int(own[1][0]) + 150
+    found = circle.circle_hypothesis(off, EPOCHS, gram, 400, sites)
+    assert found.percentile >= circle.nearer_anywhere(own, min(d for d in found.distances if d is not None), EPOCHS)
+    assert found.verdict == "not supported"
+
+
 def test_the_first_epoch_below_a_loss():
     assert circle.first_below([0, 5, 9], [1, 1e-6, 0]) == 5
     assert circle.first_below([0, 5], [1, 1]) is None

@@ -280,7 +280,12 @@ CIRCLE = Table(
         Column("distance_pc1", "int64", "Epochs to the nearest turning point of component 1.", nullable=True),
         Column("distance_pc2", "int64", "The same for component 2.", nullable=True),
         Column("distance_pc3", "int64", "The same for component 3.", nullable=True),
-        Column("percentile", "float64", "Walks that turn as near, in percent.", nullable=True),
+        Column(
+            "percentile",
+            "float64",
+            "Matched walks that turn as near, or other epochs of the path as near to a turn (the larger), in percent.",
+            nullable=True,
+        ),
         _AT,
     ),
     key=("training_run",),
