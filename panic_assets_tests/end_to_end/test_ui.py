@@ -162,6 +162,9 @@ def test_the_delete_button_takes_rows_and_materialisations_along(performed, dele
 def test_the_pages_in_a_browser(performed, deleted, tmp_path):
     with _page(performed) as (page, complaints):
         page.goto(f"{performed.url}/asset-groups", wait_until="domcontentloaded")
+        page.get_by_text("trajectories", exact=True).first.wait_for()
+        group = "/locations/panic_assets/asset-groups/trajectories/lineage"
+        page.goto(performed.url + group, wait_until="domcontentloaded")
         for asset in (*CHAIN, "clusters"):
             page.get_by_text(asset, exact=True).first.wait_for()
         page.get_by_text("100% filled").first.wait_for()
