@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from panic_assets.errors import UserError
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -59,4 +61,4 @@ def number(name: str, default: float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SystemExit(f"{name} is {text!r}; it must be a number") from None
+        raise UserError(f"{name} is {text!r}; it must be a number") from None
