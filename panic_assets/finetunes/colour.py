@@ -93,8 +93,8 @@ def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     kL = kC = kH = 1. Computed in the inputs' precision. Symmetric; 0 for equal colours; the hue of a neutral
     grey is taken as 0.
     """
-    l1, a1, b1 = np.moveaxis(first, -1, 0)
-    l2, a2, b2 = np.moveaxis(second, -1, 0)
+    l1, a1, b1 = first[..., 0], first[..., 1], first[..., 2]
+    l2, a2, b2 = second[..., 0], second[..., 1], second[..., 2]
     mean_chroma7 = ((np.sqrt(a1 * a1 + b1 * b1) + np.sqrt(a2 * a2 + b2 * b2)) / 2) ** 7
     stretch = 1.5 - 0.5 * np.sqrt(mean_chroma7 / (mean_chroma7 + 25.0**7))
     a1, a2 = a1 * stretch, a2 * stretch
@@ -249,9 +249,10 @@ def dominant(colours: Colours, most: int = 8, within: float = SAME) -> list[Domi
         taken = left & (ciede2000(bins.lab, bins.lab[seed]) <= within)
         taken[seed] = True
         weights = bins.counts[taken]
-        mean_rgb = np.rint(np.average(bins.rgb[taken].astype(np.float64), axis=0, weights=weights))
-        mean_lab = np.average(bins.lab[taken], axis=0, weights=weights)
-        found.append(Dominant(hex_of(mean_rgb), float(weights.sum() / total), tuple(map(float, mean_lab))))
+        held = int(weights.sum())
+        mean_rgb = np.rint(weights @ bins.rgb[taken].astype(np.float64) / held)
+        mean_lab = weights @ bins.lab[taken] / held
+        found.append(Dominant(hex_of(mean_rgb), held / total, tuple(map(float, mean_lab))))
         left &= ~taken
     return sorted(found, key=lambda d: (-d.area, d.hex))
 
@@ -282,21 +283,20 @@ class Tones:
 def tones(colours: Colours) -> Tones:
     """The best split of a region into two tones: weighted 2-means in Lab, started along the widest axis."""
     bins = colours.coarse
-    weights, points = bins.counts.astype(np.float64), bins.lab
-    centre = np.average(points, axis=0, weights=weights)
-    spread = points - centre
+    weights, points = bins.counts / colours.pixels, bins.lab
+    spread = points - weights @ points
     axis = np.linalg.eigh((spread * weights[:, None]).T @ spread)[1][:, -1]
     second = spread @ axis > 0
     if len(points) == 1 or not second.any() or second.all():
         return Tones(1.0, 0.0, 0.0)
     for _ in range(50):
-        first_centre = np.average(points[~second], axis=0, weights=weights[~second])
-        second_centre = np.average(points[second], axis=0, weights=weights[second])
+        in_first, in_second = weights * ~second, weights * second
+        first_centre, second_centre = in_first @ points / in_first.sum(), in_second @ points / in_second.sum()
         nearer = ((points - second_centre) ** 2).sum(1) < ((points - first_centre) ** 2).sum(1)
         if (nearer == second).all() or not nearer.any() or nearer.all():
             break
         second = nearer
-    share = float(weights[second].sum() / weights.sum())
+    share = float(weights[second].sum())
     apart = float(ciede2000(first_centre, second_centre))
     return Tones(max(share, 1 - share), min(share, 1 - share), apart)
 

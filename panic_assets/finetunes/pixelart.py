@@ -12,6 +12,8 @@ _EDGE = 24
 """A step of luma (0..255) that counts as an edge."""
 _REACH = 3
 """Pixels either side within which a hard edge must be done."""
+_LINES = 128
+"""Lines along which edges are looked at, about."""
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -34,11 +36,13 @@ def quality(rgb: np.ndarray, colours: Colours | None = None, grid: int = GRID) -
     `colours` are the picture's distinct colours where the caller has them already.
     """
     luma = np.rint(rgb @ _LUMA).astype(np.int16)
+    # Art pixels of a large picture are many pixels high: every k-th line crosses each of their edges.
+    row, column = (max(1, size // _LINES) for size in luma.shape)
     down, across = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1))
     return PixelArt(
         grid=_grid(_totals(down), _totals(across.T), grid),
         palette=_palette(colours or Colours.of(rgb)),
-        sharpness=_sharpness(luma, across, luma.T, down.T),
+        sharpness=_sharpness((luma[::row], across[::row]), (luma[:, ::column].T, down[:, ::column].T)),
     )
 
 
@@ -76,10 +80,10 @@ def _palette(colours: Colours) -> int:
     return int(np.searchsorted(np.cumsum(held), 0.99 * colours.pixels) + 1)
 
 
-def _sharpness(*views: np.ndarray) -> float | None:
-    """Views come in pairs: luma with the direction looked along last, and its absolute steps along it."""
+def _sharpness(*views: tuple[np.ndarray, np.ndarray]) -> float | None:
+    """A view is luma with the direction looked along last, and its absolute steps along it."""
     shares = []
-    for luma, steps in zip(views[::2], views[1::2], strict=True):
+    for luma, steps in views:
         if luma.shape[1] < 2 * _REACH + 2:
             continue
         reach = 2 * _REACH + 1

@@ -19,7 +19,7 @@ _BORDER_SHARE = 0.2
 """A colour of the border belongs to the background when it holds this share of it (so checkered ones work)."""
 _FIELD = 0.1
 """Less subject than this in the middle of the picture: there is no portrait, all of it is background."""
-_DETAIL = 256
+_DETAIL = 128
 """Masks of a larger picture are found on every k-th pixel, about this many a side, and enlarged.
 
 The seam between two regions, k pixels either side, then belongs to neither: blended edges are nobody's paint.

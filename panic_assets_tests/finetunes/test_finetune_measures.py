@@ -33,7 +33,7 @@ def test_regions_are_where_they_were_drawn(size):
     assert art[beside_and_above].mean() > 0.99, "hair mask holds nothing but hair"
     green = (portrait(size) == (0, 255, 0)).all(-1)
     assert green[found.mask("background")].all()
-    assert (found.mask("background") == green).mean() > 0.98
+    assert (found.mask("background") == green).mean() > 0.95
     assert found.mask("skin").mean() > 0.1
     assert found.labels[size // 2 - size // 12, size // 2 - size // 12] != OTHER or size < 48
     assert found.labels[-1, size // 2] == CLOTHES
