@@ -32,7 +32,10 @@ def delete(instance: dg.DagsterInstance, name: str, mode: OnDelete = "block", sp
     lake = Lake(home().lake)
     row = runs.get(lake, name)
     planned, fate = plan(instance, name, mode)
+    drawn = lake.sql("SELECT render FROM renders", training_run=name)["render"].to_pylist()
     done = deletion.run(instance, planned, spare)
+    for render in drawn:  # not kept: a restored row whose file is gone is drawn again when asked for
+        shutil.rmtree(home().root / "renders" / render, ignore_errors=True)
     own = _own_files(row)
     if own is not None and own.exists():
         kept = done.trash(home()) / FILES

@@ -305,7 +305,12 @@ def test_renders_can_be_cancelled_and_say_why_they_failed(lake):
 
 
 def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
+    render = renders.request(lake, RUN, "spectrum", {}, "html")
+    renders.perform(lake, Silent(), RUN)
+    assert renders.folder(render).exists()
     removal.delete(instance, RUN)
+    assert not renders.folder(render).exists()
+    assert not stages.folder(RUN).exists()
     assert not instance.has_dynamic_partition("training_run", RUN)
     for table in (*training_tables.TABLES, *grokking_tables.TABLES):
         assert not list(lake.partitions(table.name, training_run=RUN)), table.name
