@@ -135,7 +135,11 @@ def materialise(
         raise UserError(_failure(result.all_events))
     for check in result.get_asset_check_evaluations():
         if not check.passed:
-            fail(f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description}")
+            sentence = f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description}"
+            if check.severity == dg.AssetCheckSeverity.WARN:
+                say(("note: ", "yellow"), sentence)
+            else:
+                fail(sentence)
 
 
 def refresh() -> None:
