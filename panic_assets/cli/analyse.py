@@ -31,11 +31,11 @@ def analyse(
     config = {"ops": {"topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}}}}
     models = analysis.models_of(lake(), name)
     with instance() as opened:
-        materialise(opened, "analyse_experiment", name, f"analyses of {name}", config)
         stale = {m.embedding_model for m in work.missing(lake(), "clusters") if m.count}
         recompute_models(opened, [m for m in models if m in stale])
         for model in models:
             materialise(opened, "analyse_clusters", model, f"symbolic dynamics of {model}")
+        materialise(opened, "analyse_experiment", name, f"analyses of {name}", config)
     compare([name])
 
 

@@ -113,6 +113,9 @@ def fit(
         kept = [other for other in terms if not set(term) < set(other)]
         larger = _columns(owner, kept)
         smaller = _columns(owner, [other for other in kept if other != term])
+        if len(larger) == len(smaller):
+            problems.append(f"{':'.join(term)} cannot be told from the other terms and is not tested")
+            continue
         with_term = full if len(larger) == len(names) else _optimum(y / scale, design[:, larger], random, reml=False)[0]
         without = _optimum(y / scale, design[:, smaller], random, reml=False)[0]
         statistic = max(0.0, 2 * float(with_term.llf - without.llf))
@@ -140,7 +143,7 @@ def sentences(model: Mixed, unit: str = "") -> list[str]:
     if not model.converged:
         said.append(f"The model of {model.outcome} did not converge: its figures are no findings.")
     for e in model.estimates[1:]:
-        sure = "" if e.low > 0 or e.high < 0 else ", which includes none"
+        sure = "" if e.low > 0 or e.high < 0 else ", which includes zero"
         said.append(
             f"{e.name} changes {model.outcome} by {e.value:.3g}{unit} "
             f"(95% interval {e.low:.3g} to {e.high:.3g}{sure}; p = {e.p_value:.2g})."

@@ -416,7 +416,7 @@ NO_BARS = np.empty((0, 2))
 def _bars(lake: Lake, place: dict[str, str]) -> dict[tuple[str, int], np.ndarray]:
     """(run, dimension) -> its finite bars."""
     rows = lake.sql(
-        "SELECT run_id, dimension, birth, death FROM persistence_bars WHERE isfinite(death) ORDER BY run_id, dimension",
+        "SELECT run_id, dimension, birth, death FROM persistence_bars WHERE isfinite(death) ORDER BY ALL",
         **place,
     )
     keys = list(zip(rows["run_id"].to_pylist(), rows["dimension"].to_pylist(), strict=True))
@@ -544,10 +544,14 @@ OUTCOMES = {
     "entropy H1": "SELECT run_id, embedding_model, entropy AS value FROM persistence_summary WHERE dimension = 1",
     "final drift": "SELECT run_id, embedding_model, final_drift AS value FROM run_dynamics",
     "mean step": "SELECT run_id, embedding_model, mean_step AS value FROM run_dynamics",
+    "mean stay": """SELECT run_id, embedding_model, avg(length) AS value FROM cluster_dwells
+                    WHERE cluster >= 0 AND NOT censored GROUP BY ALL""",
     "loop length": "SELECT run_id, NULL AS embedding_model, loop_length::DOUBLE AS value FROM runs",
     "run length": "SELECT run_id, NULL AS embedding_model, length::DOUBLE AS value FROM runs WHERE stop_reason IS NOT NULL",
 }
-"""What mixed models explain. Each homology dimension is an outcome of its own: H0 and H1 are different quantities."""
+"""What mixed models explain. Each homology dimension is an outcome of its own: H0 and H1 are different quantities.
+
+Stays are those of the current clusters, which pool all experiments: there are none before clusters were analysed."""
 
 
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
@@ -563,6 +567,7 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     with watcher.stage("statistics", len(OUTCOMES), "outcomes") as tell:
         for outcome, query in OUTCOMES.items():
             frame = lake.sql(query, experiment=experiment).to_pandas().merge(runs, on="run_id")
+            frame = frame.sort_values(["run_id", "embedding_model"])  # queries promise no order, and sums depend on it
             frame["value"] = frame["value"].astype(float)
             by_model = frame["embedding_model"].notna().all() and frame["embedding_model"].nunique() > 1
             try:

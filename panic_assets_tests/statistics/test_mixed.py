@@ -123,6 +123,14 @@ def test_what_is_wrong_is_said():
     assert any("no variance" in p for p in fit(level, "entropy", ["network"], "prompt").problems)
 
 
+def test_a_term_that_follows_from_others_is_not_tested():
+    frame = experiment(8)
+    frame["copy"] = frame.network.str.lower()
+    found = fit(frame, "entropy", ["network", "copy"], "prompt")
+    assert [t.name for t in found.terms] == ["network"]
+    assert "network:copy cannot be told from the other terms and is not tested" in found.problems
+
+
 def test_too_little_data_is_refused():
     frame = experiment(5)
     with pytest.raises(ValueError, match="2 groups"):
