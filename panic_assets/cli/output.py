@@ -1,5 +1,6 @@
 """How the command line looks: tables, sizes, one-sentence errors. Text from data is never read as markup."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-console = Console(highlight=False)
+# Where nobody's terminal sets a width, tables get one that holds their columns.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -1,6 +1,6 @@
 """panic ui: the Dagster UI and its daemon, on the right home."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,8 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Start the Dagster UI and daemon together. Sensors, automation and the launchpad work while it runs."""
-    import contextlib
+    import os
+    import signal
     import subprocess
     import sys
 
@@ -27,5 +28,32 @@ def ui(
     ]
     with instance():  # Opened first: the pools have their limits before the daemon starts.
         say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
-        with contextlib.suppress(KeyboardInterrupt):
-            subprocess.run(command, check=False, cwd=PROJECT)
+        # A group of its own, stopped as one: Dagster's own processes do not all follow when their parent is told to end.
+        dagster = subprocess.Popen(
+            command,
+            cwd=home().root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])},
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        try:
+            dagster.wait()
+        except KeyboardInterrupt:
+            say("stopping")
+        finally:
+            _stop(dagster)
+
+
+def _stop(process: Any) -> None:
+    """Ask the whole group to end, and end what is left after ten seconds."""
+    import contextlib
+    import os
+    import signal
+    import subprocess
+
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)

@@ -165,7 +165,8 @@ def _entries(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> 
                 rebuild=tuple(k for k in step.rebuild if k in made),
                 rows=rows,
                 bytes=size,
-                materialised=tuple(k for k in step.delete if k in made),
+                # The UI wipes the records before it deletes the key: rows that are there were made.
+                materialised=tuple(k for k in step.delete if k in made or (k == key and stored)),
             )
         )
     return tuple(entries)

@@ -3,7 +3,6 @@
 import base64
 import io
 import time
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -214,12 +213,17 @@ def _result(
 
 
 def _preview(lake: LakeResource, table: str, experiment: str) -> str:
-    hidden = {"output_image", "vector"}
     rows = lake.lake.sql(f"SELECT * FROM {table} LIMIT 5", experiment=experiment)
-    shown = rows.drop_columns([c for c in rows.column_names if c in hidden]).to_pylist()
+    # What a person reads: no pictures, vectors, ids or hashes.
+    hidden = [c for c in rows.column_names if c in ("output_image", "vector") or c.endswith(("_id", "_hash"))]
+    shown = rows.drop_columns(hidden).to_pylist()
     if not shown:
         return "no rows"
-    cell: Callable[[Any], str] = lambda v: str(v)[:60].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")  # noqa: E731
+
+    def cell(value: Any) -> str:
+        text = "" if value is None else str(value)
+        return text[:60].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
     lines = [list(shown[0]), ["---"] * len(shown[0]), *([cell(v) for v in row.values()] for row in shown)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

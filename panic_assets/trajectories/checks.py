@@ -34,7 +34,7 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 "complete",
                 asset=asset,
                 partitions_def=asset.partitions_def,
-                description="Nothing that should be there is missing; for clusters: they pool what there is now.",
+                description="They pool what there is now." if name == "clusters" else "Nothing is missing.",
             )
         )
 

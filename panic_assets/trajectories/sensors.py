@@ -13,8 +13,18 @@ from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import config, registration, work
 
-clusters_job = dg.define_asset_job("recompute_clusters", ["clusters"], partitions_def=EMBEDDING_MODEL)
-register_file_job = dg.define_asset_job("plan_experiment", ["experiments"], partitions_def=EXPERIMENT)
+clusters_job = dg.define_asset_job(
+    "recompute_clusters",
+    ["clusters"],
+    partitions_def=EMBEDDING_MODEL,
+    description="Cluster one embedding model's vectors again, pooled over all experiments.",
+)
+register_file_job = dg.define_asset_job(
+    "plan_experiment",
+    ["experiments"],
+    partitions_def=EXPERIMENT,
+    description="Plan the runs of a registered experiment; the automation then performs it.",
+)
 perform_job = dg.define_asset_job(
     "perform_experiment",
     ["experiments", "invocations", "embeddings", "persistence_diagrams"],
@@ -36,8 +46,12 @@ def folder() -> Path:
 )
 def experiment_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
     """A file is tried once for each content it has had; a refused one is said to be, and tried again when changed."""
-    tried: dict[str, str] = json.loads(context.cursor or "{}")
-    requests, refused = [], []
+    cursor = json.loads(context.cursor or "{}")
+    tried: dict[str, str] = cursor.get("tried", {})
+    refused: dict[str, str] = cursor.get("refused", {})
+    requests = []
+    present = {path.name for path in folder().glob("*")}
+    refused = {name: why for name, why in refused.items() if name in present}
     for path in sorted(p for p in folder().glob("*") if p.suffix.lower() in config.SUFFIXES):
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -46,19 +60,22 @@ def experiment_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
         if tried.get(path.name) == digest:
             continue
         tried[path.name] = digest
+        refused.pop(path.name, None)
         try:
             found, _ = registration.add(lake, context.instance, config.read(path))
         except UserError as error:
-            refused.append(f"{path.name}: {error}")
+            refused[path.name] = str(error)
             context.log.error(f"{path.name} is refused: {error}")
             continue
         # Asked of the lake, and without a run key: a tick that died here, or a deletion, must not stand in the way.
         if _something_left(lake, found.name):
             requests.append(dg.RunRequest(partition_key=found.name))
+    after = json.dumps({"tried": tried, "refused": refused})
     if not requests:
-        context.update_cursor(json.dumps(tried))
-        return dg.SkipReason("; ".join(refused) or f"no new experiment file in {folder()}")
-    return dg.SensorResult(run_requests=requests, cursor=json.dumps(tried))
+        context.update_cursor(after)
+        said = "; ".join(f"{name} is refused: {why}" for name, why in refused.items())
+        return dg.SkipReason(said or f"no new experiment file in {folder()}")
+    return dg.SensorResult(run_requests=requests, cursor=after)
 
 
 def _something_left(lake: LakeResource, name: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from panic_assets.cli import output
 from panic_assets_tests.operations.conftest import instance, lake, template
 
 __all__ = ["instance", "lake", "panic", "template"]
@@ -17,7 +18,8 @@ def panic(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """`panic("experiment", "list")` -> (exit code, what it printed, what it complained)."""
     from panic_assets.cli.main import main
 
-    monkeypatch.setenv("COLUMNS", "200")
+    for shown in (output.console, output.errors):
+        monkeypatch.setattr(shown, "_width", 200)  # Nothing that a test looks for is folded.
 
     def call(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()

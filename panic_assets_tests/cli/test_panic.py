@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -242,13 +243,11 @@ def test_ctrl_c_loses_nothing_and_says_how_to_go_on(
             except OSError:
                 break
 
-    read(b"/480000", 60)
-    deadline = time.monotonic() + 60
-    while lake.manifest("invocations", experiment="long") is None and time.monotonic() < deadline:
-        read(b"\0", 0.5)
-    process.send_signal(signal.SIGINT)
-    read(b"\0", 30)
-    assert process.wait(timeout=60) == 130
+    try:
+        _interrupt_in_the_middle(process, lake, read)
+    finally:
+        process.kill()
+        process.wait()
     os.close(master)
     text = seen.decode(errors="replace")
     assert "invocations" in text
@@ -260,3 +259,15 @@ def test_ctrl_c_loses_nothing_and_says_how_to_go_on(
     assert code == 0
     assert f"{kept:,}" in out
     assert "being worked on" not in out
+
+
+def _interrupt_in_the_middle(
+    process: "subprocess.Popen[bytes]", lake: Lake, read: Callable[[bytes, float], None]
+) -> None:
+    read(b"/480000", 60)
+    deadline = time.monotonic() + 60
+    while lake.manifest("invocations", experiment="long") is None and time.monotonic() < deadline:
+        read(b"\0", 0.5)
+    process.send_signal(signal.SIGINT)
+    read(b"\0", 30)
+    assert process.wait(timeout=60) == 130

@@ -81,7 +81,7 @@ def test_a_dropped_file_is_registered_and_run_once(daemon: Daemon) -> None:
     assert daemon.tick()[0] == []
 
 
-def test_a_refused_file_says_why_once_and_is_tried_again_when_changed(daemon: Daemon) -> None:
+def test_a_refused_file_says_why_until_it_is_changed_or_gone(daemon: Daemon) -> None:
     daemon.drop("bad.json", max_length=0)
     daemon.drop("good.json")
     assert daemon.tick() == (["good"], None)
@@ -89,10 +89,11 @@ def test_a_refused_file_says_why_once_and_is_tried_again_when_changed(daemon: Da
     daemon.drop("worse.json", prompts=[])
     requested, why = daemon.tick()
     assert requested == []
-    assert "worse.json: prompts is []; it must be a list of at least one of texts" in str(why)
-    assert "bad.json" not in str(why)
+    assert "worse.json is refused: prompts is []; it must be a list of at least one of texts" in str(why)
+    assert "bad.json is refused: max_length is 0" in str(why), "still, at every tick"
     daemon.drop("bad.json", max_length=3)
     assert daemon.tick() == (["bad"], None)
+    assert "bad.json" not in str(daemon.tick()[1])
     assert daemon.keys == ["bad", "good"]
 
 

@@ -1,5 +1,7 @@
 """Tables of the grokking family: losses at every epoch, and one table an analysis. Frequencies are k = 1..(p-1)/2."""
 
+from typing import Any
+
 from panic_assets.lake.schema import Column, Reference, Table
 from panic_assets.lake.tables.training import EPOCH, RUN
 
@@ -13,7 +15,7 @@ _SITE = Column(
 )
 _GROUP = Column("matrices", "string", "Which parameters: all, embedding, attention, mlp, or one matrix by its name.")
 _IS_RUN = Reference(("training_run",), "training_runs", ("training_run",))
-_RUN_PARTITION = {"partitioned_by": ("training_run",), "references": (_IS_RUN,)}
+_RUN_PARTITION: dict[str, Any] = {"partitioned_by": ("training_run",), "references": (_IS_RUN,)}
 
 
 def _share(n: int, of: str) -> Column:
