@@ -25,7 +25,6 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binomtest
 
 from panic_assets.errors import UserError
 
@@ -77,6 +76,8 @@ def choice_of(trial: Trial, side: str) -> Choice:
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share; (0, 1) without observations."""
+    from scipy.stats import binomtest  # Late: it costs everybody who imports the graph half a second.
+
     if n == 0:
         return 0.0, 1.0
     interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
@@ -85,6 +86,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 
 def sign_test(successes: int, n: int) -> float:
     """Exact two-sided sign test of "both are equally likely"; 1 without observations."""
+    from scipy.stats import binomtest  # Late: it costs everybody who imports the graph half a second.
+
     return float(binomtest(successes, n).pvalue) if n else 1.0
 
 

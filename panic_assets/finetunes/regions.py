@@ -7,7 +7,6 @@ background, and then scores nothing. Boxes are shares of the picture, so 24x24 a
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from panic_assets.finetunes.colour import SAME, Indexed, binned, ciede2000
 
@@ -77,6 +76,8 @@ def _background(paints: _Paints) -> np.ndarray:
 
     The paints are taken from the top row and the upper half of the sides, where no shoulders are.
     """
+    from scipy import ndimage
+
     held = paints.held
     half = max(1, held.shape[0] // 2)
     border = np.concatenate([held[0], held[:half, 0], held[:half, -1]])
@@ -90,6 +91,8 @@ def _background(paints: _Paints) -> np.ndarray:
 
 def _subject(background: np.ndarray) -> np.ndarray:
     """The foreground that reaches the middle of the picture; specks elsewhere are flaws of the background."""
+    from scipy import ndimage
+
     foreground = ~background
     middle = _box(foreground, (0.35, 0.75), (0.3, 0.7))
     if middle.mean() < _FIELD:
@@ -105,6 +108,8 @@ def _subject(background: np.ndarray) -> np.ndarray:
 
 def _face(paints: _Paints, subject: np.ndarray) -> np.ndarray:
     """The connected patch of the paint most common where a face's middle is; eyes and mouth are not in it."""
+    from scipy import ndimage
+
     centre, inside = (_box(a, (0.45, 0.7), (0.35, 0.65)) for a in (paints.held, subject))
     if not inside.any():
         return np.zeros_like(subject)

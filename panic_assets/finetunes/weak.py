@@ -10,8 +10,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control
-from scipy.stats import t as student
 
 from panic_assets.finetunes.averages import CONFIDENCE, RESAMPLES, SIGNIFICANT
 
@@ -81,6 +79,8 @@ def weak_areas(traits: Collection[Trait]) -> list[Weakness]:
 
 
 def _compare(traits: Sequence[Trait]) -> list[Weakness]:
+    from scipy.stats import false_discovery_control
+
     groups: dict[tuple[str, str], list[tuple[str, float, float]]] = defaultdict(list)
     situation: dict[tuple[str, str, int], list[Trait]] = defaultdict(list)
     for t in traits:
@@ -124,6 +124,8 @@ def _lower(gaps: np.ndarray) -> float:
 
     The spread is taken to be at least FINEST: nine equal scores of 0 are no proof beyond all doubt.
     """
+    from scipy.stats import t as student
+
     n = len(gaps)
     if n < 2:
         return 1.0

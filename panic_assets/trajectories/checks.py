@@ -7,7 +7,8 @@ import dagster as dg
 
 from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
-from panic_assets.trajectories import assets, invariants, work
+from panic_assets.partitions import EMBEDDING_MODEL
+from panic_assets.trajectories import analyses, assets, invariants, work
 
 ALSO = {"invocations": ("runs",)}
 """Tables of another asset that a stage changes: the walk says how each run ended."""
@@ -18,7 +19,7 @@ STALE = "stale: experiments were added, changed or removed since; materialise it
 def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.to_user_string()
     assert asset.partitions_def is not None
-    space = "embedding_model" if name == "clusters" else "experiment"
+    space = "embedding_model" if asset.partitions_def == EMBEDDING_MODEL else "experiment"
     specs = [
         dg.AssetCheckSpec(
             f"{table}_valid",
@@ -94,5 +95,10 @@ CHECKS = [
         assets.embeddings,
         assets.persistence_diagrams,
         assets.clusters,
+        analyses.dynamics,
+        analyses.topology,
+        analyses.layouts,
+        analyses.statistics,
+        analyses.symbolic_dynamics,
     )
 ]

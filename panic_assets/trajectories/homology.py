@@ -9,7 +9,7 @@ import numpy as np
 
 from panic_assets.compute.protocol import Worker
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MAX_DIMENSION = 1
 
 
@@ -36,10 +36,10 @@ class Diagram:
 def homology(points: Points, _: Worker) -> Iterator[Diagram]:
     """The diagram of one run."""
     from panic_assets.trajectories import diagrams
-    from panic_assets.trajectories.distinct import distinct
 
     began = time.monotonic()
-    bars = diagrams.diagram(points.vectors, points.max_dimension)
+    found = diagrams.budgeted(points.vectors, points.max_dimension)
+    bars = found.bars
     seconds = time.monotonic() - began
     counts = {d: iter(range(len(bars))) for d in range(points.max_dimension + 1)}
     yield Diagram(
@@ -52,10 +52,13 @@ def homology(points: Points, _: Worker) -> Iterator[Diagram]:
                 "run_id": points.run_id,
                 "dimension": row.dimension,
                 "points": len(points.vectors),
-                "distinct_points": len(distinct(points.vectors).first),
+                "distinct_points": found.distinct,
+                "used_points": len(found.rows),
+                "error_bound": found.error_bound,
                 "bars": row.bars,
                 "finite_bars": row.finite,
                 "entropy": row.entropy,
+                "normalised_entropy": row.normalised_entropy,
                 "total_persistence": row.total_persistence,
                 "max_persistence": row.maximal_persistence,
                 "seconds": seconds,

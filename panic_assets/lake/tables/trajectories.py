@@ -148,9 +148,21 @@ PERSISTENCE_SUMMARY = Table(
         Column("dimension", "int32", "Homology dimension."),
         Column("points", "int32", "Vectors the diagram was made from."),
         Column("distinct_points", "int32", "Distinct vectors among them."),
+        Column("used_points", "int32", "Points the diagram was computed from: fewer than the distinct ones are landmarks."),
+        Column(
+            "error_bound",
+            "float64",
+            "Bottleneck distance to the exact diagram is at most this. 0: exact. Above: the time or memory budget was "
+            "spent, and farthest-point landmarks stood in for the cloud.",
+        ),
         Column("bars", "int32", "Bars, infinite ones included."),
         Column("finite_bars", "int32", "Bars with a finite death."),
         Column("entropy", "float64", "Persistent entropy over finite bars, natural log; 0 when there are none."),
+        Column(
+            "normalised_entropy",
+            "float64",
+            "Entropy as a share of the largest that so many bars can have; 0 for fewer than two.",
+        ),
         Column("total_persistence", "float64", "Sum of the lengths of finite bars."),
         Column("max_persistence", "float64", "Length of the longest finite bar; 0 when there are none."),
         Column("seconds", "float64", "Time the diagram took (the same in each of its dimensions)."),
