@@ -59,18 +59,22 @@ def _add(opened: Any, file: Path) -> str:
 def perform(
     run: Run,
     epoch: Annotated[int | None, typer.Option(help="Test this epoch more deeply than planned.")] = None,
-    level: Annotated[str, typer.Option(help="How deeply: a level of the run's depth.")] = "full",
+    level: Annotated[
+        str | None, typer.Option(help="How deeply: a level of the run's depth; its deepest without.")
+    ] = None,
     suite: Annotated[Path | None, typer.Option(help="Test with another suite from now on: a new version.")] = None,
 ) -> None:
     """Draw, measure, compare and report what is missing. Ctrl-C loses nothing; asking again carries on."""
     from panic_assets.cli.session import instance, lake, materialise, refresh
     from panic_assets.finetunes import stages, suites, work
 
-    work.plan(lake(), run)
+    plan = work.plan(lake(), run)
+    wanted = level or max(plan.depth.levels, key=lambda name: plan.depth.levels[name])
+    work.check_level(plan, wanted)
     if suite is not None:
         stages.store_suite(lake(), run, suites.read(suite))
     with instance() as opened:
-        _test(opened, materialise, run, {} if epoch is None else {str(epoch): level})
+        _test(opened, materialise, run, {} if epoch is None else {str(epoch): wanted})
     refresh()
     _outcome(run)
 

@@ -138,8 +138,7 @@ def draw(
     """Draw (or read) every cell that is missing, checkpoint by checkpoint; a killed step goes on at the last flush."""
     found = work.plan(lake, name)
     for level in (levels or {}).values():
-        if level not in found.depth.levels:
-            raise UserError(f"level is {level!r}{suggest(level, found.depth.levels)} ({', '.join(found.depth.levels)})")
+        work.check_level(found, level)
     for table, checkpoint in work.stale(lake, name, BY_CHECKPOINT):
         lake.remove(table, training_run=name, checkpoint=checkpoint)
     if found.config.get("images"):

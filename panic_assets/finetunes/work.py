@@ -4,10 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from panic_assets.errors import UserError
-from panic_assets.finetunes import attributes, depth, measures, suites
+from panic_assets.errors import UserError, suggest
+from panic_assets.finetunes import attributes, depth, ingest, measures, suites
 from panic_assets.finetunes.depth import Cell, Depth
 from panic_assets.finetunes.suites import Suite
 from panic_assets.lake.lake import Lake
@@ -50,6 +51,13 @@ def checkpoint_key(epoch: int, content_hash: str) -> str:
 def current(lake: Lake, name: str) -> dict[str, Row]:
     """The run's current checkpoints by key, epochs ascending."""
     return {checkpoint_key(r["epoch"], r["content_hash"]): r for r in runs.checkpoints(lake, name)}
+
+
+def check_level(found: Plan, level: str) -> None:
+    """Refuses a level that the run's depth does not have."""
+    levels = found.depth.levels
+    if level not in levels:
+        raise UserError(f"level is {level!r}{suggest(level, levels)} (accepted: {', '.join(levels)})")
 
 
 def undrawn(lake: Lake, found: Plan, levels: Mapping[int, str] | None = None) -> dict[str, list[Cell]]:
@@ -117,12 +125,36 @@ def unasked(lake: Lake, found: Plan) -> list[Row]:
     ).to_pylist()
 
 
+def unread(lake: Lake, found: Plan) -> list[ingest.Found]:
+    """Pictures in the run's image folder whose cell has none yet, of epochs with a checkpoint; none while the folder
+    is not there or cannot be told apart (reading them says why)."""
+    epochs = {r["epoch"] for r in current(lake, found.name).values()}
+    try:
+        told = ingest.find(Path(found.config["images"]), found.suite, str(found.config["image_pattern"]), epochs)
+    except UserError:
+        return []
+    have = {
+        (r["epoch"], r["prompt"], r["seed"])
+        for r in lake.sql(
+            "SELECT epoch, prompt, seed FROM test_images WHERE suite_hash = ?",
+            [found.suite.hash],
+            training_run=found.name,
+        ).to_pylist()
+    }
+    return [f for f in told.found if (f.epoch, f.prompt, f.seed) not in have]
+
+
 def missing(lake: Lake, name: str) -> dict[str, int]:
     """How many cells each stage still has to do."""
     found = plan(lake, name)
-    drawable = found.config.get("base") is not None
+    if found.config.get("images"):
+        images = len(unread(lake, found))
+    elif found.config.get("base") is not None:
+        images = sum(map(len, undrawn(lake, found).values()))
+    else:
+        images = 0
     return {
-        "test_images": sum(map(len, undrawn(lake, found).values())) if drawable else 0,
+        "test_images": images,
         "prompt_test_results": len(unmeasured(lake, name)),
         "attribute_answers": len(unasked(lake, found)),
     }

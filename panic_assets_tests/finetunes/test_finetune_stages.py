@@ -304,9 +304,11 @@ def test_pictures_drawn_elsewhere(tmp_path, lake):
     (images.parent / "epoch-99").mkdir()
     (images.parent / "epoch-99" / f"{prompt.id}_1.png").write_bytes(encode(art))
     setup(tmp_path, lake, base=None, images="drawn")
+    assert work.missing(lake, "tune")["test_images"] == 3, "pictures that appear are work for the sensor"
     done = stages.draw(lake, InProcessCompute(), Quiet(), lambda: None, "tune")
     assert done.rows == 3
     assert len(done.problems) == 3
+    assert work.missing(lake, "tune")["test_images"] == 0
     assert any("no registered checkpoint" in p for p in done.problems)
     run_all(lake, "tune")
     result = rows(lake, "SELECT colour FROM prompt_test_results")
