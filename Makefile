@@ -43,7 +43,13 @@ browser:
 	{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq chromium >/dev/null; } \
 	  || echo 'Chromium could not be installed: browser tests will be skipped'
 
-demo: setup ## a small real experiment, from nothing to clusters; again in seconds
+demo: setup ## one small real job of each workload, three minutes or so; again in seconds
+	$(BIN)/panic grokking train experiments/examples/quick.grokking
+	$(BIN)/panic grokking animate quick-p23-s999-d598 ring --format gif
+	$(BIN)/python -m panic_assets.finetunes.synthetic portraits-demo
+	$(BIN)/panic finetune add experiments/examples/portraits.finetune.yaml
+	$(BIN)/panic finetune test portraits-demo
+	$(BIN)/panic finetune report portraits-demo
 	$(BIN)/panic experiment perform experiments/examples/demo.yaml
 	$(BIN)/panic cluster recompute
 
