@@ -148,7 +148,9 @@ PERSISTENCE_SUMMARY = Table(
         Column("dimension", "int32", "Homology dimension."),
         Column("points", "int32", "Vectors the diagram was made from."),
         Column("distinct_points", "int32", "Distinct vectors among them."),
-        Column("used_points", "int32", "Points the diagram was computed from: fewer than the distinct ones are landmarks."),
+        Column(
+            "used_points", "int32", "Points the diagram was computed from: fewer than the distinct ones are landmarks."
+        ),
         Column(
             "error_bound",
             "float64",
