@@ -330,5 +330,5 @@ def _needs(models: Any) -> Needs:
         gpus=1.0 if gpu else 0.0,
         # What the smallest placement needs: on a smaller card a model is loaded in fewer bits, or swapped.
         vram_gb=max(s.least_vram_gb for s in specs),
-        memory_gb=max(2.0, *(s.vram_gb for s in specs)),
+        memory_gb=max(1.0, *(s.vram_gb for s in specs)),
     )
