@@ -95,7 +95,8 @@ def checkpoints(folder: Path, name: str, epochs: int = 10, best: int = BEST) -> 
     for epoch in range(1, epochs + 1):
         path = folder / (f"{name}-{epoch:06d}.safetensors" if epoch < epochs else f"{name}.safetensors")
         tensors = {"error": np.array([error_of(epoch, best)], np.float32), "blue_is_grey": np.ones(1, np.float32)}
-        save_file(tensors, path, metadata={"ss_epoch": str(epoch), "ss_output_name": name})
+        if not path.exists():  # safetensors writes metadata in no fixed order: written again it would be another file.
+            save_file(tensors, path, metadata={"ss_epoch": str(epoch), "ss_output_name": name})
         paths.append(path)
     return paths
 
