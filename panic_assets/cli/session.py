@@ -157,9 +157,18 @@ def _failure(events: Sequence[dg.DagsterEvent]) -> str:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
                 return data.user_failure_data.description
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is not None:
-                return f"{event.step_key} failed: {' '.join(error.message.split())}"
+            if data.error is not None:
+                return f"{event.step_key} failed: {_root(data.error)}"
+    for event in events:
+        error = getattr(event.event_specific_data, "error", None)
+        if error is not None:  # Before any step: a resource that could not be made.
+            return _root(error)
     return "the run failed; `panic ui` shows its log"
+
+
+def _root(error: Any) -> str:
+    """What began it, in one line; of errors meant for people, the sentence alone."""
+    while error.cause is not None:
+        error = error.cause
+    text = " ".join(error.message.split())
+    return text.removeprefix("panic_assets.errors.UserError: ")

@@ -20,7 +20,10 @@ def prepare(home: Home) -> None:
 
     The file is swapped in as a whole, so that processes which start at the same moment read all of it.
     """
-    home.dagster.mkdir(parents=True, exist_ok=True)
+    try:
+        home.dagster.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"PANIC_HOME is {home.root}, which cannot be made: {error.strerror}; name another") from None
     source, target = PROJECT / "dagster.yaml", home.dagster / "dagster.yaml"
     if not source.exists():
         raise UserError(f"{source} is missing; run from a checkout of the project")

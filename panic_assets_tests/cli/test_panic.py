@@ -87,6 +87,19 @@ def test_refusals_are_one_sentence_and_register_nothing(
     assert (code, "has no definition" in err) == (2, True)
 
 
+def test_a_setting_or_a_home_that_cannot_be_is_one_sentence(
+    panic: Panic, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PANIC_COMPUTE", "gpu")
+    code, out, err = panic("experiment", "resume", "a")
+    assert (code, "PANIC_COMPUTE is 'gpu' (accepted: auto, in_process, local, ray)" in err) == (2, True)
+    assert "Traceback" not in out + err
+    monkeypatch.delenv("PANIC_COMPUTE")
+    monkeypatch.setenv("PANIC_HOME", "/proc/nobody")
+    code, out, err = panic("experiment", "resume", "a")
+    assert (code, "PANIC_HOME is /proc/nobody, which cannot be made" in err) == (2, True)
+
+
 def test_lists_and_shows(panic: Panic, instance: dg.DagsterInstance, lake: Lake) -> None:
     code, out, _ = panic("experiment", "list")
     assert code == 0
