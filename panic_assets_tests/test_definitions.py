@@ -23,9 +23,16 @@ def test_importing_the_definitions_is_quick_and_wakes_nothing_heavy() -> None:
         "import sys, time; began = time.process_time(); import panic_assets.definitions; "
         "print(time.process_time() - began, *[m for m in sys.modules if '.' not in m])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(out[1:]).isdisjoint(HEAVY)
-    assert float(out[0]) < 4  # Seconds of processor; 2 is what is wanted on a machine that does nothing else.
+    seconds = []
+    for _ in range(3):
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert set(out[1:]).isdisjoint(HEAVY)
+        seconds.append(float(out[0]))
+        if seconds[-1] < 2:
+            break
+    # Seconds of processor, the best of three: 2 is what is wanted of an idle machine with compiled modules; a busy one
+    # with a fresh checkout is allowed three times as much, which torch alone would exceed.
+    assert min(seconds) < 6
 
 
 def test_the_graph_is_as_committed() -> None:
