@@ -30,9 +30,8 @@ def test_importing_the_definitions_is_quick_and_wakes_nothing_heavy() -> None:
         seconds.append(float(out[0]))
         if seconds[-1] < 2:
             break
-    # Seconds of processor, the best of three: 2 is what is wanted of an idle machine with compiled modules; a busy one
-    # with a fresh checkout is allowed three times as much, which torch alone would exceed.
-    assert min(seconds) < 6
+    # Seconds of processor, the best of three (the first may compile modules): 2 is what is wanted on an idle machine.
+    assert min(seconds) < 4
 
 
 def test_the_graph_is_as_committed() -> None:

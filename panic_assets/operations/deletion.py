@@ -100,9 +100,9 @@ def restore(instance: dg.DagsterInstance, space: str, key: str) -> Deletion:
     """Undo the latest deletion of a key: rows, key and materialisation records."""
     where = home()
     lake = Lake(where.lake)
-    mine = [d for d in journal.read(where) if (d.space, d.key) == (space, key)]
-    kept = [d for d in mine if (d.restorable_until() or 0) > time.time() and d.trash(where).exists()]
+    kept = [d for d in restorable(space) if d.key == key]
     if not kept:
+        mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
         reason = "it was purged, restored or deleted too long ago" if mine else "it was never deleted"
         raise UserError(f"{space} {key!r} cannot be restored: {reason}")
     if exists(lake, instance, space, key):
