@@ -264,6 +264,8 @@ def test_a_rewritten_checkpoint_is_tested_anew(tmp_path, lake):
     tune = setup(tmp_path, lake, depth="quick")
     run_all(lake, "tune")
     old = rows(lake, "SELECT colour FROM prompt_test_results WHERE epoch = 2")
+    for path in synthetic.checkpoints(Path(tune.folder), "tune", 4):
+        path.unlink()
     synthetic.checkpoints(Path(tune.folder), "tune", 4, best=2)
     register_checkpoints(lake, "tune", settle_seconds=0)
     done = run_all(lake, "tune")
