@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import dagster as dg
+
 from panic_assets_tests import snapshot
 
 HEAVY = (
@@ -47,3 +49,22 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
             assert asset[must], f"{name} has no {must}"
         assert set(asset["tags"]) >= {"panic/device"}, name
         assert (asset["tags"]["panic/device"] == "gpu") == ("gpu" in asset["pools"]), name
+
+
+def test_every_step_tells_any_engine_what_it_needs() -> None:
+    """Neutral tags that parse on every asset and every job's op that runs models; a GPU's pool where a GPU is asked."""
+    from panic_assets.compute import tags
+    from panic_assets.definitions import JOBS, defs
+
+    steps = {}
+    for asset in defs.resolve_asset_graph().assets_defs:
+        if asset.is_executable and asset.keys:
+            steps[asset.op.name] = asset.op
+            assert {spec.tags[tags.DEVICE] for spec in asset.specs} == {asset.op.tags[tags.DEVICE]}
+    for job in (job for job in JOBS if isinstance(job, dg.JobDefinition)):
+        ops = [node.definition for node in job.graph.nodes]
+        steps |= {op.name: op for op in ops if "compute" in op.required_resource_keys}
+    assert {"invocations", "grokking_training", "test_images", "statistics", "sweep_grokking_op"} <= set(steps)
+    for name, op in steps.items():
+        assert set(op.tags) >= {tags.DEVICE, tags.GPUS, tags.VRAM, tags.MEMORY}, name
+        assert (tags.from_tags(op.tags).device == "gpu") == (op.pool == "gpu"), name

@@ -14,6 +14,7 @@ from panic_assets.finetunes.generate import VERSION as DRAW_VERSION
 from panic_assets.finetunes.report import VERSION as REPORT_VERSION
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
+from panic_assets.steps import GPU, on
 from panic_assets.training.assets import COMMON, checkpoints, convergence, costs, result, training_runs
 from panic_assets.training.assets import work as working
 from panic_assets.trajectories.assets import ProgressResource
@@ -62,7 +63,7 @@ def captions(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.Materi
 
 
 @dg.asset(
-    **{**_COMMON, "code_version": DRAW_VERSION, "tags": {"panic/device": "gpu"}},
+    **{**_COMMON, "code_version": DRAW_VERSION, **on(GPU)},
     deps=[checkpoints, prompt_suites],
     metadata={"tables": ["test_images"]},
     pool=GPU_POOL,

@@ -9,6 +9,7 @@ from panic_assets.grokking import renders as rendering
 from panic_assets.grokking import stages
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
+from panic_assets.steps import GPU, on
 from panic_assets.training import settings
 from panic_assets.training.assets import COMMON, checkpoints, result, training_runs, work
 from panic_assets.trajectories.assets import ProgressResource
@@ -18,7 +19,7 @@ _COMMON: dict[str, Any] = {**COMMON, "group_name": GROUP}
 
 
 @dg.asset(
-    **{**_COMMON, "code_version": stages.TRAIN_VERSION, "tags": {"panic/device": "gpu"}},
+    **{**_COMMON, "code_version": stages.TRAIN_VERSION, **on(GPU)},
     deps=[training_runs],
     metadata={"tables": ["training_times", "grokking_losses"]},
     pool=GPU_POOL,

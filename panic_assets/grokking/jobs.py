@@ -11,9 +11,11 @@ from panic_assets.errors import UserError
 from panic_assets.grokking import config, renders, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.grokking.recipe import Gain
+from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN
 from panic_assets.progress import Observations
+from panic_assets.steps import GPU, on
 from panic_assets.training import registration, settings
 
 ANALYSIS = (
@@ -89,7 +91,7 @@ class Logged(Observations):
         self._context.log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s")
 
 
-@dg.op
+@dg.op(pool=GPU_POOL, tags=on(GPU)["op_tags"])
 def sweep_grokking_op(
     context: dg.OpExecutionContext,
     config: SweepConfig,
@@ -102,7 +104,7 @@ def sweep_grokking_op(
     _try(lambda: _train(context, lake, compute, [_add(context, lake, c) for c in parse(_yaml(config.definition))]))
 
 
-@dg.op
+@dg.op(pool=GPU_POOL, tags=on(GPU)["op_tags"])
 def intervene_grokking_op(
     context: dg.OpExecutionContext,
     config: InterveneConfig,
@@ -125,7 +127,7 @@ def intervene_grokking_op(
     _try(act)
 
 
-@dg.op
+@dg.op(pool=GPU_POOL, tags=on(GPU)["op_tags"])
 def add_checkpoints_op(
     context: dg.OpExecutionContext, config: AddConfig, lake: LakeResource, compute: dg.ResourceParam[Compute]
 ) -> None:

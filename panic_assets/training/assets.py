@@ -14,7 +14,7 @@ import dagster as dg
 
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN
-from panic_assets.steps import OWNERS, working_on
+from panic_assets.steps import CPU, OWNERS, on, working_on
 from panic_assets.training import runs, settings, stages
 
 GROUP = "training"
@@ -25,7 +25,7 @@ COMMON: dict[str, Any] = {
     "owners": OWNERS,
     "kinds": {"parquet", "python"},
     "code_version": "1",
-    "tags": {"panic/device": "cpu"},
+    **on(CPU),
 }
 
 

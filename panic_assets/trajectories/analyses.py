@@ -10,7 +10,7 @@ from panic_assets.compute.protocol import Compute
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.steps import OWNERS, working_on
+from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
 from panic_assets.trajectories import analysis, assets
 from panic_assets.trajectories.assets import ProgressResource
 
@@ -40,7 +40,7 @@ def _common(tables: list[str]) -> dict[str, Any]:
     deps=[assets.embeddings],
     kinds={"parquet", "python"},
     pool=GPU_POOL,
-    tags={"panic/device": "gpu"},
+    **on(GPU),
     **_common(["drift_steps", "change_points", "run_divergence", "prompt_recoverability", "run_dynamics"]),
 )
 def dynamics(
@@ -60,7 +60,7 @@ def dynamics(
     partitions_def=EXPERIMENT,
     deps=[assets.persistence_diagrams],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["persistence_generators", "diagram_distances", "topology_nulls"]),
 )
 def topology(
@@ -77,7 +77,7 @@ def topology(
     partitions_def=EXPERIMENT,
     deps=[topology],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["layout_points"]),
 )
 def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
@@ -92,7 +92,7 @@ def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: Pro
     partitions_def=EXPERIMENT,
     deps=[assets.persistence_diagrams, dynamics],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["model_effects", "model_terms", "findings"]),
 )
 def statistics(
@@ -109,7 +109,7 @@ def statistics(
     partitions_def=EMBEDDING_MODEL,
     deps=[assets.clusters],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["cluster_dwells", "cluster_transitions", "markov_models"]),
 )
 def symbolic_dynamics(

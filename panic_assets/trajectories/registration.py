@@ -5,6 +5,7 @@ import dagster as dg
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EXPERIMENT
+from panic_assets.steps import CPU, on
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.config import Definition, parse
 
@@ -35,7 +36,7 @@ class ExperimentConfig(dg.Config):
     image_format: str = "png"
 
 
-@dg.op(tags={"panic/device": "cpu"})
+@dg.op(tags=on(CPU)["op_tags"])
 def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: LakeResource) -> None:
     """Validate and store the definition, add its partition key and plan its runs; the rest of the graph follows."""
     given = {k: v for k, v in config.model_dump().items() if v is not None}
