@@ -7,7 +7,7 @@ from panic_assets.models.batching import Batcher
 from panic_assets.models.embedding import quiet
 from panic_assets.models.failures import ItemError
 from panic_assets.models.measured import batch_limit
-from panic_assets.models.memory import four_bit, place, require_bitsandbytes, torch_dtype
+from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
 from panic_assets.models.protocol import Content
 from panic_assets.models.randomness import item_sampler
 from panic_assets.models.spec import ModelSpec
@@ -31,13 +31,15 @@ class Captioner:
         self.batcher = Batcher(batch_limit(spec))
         where = folder(spec)
         options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
-        if self.placement.startswith("nf4"):
-            require_bitsandbytes(spec)
-            options["quantization_config"] = transformers.BitsAndBytesConfig(**four_bit(options["dtype"]))
+        if "attention" in spec.settings:
+            options["attn_implementation"] = spec.settings["attention"]
+        require_bitsandbytes(spec, self.placement)
+        if quantised(self.placement):
+            options["quantization_config"] = transformers.BitsAndBytesConfig(**bits(self.placement, options["dtype"]))
             options["device_map"] = {"": device}
         self.processor = self.load_processor(where)
         self.model = getattr(transformers, spec.settings["model"]).from_pretrained(where, **options).eval()
-        if not self.placement.startswith("nf4"):
+        if not quantised(self.placement):
             self.to(device)
         self.configure()
 

@@ -10,7 +10,7 @@ from panic_assets.errors import UserError
 from panic_assets.models.batching import Batcher
 from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.measured import batch_limit
-from panic_assets.models.memory import four_bit, place, require_bitsandbytes, torch_dtype
+from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
 from panic_assets.models.protocol import Content
 from panic_assets.models.randomness import streams
 from panic_assets.models.spec import ModelSpec
@@ -33,11 +33,11 @@ class TextToImage:
             options["variant"] = settings["variant"]
         if settings["pipeline"] == "StableDiffusionXLPipeline":
             options["add_watermarker"] = False
-        if self.placement.startswith("nf4"):
-            require_bitsandbytes(spec)
+        require_bitsandbytes(spec, self.placement)
+        if quantised(self.placement):
             options["quantization_config"] = diffusers.PipelineQuantizationConfig(
-                quant_backend="bitsandbytes_4bit",
-                quant_kwargs=four_bit(options["dtype"]),
+                quant_backend="bitsandbytes_8bit" if self.placement == "int8" else "bitsandbytes_4bit",
+                quant_kwargs=bits(self.placement, options["dtype"]),
                 components_to_quantize=list(settings["large"]),
             )
         where = folder(spec)
@@ -52,6 +52,8 @@ class TextToImage:
             keep_going(getattr(self.pipe, settings["prior"]))
         if self.placement != "whole" and hasattr(self.pipe.vae, "enable_tiling"):
             self.pipe.vae.enable_tiling()
+        if "attention" in settings:
+            denoiser(self.pipe).set_attention_backend(settings["attention"])
         self.to(device)
         if os.environ.get("PANIC_TORCH_COMPILE"):
             compile_denoiser(self.pipe, os.environ["PANIC_TORCH_COMPILE"])
@@ -65,7 +67,7 @@ class TextToImage:
 
     def to(self, device: str) -> None:
         """Moves the weights; a pipeline that is offloaded moves its parts by itself while it runs."""
-        if device == "cpu" or self.placement in ("whole", "nf4"):
+        if device == "cpu" or self.placement in ("whole", "int8", "nf4"):
             if self.placement in ("offload", "nf4+offload", "sequential"):
                 self.pipe.remove_all_hooks()
             self.pipe.to(device)

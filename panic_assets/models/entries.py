@@ -144,7 +144,7 @@ GENERATORS = (
     _captioner(
         "BLIP2", "plain_captioner", "Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3",
         licence="mit", dtype="float16", batch_limit=32, seconds=0.1, disk_gb=30,
-        memory=(("whole", 9), ("nf4", 4)),
+        memory=(("whole", 9), ("int8", 6), ("nf4", 4)),
         settings={"model": "Blip2ForConditionalGeneration", "max_tokens": 50},
     ),
     _captioner(
@@ -162,33 +162,33 @@ GENERATORS = (
     ),
     _captioner(
         "Qwen25VL", "qwen_captioner", "Qwen/Qwen2.5-VL-7B-Instruct", "cc594898137f460bfe9f0759e9844b3ce807cfb5",
-        licence="apache-2.0", batch_limit=16, seconds=0.5, disk_gb=17, memory=(("whole", 20), ("nf4", 9)),
+        licence="apache-2.0", batch_limit=16, seconds=0.5, disk_gb=17, memory=(("whole", 20), ("int8", 13), ("nf4", 9)),
         settings={
             "model": "Qwen2_5_VLForConditionalGeneration", "processor": "Qwen2_5_VLProcessor", "prompt": DESCRIBE,
         },
     ),
     _captioner(
         "Gemma3n", "chat_captioner", "google/gemma-3n-E4B-it", "c1221e9c62e34a43ab7ffacd1be0ea71f126ef10",
-        licence="gemma", gated=True, batch_limit=8, seconds=0.5, disk_gb=16, memory=(("whole", 19), ("nf4", 11)),
+        licence="gemma", gated=True, batch_limit=8, seconds=0.5, disk_gb=16, memory=(("whole", 19), ("int8", 14), ("nf4", 11)),
         proof="never", needs=("timm", "torchvision"),
         settings={"model": "Gemma3nForConditionalGeneration", "prompt": DESCRIBE, "top_k": 64, "top_p": 0.95},
         doc="Its vision tower comes from the package timm.",
     ),
     _captioner(
         "Pixtral", "chat_captioner", "mistral-community/pixtral-12b", "c2756cbbb9422eba9f6c5c439a214b0392dfc998",
-        licence="apache-2.0", batch_limit=8, seconds=0.7, disk_gb=25, memory=(("whole", 29), ("nf4", 11)),
+        licence="apache-2.0", batch_limit=8, seconds=0.7, disk_gb=25, memory=(("whole", 29), ("int8", 17), ("nf4", 11)),
         proof="never", needs=("torchvision",),
         settings={"model": "LlavaForConditionalGeneration", "prompt": DESCRIBE},
     ),
     _captioner(
         "LLaMA32Vision", "chat_captioner", "meta-llama/Llama-3.2-11B-Vision-Instruct",
         "9eb2daaa8597bf192a8b0e73f848f3a102794df5", licence="llama3.2", gated=True, batch_limit=8, seconds=0.7,
-        disk_gb=22, memory=(("whole", 25), ("nf4", 10)), ignore=("original/*",),
+        disk_gb=22, memory=(("whole", 25), ("int8", 15), ("nf4", 10)), ignore=("original/*",),
         settings={"model": "MllamaForConditionalGeneration", "prompt": DESCRIBE},
     ),
     _captioner(
         "Qwen3VL", "qwen_captioner", "Qwen/Qwen3-VL-8B-Instruct", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
-        licence="apache-2.0", batch_limit=16, seconds=0.5, disk_gb=18, memory=(("whole", 21), ("nf4", 9)),
+        licence="apache-2.0", batch_limit=16, seconds=0.5, disk_gb=18, memory=(("whole", 21), ("int8", 13), ("nf4", 9)),
         settings={
             "model": "Qwen3VLForConditionalGeneration", "processor": "Qwen3VLProcessor", "prompt": DESCRIBE,
             "temperature": 0.7, "top_k": 20, "top_p": 0.8,

@@ -36,17 +36,24 @@ def torch_dtype(spec: ModelSpec, device: str) -> Any:
     return getattr(torch, spec.dtype) if device.startswith("cuda") else torch.float32
 
 
-def require_bitsandbytes(spec: ModelSpec) -> None:
-    """4-bit weights need bitsandbytes, which is an extra."""
+def quantised(placement: Placement) -> bool:
+    """Whether weights are held in fewer bits than they were published in."""
+    return placement.startswith(("int8", "nf4"))
+
+
+def require_bitsandbytes(spec: ModelSpec, placement: Placement) -> None:
+    """Quantised weights need bitsandbytes, which is an extra."""
     import importlib.util
 
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if quantised(placement) and importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(
-            f"model {spec.name} fits this GPU only with 4-bit weights, which need the package bitsandbytes: "
+            f"model {spec.name} fits this GPU only as {placement!r}, which needs the package bitsandbytes: "
             "pip install bitsandbytes"
         )
 
 
-def four_bit(dtype: Any) -> dict[str, Any]:
-    """bitsandbytes' settings for 4-bit normal-float weights, computing in `dtype`."""
+def bits(placement: Placement, dtype: Any) -> dict[str, Any]:
+    """bitsandbytes' settings for a quantised placement, computing in `dtype`."""
+    if placement == "int8":
+        return {"load_in_8bit": True}
     return {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}

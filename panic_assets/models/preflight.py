@@ -10,7 +10,7 @@ from pathlib import Path
 from panic_assets.errors import UserError
 from panic_assets.models import measured, registry, weights
 from panic_assets.models.load import LOADERS
-from panic_assets.models.memory import placement
+from panic_assets.models.memory import placement, require_bitsandbytes
 from panic_assets.models.spec import ModelSpec, Placement
 from panic_assets.settings import number
 
@@ -105,11 +105,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
             f"model {spec.name} needs a GPU with {memory[-1][1]:g} GB or more, {memory[0][1]:g} GB to run at full "
             "speed, and this machine has none that torch can see"
         )
-    if chosen.startswith("nf4") and importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(
-            f"model {spec.name} fits {vram_gb:.0f} GB only with 4-bit weights, which need bitsandbytes: "
-            "pip install bitsandbytes"
-        )
+    require_bitsandbytes(spec, chosen)
     if spec.repository and here is None:
         weights.ask_access(spec)
     used = dict(memory).get(chosen, 0.0) if vram_gb else 0.0

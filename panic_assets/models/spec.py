@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 Modality = Literal["text", "image"]
 Role = Literal["generator", "embedder", "control"]
-Placement = Literal["whole", "nf4", "offload", "nf4+offload", "sequential"]
-"""How weights are held: all on the card; 4-bit; one component at a time; both; one layer at a time."""
+Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequential"]
+"""How weights are held: all on the card; 8-bit; 4-bit; one component at a time; 4-bit and that; one layer at a time."""
 
 Proof = Literal["real", "tiny", "replica", "never"]
 """What the tests run: the real weights; the real architecture with random weights; the real loader on a
@@ -65,7 +65,10 @@ class ModelSpec:
     """Per item on a current data-centre GPU: an order of magnitude, until `panic model bench` has measured."""
     proof: Proof = "tiny"
     parameters: tuple[tuple[str, Any], ...] = ()
-    """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs."""
+    """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.
+
+    `attention` names one of the library's attention back ends; without it the library's own choice stands.
+    """
     doc: str = ""
 
     @property

@@ -86,6 +86,7 @@ def test_four_bit_weights_without_their_package(monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda n, *a: None if n == "bitsandbytes" else find(n, *a))
     (problem,) = preflight(["FluxDev"], vram_gb=24).problems
+    assert "FluxDev fits this GPU only as 'nf4'" in problem
     assert "pip install bitsandbytes" in problem
 
 

@@ -1,11 +1,13 @@
 import gc
+import importlib.util
 import weakref
 
 import pytest
+import torch
 
 from panic_assets.errors import UserError
 from panic_assets.models import registry
-from panic_assets.models.diffusion import denoiser
+from panic_assets.models.diffusion import TextToImage, denoiser
 from panic_assets.models.memory import place, placement
 from panic_assets.models.residency import Residency
 
@@ -108,6 +110,7 @@ def test_moving_a_model_moves_all_of_its_weights(tiny_model, name):
         ("FluxDev", 12, "nf4+offload"),
         ("FluxDev", 8, "sequential"),
         ("Qwen25VL", 24, "whole"),
+        ("Qwen25VL", 16, "int8"),
         ("Qwen25VL", 12, "nf4"),
     ],
 )
@@ -139,16 +142,92 @@ def test_the_components_to_quantise_exist_and_the_decoder_is_not_among_them(tiny
     assert denoiser(pipe) in [pipe.components[part] for part in large]
 
 
-def test_four_bit_weights_take_the_place_of_linear_layers(tiny_model, monkeypatch):
+@pytest.mark.parametrize(("how", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_quantised_weights_take_the_place_of_linear_layers(tiny_model, monkeypatch, how, kind):
     pytest.importorskip("bitsandbytes")
-    monkeypatch.setattr("panic_assets.models.captions.place", lambda spec, device: "nf4")
+    monkeypatch.setattr("panic_assets.models.captions.place", lambda spec, device: how)
     model = tiny_model("Qwen25VL").model
     kinds = {name.rsplit(".", 1)[-1]: type(m).__name__ for name, m in model.named_modules() if "proj" in name}
-    assert kinds["q_proj"] == kinds["down_proj"] == "Linear4bit"
+    assert kinds["q_proj"] == kinds["down_proj"] == kind
 
 
-def test_four_bit_weights_without_their_package_are_refused(tiny_model, monkeypatch):
+def test_quantised_weights_without_their_package_are_refused(tiny_model, monkeypatch):
     monkeypatch.setattr("panic_assets.models.diffusion.place", lambda spec, device: "nf4")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="FluxDev fits this GPU only with 4-bit weights"):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda n, *a: None if n == "bitsandbytes" else find(n, *a))
+    with pytest.raises(UserError, match="FluxDev fits this GPU only as 'nf4', which needs the package bitsandbytes"):
         tiny_model("FluxDev")
+
+
+class Told(Exception):
+    """Carries what a library was asked for, before it does it."""
+
+
+@pytest.mark.parametrize(("how", "bits"), [("int8", "load_in_8bit"), ("nf4", "load_in_4bit")])
+def test_the_bits_of_a_placement_reach_the_captioners_library(tiny_model, monkeypatch, how, bits):
+    def loading(*_, **options):
+        raise Told(options)
+
+    monkeypatch.setattr("panic_assets.models.captions.place", lambda spec, device: how)
+    monkeypatch.setattr("panic_assets.models.captions.require_bitsandbytes", lambda *_: None)
+    monkeypatch.setattr("transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained", loading)
+    with pytest.raises(Told) as told:
+        tiny_model("Qwen25VL")
+    (options,) = told.value.args
+    assert getattr(options["quantization_config"], bits) is True
+    assert options["device_map"] == {"": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("how", "asked", "tiled"),
+    [
+        ("whole", "to", False),
+        ("nf4", "to", True),
+        ("offload", "enable_model_cpu_offload", True),
+        ("nf4+offload", "enable_model_cpu_offload", True),
+        ("sequential", "enable_sequential_cpu_offload", True),
+    ],
+)
+def test_a_placement_reaches_the_pipeline(checkpoints, monkeypatch, how, asked, tiled):
+    """A card that is not there: the pipeline is real, what would touch the card is only noted."""
+    from diffusers import DiffusionPipeline, FluxPipeline
+
+    seen, calls = {}, []
+    from_pretrained = DiffusionPipeline.from_pretrained.__func__
+
+    def loading(cls, where, **options):
+        seen.update(options)
+        options.pop("quantization_config", None)  # diffusers quantises on a GPU only
+        return from_pretrained(cls, where, **options)
+
+    monkeypatch.setattr("panic_assets.models.diffusion.place", lambda spec, device: how)
+    monkeypatch.setattr("panic_assets.models.diffusion.require_bitsandbytes", lambda *_: None)
+    monkeypatch.setattr(FluxPipeline, "from_pretrained", classmethod(loading))
+    for name in ("to", "enable_model_cpu_offload", "enable_sequential_cpu_offload"):
+        monkeypatch.setattr(FluxPipeline, name, lambda *_, name=name, **__: calls.append(name))
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"FluxDev={checkpoints('FluxDev')}")
+    painter = TextToImage(registry.get("FluxDev"), "cuda:0")
+    assert calls == [asked]
+    assert painter.pipe.vae.use_tiling is tiled
+    assert seen["dtype"] == torch.bfloat16
+    config = seen.get("quantization_config")
+    assert (config is not None) == how.startswith("nf4")
+    if config:
+        assert config.quant_kwargs == {
+            "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16,
+        }  # fmt: skip
+        assert set(config.components_to_quantize) == {"transformer", "text_encoder_2"}
+
+
+def test_attention_runs_through_torchs_fused_kernels_unless_an_entry_says_otherwise(tiny_model):
+    plain = tiny_model("Qwen25VL")
+    assert plain.model.config._attn_implementation == "sdpa"
+    settings = (*plain.spec.parameters, ("attention", "eager"))
+    assert tiny_model("Qwen25VL", parameters=settings).model.config._attn_implementation == "eager"
+    painter = tiny_model("FluxDev", parameters=(*registry.get("FluxDev").parameters, ("attention", "_native_math")))
+    backends = {
+        getattr(module.processor, "_attention_backend", None)
+        for module in denoiser(painter.pipe).modules()
+        if hasattr(module, "processor")
+    }
+    assert {backend.value for backend in backends} == {"_native_math"}
