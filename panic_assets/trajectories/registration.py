@@ -1,6 +1,7 @@
 """How an experiment enters: its definition into the lake, its key into Dagster. Safe to repeat at any point."""
 
 import dagster as dg
+from pydantic import Field
 
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
@@ -25,15 +26,15 @@ def add(lake: LakeResource, instance: dg.DagsterInstance, wanted: Definition) ->
 class ExperimentConfig(dg.Config):
     """An experiment as typed into the launchpad: the fields of an experiment file."""
 
-    name: str
-    networks: list[list[str]]
-    prompts: list[str]
-    seeds: list[int] | None = None
-    seed_count: int | None = None
-    embedding_models: list[str]
-    max_length: int
-    image_size: int | None = None
-    image_format: str = "png"
+    name: str = Field(description="what it is called from now on: the key of its partition")
+    networks: list[list[str]] = Field(description="each a list of models that take turns, the first one reading text")
+    prompts: list[str] = Field(description="where runs start; every network starts from each of them")
+    seeds: list[int] | None = Field(default=None, description="one run each; -1 is an unseeded run")
+    seed_count: int | None = Field(default=None, description="instead of seeds: so many unseeded runs")
+    embedding_models: list[str] = Field(description="what outputs are embedded with; more can be named later")
+    max_length: int = Field(description="invocations in a run, unless it loops before")
+    image_size: int | None = Field(default=None, description="pixels a side; without it, what each model likes best")
+    image_format: str = Field(default="png", description="how images are stored: png and webp lose nothing, jpeg does")
 
 
 @dg.op(tags=on(CPU)["op_tags"])

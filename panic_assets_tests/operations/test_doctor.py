@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -175,10 +177,23 @@ DAMAGE: dict[Callable[[Lake], None], tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("plant", DAMAGE, ids=lambda plant: plant.__name__)
-def test_damage_is_found_and_repaired(instance: dg.DagsterInstance, lake: Lake, plant: Callable[[Lake], None]) -> None:
+@pytest.fixture(scope="module")
+def before(template: Path) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
+    """What every repair must come back to."""
+    return {name: trace(Lake(template / "lake"), name) for name in ("a", "b")}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(instance: dg.DagsterInstance, lake: Lake) -> None:
     assert doctor.examine(lake, instance) == []
-    before = {name: trace(lake, name) for name in ("a", "b")}
+
+
+@pytest.mark.parametrize("plant", DAMAGE, ids=lambda plant: plant.__name__)
+def test_damage_is_found_and_repaired(
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    before: dict[str, dict[str, list[tuple[Any, ...]]]],
+    plant: Callable[[Lake], None],
+) -> None:
     plant(lake)
     kind, words = DAMAGE[plant]
     found = doctor.examine(lake, instance)
