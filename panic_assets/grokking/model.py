@@ -107,13 +107,16 @@ def resid_pre(weights: Mapping[str, Tensor]) -> Tensor:
 
 def neurons(weights: Mapping[str, Tensor], attention: Tensor) -> Tensor:
     """(n, d_mlp): neuron activations, given what attention adds."""
-    return ((resid_pre(weights) + attention) @ weights[W_IN]).relu()
+    return ((resid_pre(weights) + attention) @ weights[W_IN]).relu_()  # in place: it is the largest array there is
 
 
 def logits_after(weights: Mapping[str, Tensor], attention: Tensor) -> Tensor:
-    """(n, answers): logits at the last position, given what attention adds."""
-    out = neurons(weights, attention) @ weights[W_OUT]
-    return (resid_pre(weights) + attention + out) @ weights[W_U]
+    """(n, answers): logits at the last position, given what attention adds.
+
+    What neurons say about answers, W_out W_U, is multiplied out first: once, instead of d_model columns a pair.
+    """
+    direct = (resid_pre(weights) + attention) @ weights[W_U]
+    return direct + neurons(weights, attention) @ (weights[W_OUT] @ weights[W_U])
 
 
 def logits(weights: Mapping[str, Tensor], a: Tensor, b: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from panic_assets.training.settings import Settings
 from panic_assets.training.stages import Done, metric_series, outlook_of, register_checkpoints, store_metrics
 
 FAMILY = "grokking"
-TRAIN_VERSION = "1"
+TRAIN_VERSION = "2"
 ANALYSIS_VERSION = "1"
 SOURCE = "grokking_measurements"
 PER_CHECKPOINT = ("grokking_spectra", "grokking_dominant", "grokking_neurons", "grokking_rings", "grokking_class_pca")
@@ -36,6 +36,7 @@ DRAWS = 200
 LOW_LOSS = 1e-6
 COPY_SECONDS = 15.0
 """How often the losses of a run in training are copied into the lake."""
+SHARED = "PANIC_HOME must be one folder, under one path, for every machine that trains"
 Refresh = Callable[[], None]
 
 
@@ -141,6 +142,9 @@ def train(
             for index, progress in stream:
                 copy = progress.done or time.monotonic() - copied > COPY_SECONDS
                 copied = time.monotonic() if copy else copied
+                unseen = [path for path in progress.saved if not path.exists()]
+                if unseen:
+                    raise UserError(f"{unseen[0]} was written on a machine whose disk is not this one's; {SHARED}")
                 for name in members[index]:
                     now = datetime.now(UTC)
                     steps = progress.epoch - at[name]

@@ -60,6 +60,7 @@ def instance(trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copytree(trained_home, folder)
     monkeypatch.setenv("PANIC_HOME", str(folder))
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
+    monkeypatch.setenv("PANIC_COMPUTE", "in_process")  # tiny runs are done before a worker process has started
     monkeypatch.setattr(stages, "DRAWS", 20)
     found = Lake(home().lake)
     for table, column in (("training_runs", "folder"), ("checkpoints", "path")):

@@ -4,22 +4,22 @@ import torch
 import torch.nn.functional as F
 
 
-def plain_logits(weights, tokens):
-    """(n, 3) tokens -> (n, 3, answers), causal attention written out."""
+def plain_residual(weights, tokens):
+    """(n, 3) tokens -> (n, 3, d_model) after the MLP, causal attention written out."""
     w = {name.rsplit(".", 1)[1]: tensor for name, tensor in weights.items()}
     x = w["W_E"][tokens] + w["W_pos"]
     q, k, v = (torch.einsum("npd,hdk->nhpk", x, w[f"W_{name}"]) for name in "QKV")
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     scores = scores.masked_fill(torch.triu(torch.ones(3, 3, dtype=torch.bool), 1), float("-inf"))
     x = x + torch.einsum("nhpk,hkd->npd", scores.softmax(-1) @ v, w["W_O"])
-    x = x + F.relu(x @ w["W_in"]) @ w["W_out"]
-    return x @ w["W_U"]
+    return x + F.relu(x @ w["W_in"]) @ w["W_out"]
 
 
 def plain_loss(weights, a, b, answers):
     p = weights["embed.W_E"].shape[0] - 1
     tokens = torch.stack([a, b, torch.full_like(a, p)], 1)
-    return F.cross_entropy(plain_logits(weights, tokens)[:, -1].double(), answers)
+    logits = plain_residual(weights, tokens)[:, -1] @ weights["unembed.W_U"]
+    return F.cross_entropy(logits.double(), answers)
 
 
 def plain_train(weights, p, train, test, steps, lr=1e-3, weight_decay=1.0, betas=(0.9, 0.98)):

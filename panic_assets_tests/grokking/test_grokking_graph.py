@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from panic_assets.cli.session import materialise
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, renders, sensors, stages
+from panic_assets.grokking import config, jobs, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
@@ -145,6 +146,25 @@ def test_a_sweep_by_command_is_paired_with_its_base(panic, lake, tmp_path):
     assert {r["sweep"] for r in runs.every(lake) if r["training_run"].startswith("pair")} == {"pair"}
 
 
+@pytest.mark.parametrize(
+    ("count", "choice", "cards", "expected"),
+    [
+        (8, None, "0", "LocalCompute"),
+        (8, "auto", "0", "LocalCompute"),
+        (1, None, "0", "InProcessCompute"),  # nothing to run beside it
+        (8, "in_process", "0", "InProcessCompute"),  # somebody chose
+        (8, None, "1", "InProcessCompute"),  # with a GPU: given by the environment, and batched there
+    ],
+)
+def test_several_runs_on_a_cpu_train_side_by_side(monkeypatch, count, choice, cards, expected):
+    monkeypatch.setenv("PANIC_GPUS", cards)
+    monkeypatch.delenv("PANIC_COMPUTE", raising=False)
+    if choice:
+        monkeypatch.setenv("PANIC_COMPUTE", choice)
+    with jobs.side_by_side(InProcessCompute(), count) as compute:
+        assert type(compute).__name__ == expected
+
+
 def test_checkpoints_of_others_are_ingested(panic, lake, tmp_path):
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -189,6 +209,21 @@ def test_auto_stop_waits_for_a_checkpoint(instance, lake):
     row = runs.get(lake, long.name)
     assert (row["status"], "reached the threshold" in row["failure"], done.rows) == ("stopped", True, 0)
     assert [r["epoch"] for r in runs.checkpoints(lake, long.name)][:2] == [0, 40]
+
+
+def test_checkpoints_on_a_disk_that_is_not_shared_are_no_training(lake, tmp_path):
+    class Elsewhere(InProcessCompute):
+        """A worker of another machine: what it wrote is not here."""
+
+        def stream(self, *args, **kwargs):
+            for index, progress in super().stream(*args, **kwargs):
+                yield index, replace(progress, saved=tuple(tmp_path / "theirs" / path.name for path in progress.saved))
+
+    (far,) = config.parse({**TINY, "name": "far"})
+    stages.register(lake, far)
+    with pytest.raises(UserError, match="PANIC_HOME must be one folder"):
+        stages.train(lake, Elsewhere(), Silent(), lambda: None, settings.Settings(), [far.name])
+    assert runs.get(lake, far.name)["status"] == "failed"
 
 
 def test_replay_and_show_say_what_the_rule_says(panic):
