@@ -11,7 +11,7 @@ from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
-from panic_assets.trajectories import analysis, assets
+from panic_assets.trajectories import analysis, assets, layers, symbolic
 from panic_assets.trajectories.assets import ProgressResource
 
 GROUP = "analyses"
@@ -89,8 +89,65 @@ def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: Pro
 
 
 @dg.asset(
+    partitions_def=EMBEDDING_MODEL,
+    deps=[assets.clusters],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(list(symbolic.SYMBOL_TABLES)),
+)
+def symbolic_dynamics(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Runs as sequences of clusters: stays, moves, where they end, Markov state models and whether those hold."""
+    model = context.partition_key
+    with working_on(context, lake, f"clusters of {model}"):
+        done = symbolic.symbols(lake.lake, progress.watcher(context), model)
+    return dg.MaterializeResult(metadata={"new rows": done.rows, "seed": analysis.SEED})
+
+
+@dg.asset(
+    partitions_def=EMBEDDING_MODEL,
+    deps=[assets.clusters],
+    kinds={"parquet", "scikitlearn"},
+    tags={"panic/device": "cpu"},
+    **_common(["clustering_stability", "cluster_stability"]),
+)
+def cluster_stability(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Whether clusters are there or were made: subsamples clustered again, and clouds that have no clusters."""
+    model = context.partition_key
+    with working_on(context, lake, f"clusters of {model}"):
+        done = symbolic.stability(lake.lake, progress.watcher(context), model)
+    return dg.MaterializeResult(metadata={"new rows": done.rows, "seed": analysis.SEED})
+
+
+@dg.asset(
+    partitions_def=EMBEDDING_MODEL,
+    deps=[dg.AssetDep(assets.embeddings, partition_mapping=dg.AllPartitionMapping())],
+    kinds={"parquet", "python"},
+    tags={"panic/device": "cpu"},
+    **_common(["cluster_layers", "cluster_layer_members"]),
+)
+def cluster_layers(
+    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
+    """Clusters at several resolutions (EVoC), for more vectors than HDBSCAN can take. EVoC compiles at its first use."""
+    model = context.partition_key
+    context.log.info(layers.COMPILES)
+    with working_on(context, lake, f"clusters of {model}"):
+        done = symbolic.layers(lake.lake, progress.watcher(context), model)
+    return dg.MaterializeResult(metadata={"layers": done.rows, "seed": analysis.SEED})
+
+
+@dg.asset(
     partitions_def=EXPERIMENT,
-    deps=[assets.persistence_diagrams, dynamics],
+    deps=[
+        assets.persistence_diagrams,
+        dynamics,
+        # Stays are those of clusters, which pool all experiments.
+        dg.AssetDep(symbolic_dynamics, partition_mapping=dg.AllPartitionMapping()),
+    ],
     kinds={"parquet", "python"},
     **on(CPU),
     **_common(["model_effects", "model_terms", "findings"]),
@@ -105,23 +162,6 @@ def statistics(
     return assets._result(context, lake, began, done, "model_effects", "model_terms", "findings")
 
 
-@dg.asset(
-    partitions_def=EMBEDDING_MODEL,
-    deps=[assets.clusters],
-    kinds={"parquet", "python"},
-    **on(CPU),
-    **_common(["cluster_dwells", "cluster_transitions", "markov_models"]),
-)
-def symbolic_dynamics(
-    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """Runs as sequences of clusters: stays, moves, Markov state models and whether those hold."""
-    model = context.partition_key
-    with working_on(context, lake, f"clusters of {model}"):
-        done = analysis.symbols(lake.lake, progress.watcher(context), model)
-    return dg.MaterializeResult(metadata={"new rows": done.rows})
-
-
 ANALYSED = ("dynamics", "topology", "layouts", "statistics")
 
 analyse_job = dg.define_asset_job(
@@ -132,8 +172,14 @@ analyse_job = dg.define_asset_job(
 )
 symbols_job = dg.define_asset_job(
     "analyse_clusters",
-    ["symbolic_dynamics"],
+    ["symbolic_dynamics", "cluster_stability"],
     partitions_def=EMBEDDING_MODEL,
-    description="Symbolic dynamics on the current clusters of one embedding model.",
+    description="Symbolic dynamics on the current clusters of one embedding model, and whether those hold.",
 )
-JOBS = [analyse_job, symbols_job]
+layers_job = dg.define_asset_job(
+    "recompute_layers",
+    ["cluster_layers"],
+    partitions_def=EMBEDDING_MODEL,
+    description="Clusters of one embedding model's vectors at several resolutions (EVoC), pooled over all experiments.",
+)
+JOBS = [analyse_job, symbols_job, layers_job]

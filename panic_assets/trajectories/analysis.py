@@ -18,6 +18,7 @@ from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
 from panic_assets.models import registry
 from panic_assets.progress import Watcher
+from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
 from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
@@ -157,9 +158,9 @@ def _motion(
         "outputs": n,
         "distinct_outputs": len(distinct(vectors).first),
         "final_drift": float(drift[-1]),
-        "mean_step": _number(step.mean()) if n > 1 else None,
+        "mean_step": number(step.mean()) if n > 1 else None,
         "displacement_exponent": _exponent(vectors),
-        "autocorrelation_time": _number(motion.autocorrelation_time(vectors)),
+        "autocorrelation_time": number(motion.autocorrelation_time(vectors)),
         "recurrence_radius": radius,
         "recurrence_rate": again.rate,
         "determinism": again.determinism,
@@ -177,7 +178,7 @@ def _motion(
             "step": k,
             "origin": "first output" if prompt is None else "prompt",
             "drift_chord": float(drift[k]),
-            "drift_angle": _number(angle[k]),
+            "drift_angle": number(angle[k]),
             "step_chord": float(step[k - 1]) if k else None,
         }
         for k in range(n)
@@ -193,7 +194,8 @@ def _exponent(vectors: np.ndarray) -> float | None:
     return float(np.polyfit(np.log(lags), np.log(spread), 1)[0])
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """The value; None where it is not finite, which tables do not hold."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -221,7 +223,7 @@ def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
                 "outputs": steps,
                 "verdict": found.verdict,
                 **{
-                    k: _number(getattr(found, k))
+                    k: number(getattr(found, k))
                     for k in ("rate", "rate_low", "rate_high", "tau", "tau_low", "tau_high")
                 },
                 "growth_r2": found.growth.r2,
@@ -278,7 +280,7 @@ def topology(
         runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)[
             "run_id"
         ].to_pylist()
-        compared, tested = (set(_sampled(runs, n)) for n in (distance_runs, null_runs))
+        compared, tested = (set(sampled(runs, n)) for n in (distance_runs, null_runs))
         nulls: list[dict[str, Any]] = []
         with (
             lake.replacing("persistence_generators", **place) as generators,
@@ -296,11 +298,7 @@ def topology(
                     nulls += [{**place, "run_id": run, **n} for n in _nulls(one.vectors[:null_points], replicates)]
                 done.rows += 1
                 tell(1)
-        from panic_assets.statistics.multiple import benjamini_hochberg
-
-        adjusted = benjamini_hochberg(np.array([n["p_value"] for n in nulls]))
-        for row, p in zip(nulls, adjusted, strict=True):
-            row["adjusted_p_value"] = float(p)
+        adjust(nulls)
         lake.replace("topology_nulls", nulls, **place)
         _distances(lake, watcher, place, [r for r in runs if r in compared])
     return done
@@ -407,7 +405,7 @@ def diagrams_of(lake: Lake, experiment: str, model: str, most: int) -> list[tupl
     place = {"experiment": experiment, "embedding_model": model}
     runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)["run_id"].to_pylist()
     bars = _bars(lake, place)
-    return [(bars.get((run, 0), NO_BARS), bars.get((run, 1), NO_BARS)) for run in _sampled(runs, most)]
+    return [(bars.get((run, 0), NO_BARS), bars.get((run, 1), NO_BARS)) for run in sampled(runs, most)]
 
 
 NO_BARS = np.empty((0, 2))
@@ -425,7 +423,7 @@ def _bars(lake: Lake, place: dict[str, str]) -> dict[tuple[str, int], np.ndarray
     return {keys[a]: values[a:b] for a, b in pairwise([*starts, len(keys)])}
 
 
-def _sampled(runs: Sequence[str], most: int) -> list[str]:
+def sampled(runs: Sequence[str], most: int) -> list[str]:
     """At most so many runs, by the hash of their ids: larger samples contain smaller ones. In order of ids."""
     return sorted(sorted(runs, key=lambda run: hashlib.blake2b(run.encode()).digest())[:most])
 
@@ -468,75 +466,10 @@ def _placed(kind: str, items: Sequence[tuple[str, str]], found: Any) -> list[dic
             "run_id": run,
             "x": float(x),
             "y": float(y),
-            "trustworthiness": _number(found.trustworthiness),
+            "trustworthiness": number(found.trustworthiness),
         }
         for (item, run), (x, y) in zip(items, found.positions, strict=True)
     ]
-
-
-def symbols(lake: Lake, watcher: Watcher, model: str, lags: Sequence[int] = (1, 2, 4, 8)) -> Done:
-    """Stays, moves and Markov models of the cluster sequences of one embedding model, experiment by experiment."""
-    from panic_assets.trajectories import symbols as symbolic
-
-    rows = lake.sql(
-        """SELECT m.experiment, m.run_id, r.network, list(m.cluster ORDER BY m.sequence_number) AS clusters
-           FROM cluster_members m JOIN runs r USING (run_id) GROUP BY ALL ORDER BY ALL""",
-        embedding_model=model,
-    ).to_pylist()
-    place = {"embedding_model": model}
-    stays: list[dict[str, Any]] = []
-    groups: dict[tuple[str, str], list[np.ndarray]] = {}
-    for row in rows:
-        sequence = np.array(row["clusters"], dtype=np.int64)
-        groups.setdefault((row["experiment"], row["network"]), []).append(sequence)
-        found = symbolic.dwells(sequence)
-        columns = (found.symbol.tolist(), found.start.tolist(), found.length.tolist(), found.censored.tolist())
-        mark = {**place, "experiment": row["experiment"], "run_id": row["run_id"]}
-        stays += [
-            {**mark, "cluster": c, "start": s, "length": n, "censored": cut}
-            for c, s, n, cut in zip(*columns, strict=True)
-        ]
-    moves, models = [], []
-    with watcher.stage(f"symbols {model}", len(groups), "networks") as tell:
-        for (experiment, network), sequences in sorted(groups.items()):
-            mark = {**place, "experiment": experiment, "network": network}
-            moves += [
-                {**mark, "cluster": a, "next_cluster": b, "moves": n}
-                for (a, b), n in sorted(symbolic.transitions(sequences).items())
-            ]
-            models += [{**mark, **row} for row in _markov(sequences, lags)]
-            tell(1)
-    lake.replace("cluster_dwells", stays, **place)
-    lake.replace("cluster_transitions", moves, **place)
-    lake.replace("markov_models", models, **place)
-    return Done(rows=len(stays) + len(moves) + len(models))
-
-
-def _markov(sequences: Sequence[np.ndarray], lags: Sequence[int]) -> Iterator[dict[str, Any]]:
-    from panic_assets.trajectories import markov
-    from panic_assets.trajectories.symbols import classes
-
-    ends = classes(sequences)
-    scales = markov.slowest(sequences, lags, seed=SEED)
-    for lag, scale in zip(lags, scales, strict=True):
-        found = markov.model(sequences, lag)
-        if not len(found.states):
-            continue
-        tested = markov.chapman_kolmogorov(sequences, lag, seed=SEED)
-        yield {
-            "lag": lag,
-            "runs": len(sequences),
-            "states": len(found.states),
-            "coverage": found.coverage,
-            "entropy_rate": markov.entropy_rate(found.transition),
-            "timescale": _number(scale.estimate),
-            "timescale_low": _number(scale.low),
-            "timescale_high": _number(scale.high),
-            "chapman_kolmogorov_p": _number(tested.p_value),
-            "recurrent_sets": len(ends.recurrent),
-            "absorbing_clusters": len(ends.absorbing),
-            "code_version": CODE_VERSION,
-        }
 
 
 OUTCOMES = {
@@ -557,7 +490,6 @@ Stays are those of the current clusters, which pool all experiments: there are n
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     """Mixed models of every outcome by network and embedder, random intercepts by prompt and run."""
     from panic_assets.statistics import mixed
-    from panic_assets.statistics.multiple import benjamini_hochberg
 
     done = Done()
     effects: list[dict[str, Any]] = []
@@ -592,7 +524,7 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                             "low": e.low,
                             "high": e.high,
                             "standard_error": e.error,
-                            "p_value": _number(e.p_value),
+                            "p_value": number(e.p_value),
                             "rows": found.rows,
                             "prompts": found.groups,
                             "converged": found.converged,
@@ -607,8 +539,7 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                 said.append({**mark, "position": position, "sentence": sentence})
             done.rows += len(sentences)
             tell(1)
-    for row, adjusted in zip(terms, benjamini_hochberg(np.array([t["p_value"] for t in terms])), strict=True):
-        row["adjusted_p_value"] = float(adjusted)
+    adjust(terms)
     lake.replace("model_effects", effects, experiment=experiment)
     lake.replace("model_terms", terms, experiment=experiment)
     lake.replace("findings", said, experiment=experiment)

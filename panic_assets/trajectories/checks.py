@@ -100,5 +100,7 @@ CHECKS = [
         analyses.layouts,
         analyses.statistics,
         analyses.symbolic_dynamics,
+        analyses.cluster_stability,
+        analyses.cluster_layers,
     )
 ]

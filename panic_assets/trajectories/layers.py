@@ -10,6 +10,9 @@ from panic_assets.extras import extra
 from panic_assets.trajectories.clustering import OUTLIER, Partition, partition
 from panic_assets.trajectories.distinct import distinct
 
+COMPILES = "EVoC compiles itself at its first use on a machine, which takes one to two minutes"
+PARAMETERS = {"noise_level": 0.5, "base_min_cluster_size": 5, "n_neighbors": 15, "min_samples": 5, "n_epochs": 50}
+"""What EVoC is given, and rows say."""
 SMALLEST = 20
 """Distinct vectors below which there is no neighbourhood to speak of: everything is an outlier, in one layer."""
 
@@ -27,7 +30,7 @@ def layers(vectors: np.ndarray, seed: int = 0) -> list[Partition]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of logarithms of rounding errors, and of sparse neighbourhoods
-        model = EVoC(random_state=seed)
+        model = EVoC(random_state=seed, **PARAMETERS)
         model.fit_predict(points)
     found = [np.asarray(layer, dtype=np.int64) for layer in model.cluster_layers_]
     found.sort(key=lambda layer: -layer.max(initial=OUTLIER))

@@ -1,6 +1,6 @@
 """Whether clusters are there or were made: the same clustering again, on other draws of the same data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,13 @@ def stability(
     seen = np.isfinite(overlaps)
     mean = np.nansum(overlaps, axis=0) / np.maximum(seen.sum(axis=0), 1)
     return Stability(float(np.mean(scores)), np.where(seen.any(axis=0), mean, np.nan), draws)
+
+
+def likeness(labels: np.ndarray, others: Sequence[np.ndarray]) -> float:
+    """Adjusted Rand index with the most alike of several clusterings of the same rows, outliers a class of their own."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return max(float(adjusted_rand_score(labels, other)) for other in others)
 
 
 def assign(new: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,13 +1,24 @@
 """Layers, stability and incremental assignment on blobs."""
 
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
 import numpy as np
-import pytest
 from sklearn.metrics import homogeneity_score
 
+from panic_assets.lake.lake import Lake
+from panic_assets.models import registry
+from panic_assets.trajectories import symbolic
 from panic_assets.trajectories.clustering import cluster
-from panic_assets.trajectories.layers import layers
-from panic_assets.trajectories.stability import assign, stability
+from panic_assets.trajectories.layers import PARAMETERS
+from panic_assets.trajectories.stability import assign, likeness, stability
 from panic_assets_tests.trajectories.test_clustering import blobs
+from panic_assets_tests.trajectories.world import Nobody
+
+MODEL = "DummyText"
 
 
 def again(vectors, seed):
@@ -48,19 +59,65 @@ def test_new_vectors_join_the_nearest_cluster_or_none():
     assert assign(new, vectors[:0], labels[:0]).tolist() == [-1] * 27
 
 
-@pytest.mark.timeout(600)  # EVoC compiles itself at its first call
-def test_layers_of_blobs():
-    vectors, which = blobs([120, 80, 100], d=16)
+def test_the_layers_of_a_store(tmp_path):
+    """EVoC itself, through the stage, on blobs and copies of some of their vectors."""
+    lake, copies = Lake(tmp_path / "lake"), 6
+    vectors, which = blobs([20, 16, 18], d=registry.get(MODEL).dimension)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = layers(np.vstack([vectors, vectors[:20]]), seed=1)
-    clustered = found[0].labels[:300] >= 0
+    which = np.append(which, which[:copies])
+    lake.replace("embeddings", stored(np.vstack([vectors, vectors[:copies]])), experiment="a", embedding_model=MODEL)
+    command = [sys.executable, "-m", "panic_assets_tests.trajectories.interpreted_layers", str(lake.root), MODEL]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
+    again = json.loads(child.stdout)
+    about = lake.sql("SELECT * FROM cluster_layers ORDER BY layer").to_pylist()
+    assert [a["layer"] for a in about] == list(range(len(about)))
+    assert [a["clusters"] for a in about] == sorted((a["clusters"] for a in about), reverse=True)
+    assert json.loads(about[0]["parameters"]) == PARAMETERS
+    for a, same in zip(about, again["labels"], strict=True):
+        rows = lake.sql("SELECT * FROM cluster_layer_members WHERE layer = ? ORDER BY sequence_number", [a["layer"]])
+        labels = rows["cluster"].to_numpy()
+        assert labels.tolist() == same  # the seed decides
+        assert (labels[:copies] == labels[-copies:]).all()
+        assert (a["vectors"], a["distinct_vectors"], a["outliers"]) == (60, 54, (labels < 0).sum())
+        assert sorted(labels[rows["medoid"].to_numpy(zero_copy_only=False)].tolist()) == list(range(a["clusters"]))
+        assert min(a["seed_agreement"], a["subsample_agreement"]) >= -1
+        assert max(a["seed_agreement"], a["subsample_agreement"]) <= 1
+    finest = lake.sql("SELECT cluster FROM cluster_layer_members WHERE layer = 0 ORDER BY sequence_number")["cluster"]
+    clustered = finest.to_numpy() >= 0
     assert clustered.mean() > 0.3
-    assert homogeneity_score(which[clustered], found[0].labels[:300][clustered]) > 0.95  # no cluster mixes blobs
-    assert len(found[0].sizes) >= len(found[-1].sizes)
-    for layer in found:
-        np.testing.assert_array_equal(layer.labels[:20], layer.labels[300:])
-        np.testing.assert_array_equal(layer.labels[layer.medoids], np.arange(len(layer.sizes)))
-        assert layer.sizes.sum() + layer.outliers == 320
-    same = layers(np.vstack([vectors, vectors[:20]]), seed=1)
-    np.testing.assert_array_equal(found[0].labels, same[0].labels)
-    assert layers(vectors[:7])[0].outliers == 7
+    assert homogeneity_score(which[clustered], finest.to_numpy()[clustered]) > 0.95  # no cluster mixes blobs
+    assert again["few"] == 7
+
+
+def test_a_store_without_vectors_has_no_layers(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    assert symbolic.layers(lake, Nobody(), MODEL).rows == 0
+    assert symbolic.stability(lake, Nobody(), MODEL).rows == 0
+    assert lake.sql("SELECT * FROM cluster_layers").num_rows == 0
+
+
+def test_likeness_is_that_of_the_most_alike():
+    labels = np.array([0, 0, 1, 1, -1, -1])
+    assert likeness(labels, [np.zeros(6, int), labels + 1]) == 1
+    assert likeness(labels, [np.zeros(6, int)]) == 0
+
+
+def stored(vectors):
+    return [
+        {
+            "invocation_id": f"i{k:03}",
+            "run_id": "r",
+            "experiment": "a",
+            "sequence_number": k,
+            "embedding_model": MODEL,
+            "model_revision": "0",
+            "content_hash": f"{k}",
+            "normalised": True,
+            "vector": vector.astype(np.float32),
+            "embedded_at": datetime.now(UTC),
+            "code_version": "1",
+        }
+        for k, vector in enumerate(vectors)
+    ]

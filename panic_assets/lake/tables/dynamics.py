@@ -229,13 +229,14 @@ CLUSTER_DWELLS = Table(
 
 CLUSTER_TRANSITIONS = Table(
     name="cluster_transitions",
-    doc="One row a move between clusters that was seen, within runs only, outliers passed over.",
+    doc="One row a bigram that was seen: a cluster and that of the next output, within runs only, outliers held by the "
+    "last cluster. Two different ones are a move, the same twice is staying.",
     columns=(
         _EMBEDDER,
         _EXPERIMENT,
         _NETWORK,
         _CLUSTER,
-        Column("next_cluster", "int32", "Where it goes."),
+        Column("next_cluster", "int32", "Cluster of the next output."),
         Column("moves", "int64", "How often."),
     ),
     key=("embedding_model", "experiment", "network", "cluster", "next_cluster"),
