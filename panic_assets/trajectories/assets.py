@@ -3,6 +3,7 @@
 import base64
 import io
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -200,6 +201,9 @@ def _result(
     picture: bool = False,
 ) -> dg.MaterializeResult:
     metadata: dict[str, Any] = {"new rows": done.rows, "seconds": round(time.monotonic() - began, 3)}
+    if walked := sum(pace.wall for pace in done.paces):
+        metadata["idle share"] = round(1 - sum(pace.busy for pace in done.paces) / walked, 4)
+        metadata["cohorts"] = dg.MetadataValue.md(_cohorts(done.paces))
     for table in tables:
         metadata |= _stored(lake, table, context.partition_key)
     if done.problems:
@@ -210,6 +214,14 @@ def _result(
     if picture and (strip := _strip(lake, context.partition_key)):
         metadata["pictures"] = dg.MetadataValue.md(strip)
     return dg.MaterializeResult(metadata=metadata)
+
+
+def _cohorts(paces: Sequence[stages.Pace]) -> str:
+    """The hundred most idle, as a table."""
+    lines = ["| cohort | seconds in models | seconds | idle share |", "| --- | --- | --- | --- |"]
+    for pace in sorted(paces, key=lambda pace: -pace.idle)[:100]:
+        lines.append(f"| {pace.cohort} | {pace.busy:.1f} | {pace.wall:.1f} | {pace.idle:.1%} |")
+    return "\n".join(lines)
 
 
 def _preview(lake: LakeResource, table: str, experiment: str) -> str:

@@ -48,6 +48,25 @@ class Done:
 
     rows: int = 0
     problems: list[str] = field(default_factory=list)
+    paces: list["Pace"] = field(default_factory=list)
+    """Of each cohort that walked."""
+
+
+@dataclass
+class Pace:
+    """How a cohort kept its card busy: seconds in models' calls, of all seconds since its models were loaded.
+
+    Neither counts the time between a worker's death and the first call of the next one.
+    """
+
+    cohort: str
+    busy: float = 0.0
+    wall: float = 0.0
+
+    @property
+    def idle(self) -> float:
+        """The share of the time in which no model worked; 0 before anything was measured."""
+        return 1 - self.busy / self.wall if self.wall else 0.0
 
 
 def register(lake: Lake, wanted: Definition) -> tuple[Definition, bool]:
@@ -137,8 +156,11 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
             again = [(m, p) for m, p in work.unfinished(lake, name) if p.run_id in mine]
             return next(iter(cohorts_of(name, found.image_size, found.image_format, again)), None)
 
+        done.paces = [Pace(str(cohort)) for cohort in cohorts]
         step: Step
-        for _, step in compute.stream(advance, cohorts, needs, remaining):
+        for index, step in compute.stream(advance, cohorts, needs, remaining):
+            done.paces[index].busy += step.busy
+            done.paces[index].wall += step.wall
             note(step.runs)
             done.rows += len(step.rows)
             if step.rows and out.add(step.rows):

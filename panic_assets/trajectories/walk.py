@@ -6,7 +6,7 @@ network only, not on which other runs share its calls.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from panic_assets.ids import uuid7
 from panic_assets.models import registry
 from panic_assets.models.failures import Failure
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
-from panic_assets.trajectories.content import decode, stored, text_hash
+from panic_assets.trajectories.content import LOSSY, decode, encode, image_hash, stored, text_hash
 
 CODE_VERSION = "1"
+ENCODERS = 4
+"""Threads that encode pictures while a model works on the next step."""
 MODEL_REVISION_BUILT_IN = "built-in"
 
 
@@ -83,34 +85,70 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Step:
-    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs)."""
+    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs).
+
+    `busy`: seconds in the model's call. `wall`: seconds since the call before it ended (for the first: since the
+    cohort's models were loaded). What is not busy, the card was idle.
+    """
 
     rows: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    busy: float
+    wall: float
 
 
 def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
-    """Walk until every run has stopped; runs that are behind catch up first."""
+    """Walk until every run has stopped; runs that are behind catch up first.
+
+    A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
+    the step is handed on first.
+    """
+    for name in reversed(dict.fromkeys(cohort.models)):
+        worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
+    with ThreadPoolExecutor(ENCODERS) as encoders:
+        calls = _calls(cohort, worker, encoders)
+        made = next(calls, None)
+        while made is not None:
+            following: Step | None = None
+            error: Exception | None = None
+            try:
+                following = next(calls, None)
+            except Exception as raised:
+                error = raised
+            for row in made.rows:
+                if isinstance(row["output_image"], Future):
+                    row["output_image"] = row["output_image"].result()
+            yield made
+            if error:
+                raise error
+            made = following
+
+
+def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
+    """The steps as they are made, with pictures that are still being encoded."""
     contents: dict[str, Content] = {}
     active = [run for run in cohort.runs if run.stop_reason is None]
-    with ThreadPoolExecutor(max_workers=2) as encoders:
-        while active:
-            at = min(run.length for run in active)
-            group = [run for run in active if run.length == at]
-            yield _step(cohort, group, contents, worker, encoders)
-            for run in group:
-                if run.stop_reason is not None:
-                    contents.pop(run.run_id, None)
-            active = [run for run in active if run.stop_reason is None]
+    last = time.perf_counter()
+    while active:
+        at = min(run.length for run in active)
+        group = [run for run in active if run.length == at]
+        rows, busy, ended = _call(cohort, group, contents, worker, encoders)
+        yield Step(rows, [run.outcome() for run in group], busy, ended - last)
+        last = ended
+        for run in group:
+            if run.stop_reason is not None:
+                contents.pop(run.run_id, None)
+        active = [run for run in active if run.stop_reason is None]
 
 
-def _step(
+def _call(
     cohort: Cohort,
     group: Sequence[Progress],
     contents: dict[str, Content],
     worker: Worker,
     encoders: ThreadPoolExecutor,
-) -> Step:
+) -> tuple[list[dict[str, Any]], float, float]:
+    """One batched call: rows, seconds of the call, and when it ended (by `perf_counter`)."""
     inputs: list[Content] = []
     going: list[Progress] = []
     for run in group:
@@ -131,9 +169,10 @@ def _step(
         if isinstance(output, Failure):
             run.fail(f"{name} failed at step {run.length}: {output.reason}")
     made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
-    kept = encoders.map(lambda pair: stored(pair[1], cohort.image_format), made)
+    kept = encoders.map(lambda pair: _seen(pair[1], cohort.image_format), made)
     rows = []
     for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
+        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, cohort.image_format)
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
             "run_id": run.run_id,
@@ -147,7 +186,7 @@ def _step(
             "input_hash": run.last_hash or text_hash(run.prompt),
             "content_hash": content_hash,
             "output_text": content if isinstance(content, str) else None,
-            "output_image": data,
+            "output_image": picture,
             "blank": isinstance(content, str) and not content.strip(),
             "started_at": started,
             "completed_at": ended,
@@ -158,7 +197,18 @@ def _step(
         contents[run.run_id] = content
         run.record(len(cohort.models), content_hash, row["invocation_id"], started, ended)
         rows.append(row)
-    return Step(rows, [run.outcome() for run in group])
+    return rows, seconds, began + seconds
+
+
+def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
+    """What the next model sees, its content hash, and its file where the next model must wait for that.
+
+    A lossless file shows what is encoded, and can be made later.
+    """
+    if isinstance(output, str) or image_format in LOSSY:
+        return stored(output, image_format)
+    image = output if output.mode == "RGB" else output.convert("RGB")
+    return image, None, image_hash(image)
 
 
 def _input(run: Progress, contents: dict[str, Content]) -> Content:

@@ -186,6 +186,21 @@ def test_unequal_progress_resumes_to_the_same_end(lake: Lake, reference: dict[st
     sound(lake)
 
 
+def test_the_pace_of_each_cohort_is_that_of_its_calls(lake: Lake) -> None:
+    stages.register(lake, MIXED)
+    stages.plan(lake, MIXED.name)
+    paces = stages.walk(lake, Counting(width=2), Nobody(), nothing, MIXED.name).paces
+    expected = [f"3 runs of {'-'.join(network)} in experiment mixed" for network in MIXED.networks for _ in range(2)]
+    assert sorted(pace.cohort for pace in paces) == sorted(expected)
+    shares = lake.sql("SELECT network, sum(duration_share) AS busy FROM invocations JOIN runs USING (run_id) GROUP BY 1")
+    for row in shares.to_pylist():
+        mine = [pace for pace in paces if row["network"] + " " in pace.cohort]
+        assert sum(pace.busy for pace in mine) == pytest.approx(row["busy"])
+        assert all(0 < pace.busy <= pace.wall and 0 <= pace.idle < 1 for pace in mine)
+    assert stages.walk(lake, Counting(), Nobody(), nothing, MIXED.name).paces == []
+    assert stages.Pace("nobody").idle == 0
+
+
 def _ids(lake: Lake) -> list[tuple[tuple[str, int], str]]:
     rows = lake.sql("SELECT run_id, sequence_number, invocation_id FROM invocations").to_pylist()
     return [((r["run_id"], r["sequence_number"]), r["invocation_id"]) for r in rows]

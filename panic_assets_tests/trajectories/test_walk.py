@@ -1,5 +1,6 @@
 """Cohorts walking in lockstep: types alternate, exact repeats stop seeded runs, batching changes nothing."""
 
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from panic_assets.compute.warm import WarmWorker
 from panic_assets.ids import uuid7, uuid7_time
 from panic_assets.models import registry
-from panic_assets.trajectories.content import decode, text_hash
+from panic_assets.trajectories.content import decode, encode, text_hash
 from panic_assets.trajectories.walk import Cohort, Progress, Step, advance, cohorts_of
 
 WORKER = WarmWorker("cpu")
@@ -269,6 +270,71 @@ def test_time_is_the_calls_own_and_shared_fairly() -> None:
     outcome = steps[-1].runs[0]
     assert outcome["started_at"] == steps[0].rows[0]["started_at"]
     assert outcome["completed_at"] == steps[-1].rows[0]["completed_at"]
+
+
+def test_what_is_not_a_call_is_idle_time_of_the_card_and_loading_beforehand_is_neither() -> None:
+    began = time.perf_counter()
+    steps = walk(PAIR, [run(n, n, 4) for n in range(5)], worker=SlowToLoad("cpu"))
+    elapsed = time.perf_counter() - began
+    for step in steps:
+        assert step.busy == pytest.approx(sum(row["duration_share"] for row in step.rows))
+        assert step.wall - step.busy >= 0.15  # This worker loads at every step; a real one does so once.
+    assert elapsed - sum(step.wall for step in steps) >= 2 * 0.15
+
+
+class Waiting(WarmWorker):
+    """Its second painting waits until the first is being encoded, and that for the second to begin."""
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+        self.painting, self.encoding = threading.Event(), threading.Event()
+        self.calls = 0
+
+    def model(self, name: str) -> Any:
+        self.loaded = super().model(name)
+        return self
+
+    def generate(self, inputs: Sequence[Any], seeds: Sequence[int], size: int | None) -> list[Any]:
+        self.calls += 1
+        if self.calls == 2:
+            self.painting.set()
+            assert self.encoding.wait(60), "nothing is encoded while a model works"
+        return self.loaded.generate(inputs, seeds, size)
+
+    def encode(self, image: Any, form: str) -> bytes:
+        self.encoding.set()
+        assert self.painting.wait(60), "the next call waits for the encoder"
+        return encode(image, form)
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_pictures_are_encoded_while_the_next_model_works(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    worker = Waiting()
+    monkeypatch.setattr("panic_assets.trajectories.walk.encode", worker.encode)
+    assert results(walk(PAIR, [run(0, 4, 6)], form, worker)) == results(walk(PAIR, [run(0, 4, 6)], form))
+
+
+class Breaking(WarmWorker):
+    """Loses its card in the third call."""
+
+    calls = 0
+
+    def model(self, name: str) -> Any:
+        self.loaded = super().model(name)
+        return self
+
+    def generate(self, *given: Any) -> list[Any]:
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return self.loaded.generate(*given)
+
+
+def test_what_was_made_before_an_error_is_handed_on_before_it() -> None:
+    steps = advance(Cohort("e", PAIR, 16, "png", (run(0, 4, 6),)), Breaking("cpu"))
+    assert [row["sequence_number"] for row in next(steps).rows + next(steps).rows] == [0, 1]
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        next(steps)
 
 
 def test_the_revision_is_stored() -> None:
