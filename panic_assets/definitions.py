@@ -10,28 +10,24 @@ import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
 from panic_assets.executors import executor_from_environment
-from panic_assets.finetunes import assets as finetunes
 from panic_assets.finetunes import checks as finetune_checks
 from panic_assets.finetunes import jobs as finetune_jobs
 from panic_assets.finetunes import sensors as finetune_sensors
-from panic_assets.grokking import assets as grokking
 from panic_assets.grokking import checks as grokking_checks
 from panic_assets.grokking import jobs as grokking_jobs
 from panic_assets.grokking import sensors as grokking_sensors
 from panic_assets.lake.resource import LakeResource
 from panic_assets.operations import jobs as operation_jobs
 from panic_assets.operations import sensors as operation_sensors
-from panic_assets.training import assets as training
 from panic_assets.training import checks as training_checks
 from panic_assets.training import jobs as training_jobs
 from panic_assets.training import sensors as training_sensors
 from panic_assets.trajectories import analyses, registration
-from panic_assets.trajectories import assets as trajectories
 from panic_assets.trajectories import checks as trajectory_checks
 from panic_assets.trajectories import sensors as trajectory_sensors
 from panic_assets.trajectories.assets import ProgressResource
+from panic_assets.workloads import ASSETS
 
-ASSET_MODULES = [trajectories, analyses, training, grokking, finetunes]
 CHECKS = [
     *trajectory_checks.CHECKS,
     *training_checks.CHECKS,
@@ -76,7 +72,7 @@ def build(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Everything, with resources replaced by `overrides` (the command line brings its own progress display)."""
     resources: dict[str, Any] = {"lake": LakeResource(), "compute": compute, "progress": ProgressResource()}
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(ASSET_MODULES),
+        assets=ASSETS,
         asset_checks=CHECKS,
         jobs=JOBS,
         sensors=[

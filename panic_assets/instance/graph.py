@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dagster import (
     AssetKey,
+    AssetsDefinition,
     DagsterInstance,
     Definitions,
     DynamicPartitionsDefinition,
@@ -16,6 +17,7 @@ from dagster import (
 )
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.definitions.partitions.context import partition_loading_context
@@ -51,6 +53,11 @@ class Plan:
         """Assets and the partitions to rebuild (none: the asset is unpartitioned), in the order to build them."""
         steps = (step for step in reversed(self.steps) if step.rebuild or not step.partitioned)
         return ((step.asset_key, step.rebuild) for step in steps)
+
+
+def graph_of(assets: Iterable[AssetsDefinition]) -> AssetGraph:
+    """The graph that assets make, without the resources that `Definitions` would ask for to run them."""
+    return AssetGraph.from_assets(assets)
 
 
 def downstream(graph: Graph, instance: DagsterInstance, asset_key: AssetKey, partition_keys: Sequence[str]) -> Plan:

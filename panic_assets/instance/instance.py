@@ -1,27 +1,16 @@
 """The instance class that dagster.yaml names: deleting a partition key starts the deletion cascade."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 
+from panic_assets.instance.hook import hook_is_off, without_hook
+
 logger = logging.getLogger(__name__)
-_hook_is_off: ContextVar[bool] = ContextVar("_hook_is_off", default=False)
-
-
-@contextmanager
-def without_hook() -> Iterator[None]:
-    """In this context, deleting a key deletes the key and nothing else: for the cascade's own deletions."""
-    token = _hook_is_off.set(True)
-    try:
-        yield
-    finally:
-        _hook_is_off.reset(token)
 
 
 class PanicInstance(DagsterInstance):
@@ -49,10 +38,10 @@ class PanicInstance(DagsterInstance):
         """
         existed = self.has_dynamic_partition(partitions_def_name, partition_key)
         super().delete_dynamic_partition(partitions_def_name, partition_key)
-        if not existed or _hook_is_off.get():
+        if not existed or hook_is_off():
             return
         try:
-            # Only here: operations imports this module.
+            # Only here: whoever opens the instance need not have the whole platform imported.
             from panic_assets.operations.deletion import key_deleted
 
             with without_hook():

@@ -11,7 +11,7 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 
-from panic_assets.instance.storage import DeletesPartitions
+from panic_assets.instance.wiping import DeletesPartitions
 
 
 @cache

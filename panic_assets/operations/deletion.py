@@ -7,15 +7,13 @@ delete the key, wipe materialisations (leaves first), remove rows. Every step ma
 import shutil
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
 from panic_assets.errors import UserError, suggest
 from panic_assets.instance import graph
-from panic_assets.instance.instance import without_hook
+from panic_assets.instance.hook import without_hook
 from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
@@ -23,14 +21,7 @@ from panic_assets.lake.tables import TABLES
 from panic_assets.operations import journal
 from panic_assets.operations.journal import Deletion, Entry
 from panic_assets.settings import Home, home
-
-
-@cache
-def asset_graph() -> Any:
-    """The platform's graph (imported late: the graph's own modules import this one)."""
-    from panic_assets.definitions import defs
-
-    return defs.resolve_asset_graph()
+from panic_assets.workloads import asset_graph
 
 
 def tables_of(asset_key: dg.AssetKey) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets.instance.instance import without_hook
+from panic_assets.instance.hook import without_hook
 from panic_assets.instance.launcher import fail_dead_runs
 from panic_assets.lake.invariants import Finding, broken_files
 from panic_assets.lake.lake import Lake

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets.instance.instance import without_hook
+from panic_assets.instance.hook import without_hook
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion

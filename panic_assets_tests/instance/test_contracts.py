@@ -11,6 +11,7 @@ import pytest
 from dagster import AssetKey, DagsterEventType, DefaultRunLauncher
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.instance.ref import InstanceRef
@@ -22,7 +23,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG, PARTITION
 from dagster_postgres.event_log import PostgresEventLogStorage
 from packaging.version import Version
 
-from panic_assets.instance.storage import NEWEST, OLDEST, PARTITION_EVENTS
+from panic_assets.instance.storage import NEWEST, OLDEST
+from panic_assets.instance.wiping import PARTITION_EVENTS
 from panic_assets.settings import PROJECT
 
 
@@ -125,6 +127,7 @@ def test_the_graph_can_still_be_walked():
     for method in ("compute_child_subset", "compute_union", "compute_difference", "expensively_compute_partition_keys"):
         assert callable(getattr(EntitySubset, method))
     assert hasattr(BaseAssetGraph, "toposorted_asset_keys")
+    assert _parameters(AssetGraph.from_assets) == ["assets"]
 
 
 def test_every_private_import_is_of_this_room_and_named_here():
@@ -136,6 +139,7 @@ def test_every_private_import_is_of_this_room_and_named_here():
         "dagster._config",
         "dagster._core.asset_graph_view.asset_graph_view",
         "dagster._core.asset_graph_view.entity_subset",
+        "dagster._core.definitions.assets.graph.asset_graph",
         "dagster._core.definitions.assets.graph.base_asset_graph",
         "dagster._core.definitions.data_version",
         "dagster._core.definitions.partitions.context",

@@ -33,7 +33,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panic_assets.errors import UserError
-from panic_assets.instance.instance import without_hook
+from panic_assets.instance.hook import without_hook
 from panic_assets.instance.storage import postgres_url, require_known_dagster
 from panic_assets_tests.instance import miniature
 

@@ -217,7 +217,7 @@ def test_a_key_without_definition_goes(instance: dg.DagsterInstance, lake: Lake)
 def test_rows_without_a_key_get_it_back_when_they_are_a_whole_experiment(
     instance: dg.DagsterInstance, lake: Lake
 ) -> None:
-    from panic_assets.instance.instance import without_hook
+    from panic_assets.instance.hook import without_hook
 
     before = trace(lake, "a")
     with without_hook():
@@ -230,7 +230,7 @@ def test_rows_without_a_key_get_it_back_when_they_are_a_whole_experiment(
 
 
 def test_rows_of_no_experiment_are_removed_and_can_be_restored(instance: dg.DagsterInstance, lake: Lake) -> None:
-    from panic_assets.instance.instance import without_hook
+    from panic_assets.instance.hook import without_hook
 
     with without_hook():
         instance.delete_dynamic_partition("experiment", "a")
