@@ -3,7 +3,7 @@
 import sys
 
 from panic_assets.statistics.mixed import fit
-from panic_assets_tests.statistics.test_mixed import experiment
+from panic_assets_tests.statistics.simulated import experiment
 
 
 def main(simulations: int) -> None:

@@ -1,11 +1,11 @@
 """Mixed models against lme4's published fits and against simulations with known effects."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from panic_assets.statistics.mixed import fit, sentences
 from panic_assets_tests.statistics.published import dyestuff, penicillin, sleepstudy
+from panic_assets_tests.statistics.simulated import experiment
 
 
 def test_dyestuff_as_lme4():
@@ -43,24 +43,6 @@ def test_penicillin_with_crossed_random_effects_as_lme4():
         "sample": pytest.approx(1.9316, abs=5e-3),
         "residual": pytest.approx(0.5499, abs=1e-3),
     }
-
-
-def experiment(seed, prompts=12, seeds=4, effect=0.5, prompt_spread=1.0, run_spread=0.0, embedders=1):
-    """Outcomes of 2 networks x prompts x seeds x embedders with known effects."""
-    rng = np.random.default_rng(seed)
-    rows = [
-        (network, f"p{p}", f"{network}{p}-{s}", f"e{e}")
-        for network in "AB" for p in range(prompts) for s in range(seeds) for e in range(embedders)
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["network", "prompt", "run", "embedder"])
-    by_prompt, by_run = rng.normal(0, prompt_spread, prompts), {r: rng.normal(0, run_spread) for r in frame.run}
-    frame["entropy"] = (
-        effect * (frame.network == "B")
-        + by_prompt[frame.prompt.str[1:].astype(int)]
-        + frame.run.map(by_run)
-        + rng.normal(0, 0.8, len(frame))
-    )
-    return frame
 
 
 def test_errors_are_as_large_as_they_are_said_to_be():
