@@ -92,7 +92,7 @@ def layouts(context: dg.AssetExecutionContext, lake: LakeResource, progress: Pro
     partitions_def=EMBEDDING_MODEL,
     deps=[assets.clusters],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(list(symbolic.SYMBOL_TABLES)),
 )
 def symbolic_dynamics(
@@ -109,7 +109,7 @@ def symbolic_dynamics(
     partitions_def=EMBEDDING_MODEL,
     deps=[assets.clusters],
     kinds={"parquet", "scikitlearn"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["clustering_stability", "cluster_stability"]),
 )
 def cluster_stability(
@@ -126,7 +126,7 @@ def cluster_stability(
     partitions_def=EMBEDDING_MODEL,
     deps=[dg.AssetDep(assets.embeddings, partition_mapping=dg.AllPartitionMapping())],
     kinds={"parquet", "python"},
-    tags={"panic/device": "cpu"},
+    **on(CPU),
     **_common(["cluster_layers", "cluster_layer_members"]),
 )
 def cluster_layers(
