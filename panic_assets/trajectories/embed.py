@@ -1,15 +1,20 @@
 """Turning contents into vectors beside the model: what a worker runs, and what is checked of its result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.models import registry
+from panic_assets.models.measured import batch_limit
 from panic_assets.trajectories.content import decode
 
 CODE_VERSION = "1"
+DECODERS = 4
+"""Threads that decode pictures while the model works on others."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,12 @@ def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
     assert spec.dimension is not None
     values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
     problems: dict[int, str] = {}
-    items = []
-    for index, content in enumerate(batch.contents):
-        try:
-            items.append((index, decode(content) if isinstance(content, bytes) else content))
-        except ValueError as error:
-            problems[index] = str(error)
-    if items:
+    parts = [list(enumerate(batch.contents))] if spec.input == "text" else _pictures(batch.contents, batch_limit(spec))
+    for part in parts:
+        problems |= {index: str(content) for index, content in part if isinstance(content, ValueError)}
+        items = [(index, content) for index, content in part if not isinstance(content, ValueError)]
+        if not items:
+            continue
         model = worker.model(batch.embedding_model)
         vectors = model.embed([item for _, item in items])
         reasons = getattr(model, "failures", None) or [None] * len(items)  # Dummies do not fail.
@@ -50,3 +54,20 @@ def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
             else:
                 problems[index] = f"{spec.name}: {failure.reason if failure else 'the vector is not finite'}"
     yield Vectors(values, problems)
+
+
+def _pictures(files: Sequence[str | bytes], size: int) -> Iterator[list[tuple[int, Any]]]:
+    """(index, picture, or why it is none) in parts of `size`, each decoded while the model has the one before."""
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        coming = [decoders.submit(_decoded, file) for file in files[:size]]
+        for first in range(0, len(files), size):
+            part, after = coming, first + size
+            coming = [decoders.submit(_decoded, file) for file in files[after : after + size]]
+            yield [(first + place, future.result()) for place, future in enumerate(part)]
+
+
+def _decoded(file: str | bytes) -> Any:
+    try:
+        return decode(file)  # type: ignore[arg-type]
+    except ValueError as error:
+        return error

@@ -1,9 +1,11 @@
 """An item that fails spoils its own run or content, is reported, and stops nobody else."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
@@ -11,6 +13,7 @@ from panic_assets.models.failures import Failure
 from panic_assets.models.load import load
 from panic_assets.models.registry import get
 from panic_assets.trajectories import stages
+from panic_assets.trajectories.content import decode, encode
 from panic_assets.trajectories.embed import Batch, embed
 from panic_assets.trajectories.walk import Cohort, Progress, advance
 from panic_assets_tests.trajectories.world import LOOP, Nobody, definition, nothing, perform
@@ -76,3 +79,40 @@ def test_a_stored_image_that_cannot_be_decoded_fails_its_run_only(tmp_path: Path
     ends = dict(zip(*(lake.sql("SELECT run_id, stop_reason FROM runs")[c].to_pylist() for c in (0, 1)), strict=True))
     assert ends.pop(broken) == "failed"
     assert set(ends.values()) == {"length"}
+
+
+class Ahead:
+    """Its first call waits until a picture of the second is being decoded."""
+
+    def __init__(self) -> None:
+        self.decoding, self.decoded = threading.Event(), 0
+        self.calls: list[int] = []
+
+    def model(self, name: str) -> Any:
+        return self
+
+    def embed(self, contents: list[Any]) -> np.ndarray:
+        assert self.decoding.wait(60), "nothing is decoded while the model works"
+        self.calls.append(len(contents))
+        return load(get("DummyVision")).embed(contents)
+
+    def decode(self, file: bytes) -> Any:
+        self.decoded += 1
+        if self.decoded > 2:
+            self.decoding.set()
+        return decode(file)
+
+
+def test_pictures_are_decoded_while_the_model_works_on_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In calls of the model's batch limit; one that cannot be decoded spoils itself only, wherever it stands."""
+    pictures = load(get("DummyT2I")).generate(list("abcd"), [1] * 4, 16)
+    files = [encode(picture, "png") for picture in pictures]
+    files.insert(3, b"no picture")
+    worker = Ahead()
+    monkeypatch.setattr("panic_assets.trajectories.embed.batch_limit", lambda spec: 2)
+    monkeypatch.setattr("panic_assets.trajectories.embed.decode", worker.decode)
+    (result,) = embed(Batch("DummyVision", tuple(files)), worker)  # type: ignore[arg-type]
+    assert worker.calls == [2, 1, 1]
+    assert {index: "cannot be decoded" in why for index, why in result.problems.items()} == {3: True}
+    assert np.isnan(result.values[3]).all()
+    np.testing.assert_array_equal(np.delete(result.values, 3, axis=0), load(get("DummyVision")).embed(pictures))
