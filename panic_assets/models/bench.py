@@ -7,9 +7,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from panic_assets.models import registry
+from panic_assets.models.batching import free_memory
 from panic_assets.models.failures import is_out_of_memory
 from panic_assets.models.load import load
-from panic_assets.models.measured import Measurement, store
+from panic_assets.models.measured import Measurement, fitting, store
 from panic_assets.models.spec import ModelSpec
 
 WORTH = 0.95
@@ -65,17 +66,19 @@ def measure(
     sizes = [1] if spec.batch_limit == 1 else [2**i for i in range(largest.bit_length()) if 2**i <= largest]
 
     batch, seconds = best(sizes, lambda size: _alone(spec, model, device, size, repeats))
-    vram = _peak_gb(device)
+    vram, card = _peak_gb(spec, model, device, batch), _card_gb(device)
     model = None  # the copies need its room
+    if card:
+        free_memory()
     together = 1
     for count in copies:
-        if count == 1:
+        if count == 1 or (card and count > fitting(vram, card)):
             continue
         took = _copies(name, device, batch, count, repeats)
         if took > WORTH * seconds:
             break
         together, seconds = count, took
-    measurement = Measurement(batch, seconds, together, vram, _device_name(device))
+    measurement = Measurement(batch, seconds, together, vram, card, _device_name(device))
     store(name, measurement)
     return measurement
 
@@ -128,12 +131,24 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_gb(device: str) -> float:
+def _peak_gb(spec: ModelSpec, model: Any, device: str, batch: int) -> float:
+    """What a call with `batch` items takes of the card at the most, weights and torch's own reserve included."""
     if not device.startswith("cuda"):
         return 0.0
     import torch
 
-    return float(torch.cuda.max_memory_allocated(device) / 1e9)
+    free_memory()
+    torch.cuda.reset_peak_memory_stats(device)
+    call(spec, model, batch)
+    return float(torch.cuda.max_memory_reserved(device) / 1e9)
+
+
+def _card_gb(device: str) -> float:
+    if not device.startswith("cuda"):
+        return 0.0
+    import torch
+
+    return float(torch.cuda.get_device_properties(device).total_memory / 1e9)
 
 
 def _device_name(device: str) -> str:

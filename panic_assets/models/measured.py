@@ -2,21 +2,27 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from panic_assets.models.memory import HEADROOM
 from panic_assets.models.spec import ModelSpec
 from panic_assets.settings import home
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The best found: `batch` items a call, `copies` of the model on one card, `seconds` per item then."""
+    """The best found: `batch` items a call, `copies` of the model on one card, `seconds` per item then.
+
+    `vram_gb`: what one copy took at the most, of the card's `card_gb`; both 0 on a CPU.
+    """
 
     batch: int
     seconds: float
     copies: int = 1
     vram_gb: float = 0.0
+    card_gb: float = 0.0
     device: str = "cpu"
 
 
@@ -46,6 +52,27 @@ def batch_limit(spec: ModelSpec) -> int:
     """The measured batch size, else the registry's; never above the registry's where that is a rule (1)."""
     found = all_measured().get(spec.name)
     return found.batch if found and spec.batch_limit > 1 else spec.batch_limit
+
+
+def sharing(specs: Sequence[ModelSpec]) -> tuple[int, float]:
+    """How many workers that each hold all these models share a card, and the GB they take of it together.
+
+    The smallest number of copies that was measured to pay for any of them, as far as the card held so many of all.
+    (1, 0) when one that runs on a GPU was not measured on one.
+    """
+    known = all_measured()
+    found = [known.get(spec.name, Measurement(1, 0.0)) for spec in specs if spec.device == "gpu"]
+    if not all(one.card_gb for one in found):
+        return 1, 0.0
+    room = min((one.card_gb for one in found), default=0.0)
+    together = sum(one.vram_gb for one in found)
+    copies = max(1, min([fitting(together, room), *(one.copies for one in found)]))
+    return copies, copies * together if copies > 1 else 0.0
+
+
+def fitting(vram_gb: float, card_gb: float) -> int:
+    """How many times so much fits on a card."""
+    return int(HEADROOM * card_gb / vram_gb) if vram_gb else 1
 
 
 def seconds(spec: ModelSpec) -> float:

@@ -5,6 +5,9 @@ from typing import Any
 from panic_assets.errors import UserError
 from panic_assets.models.spec import ModelSpec, Placement
 
+HEADROOM = 0.9
+"""The part of a card that is given to models; the rest is for what they compute beside, and for the driver."""
+
 
 def placement(spec: ModelSpec, vram_gb: float) -> Placement:
     """The fastest placement that fits into `vram_gb`; a sentence when none does."""

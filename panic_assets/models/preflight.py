@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from panic_assets.compute import gpus
+from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
 from panic_assets.models import measured, registry, weights
 from panic_assets.models.load import LOADERS
@@ -83,6 +85,36 @@ def preflight(
     return Preflight(tuple(problems), tuple(estimates))
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Models that are about to be used, and the size of the images they make."""
+
+    names: tuple[str, ...]
+    image_size: int | None = None
+
+    def __str__(self) -> str:
+        return f"preflight of {', '.join(self.names)}"
+
+
+def inspect(wanted: Wanted, worker: Worker) -> Iterator[tuple[str, ...]]:
+    """The problems, found where the models will run: a generator function for a compute."""
+    yield preflight(
+        wanted.names, image_size=wanted.image_size, vram_gb=0.0 if worker.device == "cpu" else None
+    ).problems
+
+
+def refuse(compute: Compute, needs: Needs, workers: int, names: Iterable[str], image_size: int | None = None) -> None:
+    """UserError with every problem of these models, found where `compute` will run them: by as many of its workers.
+
+    The workers stay warm for the work itself. Models that are built in have no problems.
+    """
+    real = tuple(name for name in dict.fromkeys(names) if registry.get(name).repository)
+    if real:
+        for _, problems in compute.stream(inspect, [Wanted(real, image_size)] * workers, needs, lambda task: task):
+            if problems:
+                raise UserError("; ".join(problems))
+
+
 def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) -> Estimate:
     assert spec.family in LOADERS
     if spec.output == "image" and image_size and image_size % spec.image_multiple:
@@ -119,7 +151,9 @@ def _with_memory(spec: ModelSpec, memory: tuple[tuple[Placement, float], ...]) -
 
 
 def _card_gb() -> float:
-    """GB of the smallest visible card; 0 when there is none."""
+    """GB of the smallest visible card; 0 when there is none, or none that torch can use."""
+    if not gpus.visible_gpus():
+        return 0.0
     import torch
 
     if not torch.cuda.is_available():

@@ -7,11 +7,8 @@ from typing import Any
 from panic_assets.models import registry
 from panic_assets.models.batching import free_memory
 from panic_assets.models.load import load
-from panic_assets.models.memory import placement
+from panic_assets.models.memory import HEADROOM, placement
 from panic_assets.models.spec import ModelSpec
-
-HEADROOM = 0.9
-"""The part of the card that weights may fill; the rest is for what models compute."""
 
 
 @dataclass

@@ -4,6 +4,7 @@ Each does exactly what `work.missing` says is left, so that doing it twice does 
 a crash finishes it. None of them knows Dagster; `assets.py` wraps them.
 """
 
+import itertools
 import json
 import time
 from collections import Counter
@@ -22,7 +23,8 @@ from panic_assets.ids import uuid7
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import short_lock
-from panic_assets.models import registry
+from panic_assets.models import measured, registry
+from panic_assets.models.preflight import refuse
 from panic_assets.progress import Watcher
 from panic_assets.trajectories import work
 from panic_assets.trajectories.config import Definition, extended
@@ -142,8 +144,12 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
                 done.problems.append(f"run {outcome['run_id']}: {outcome['failure']}")
 
     note([p.outcome() for _, p in standing])
-    needs = _needs(model for network in found.networks for model in network)
-    cohorts = cohorts_of(name, found.image_size, found.image_format, standing, compute.width(needs))
+    needs = _needs(itertools.chain(*found.networks))
+    width = compute.width(needs)
+    cohorts = cohorts_of(name, found.image_size, found.image_format, standing, width)
+    # All models are looked for before the first run starts: that an embedder is missing is no news for tomorrow.
+    named = [*itertools.chain(*found.networks), *found.embedding_models]
+    refuse(compute, needs, min(width, len(cohorts)), named, found.image_size)
     with (
         lake.writer("invocations", experiment=name) as out,
         watcher.stage("invocations", left, "invocations") as tell,
@@ -179,7 +185,9 @@ def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name
         spec = registry.get(left.embedding_model)
         with watcher.stage(f"embeddings {spec.name}", left.count, "vectors") as tell:
             if left.count:
-                rows, problems = embed_missing(lake, compute, _needs([spec.name]), name, spec, tell, refresh)
+                needs = _needs([spec.name])
+                refuse(compute, needs, compute.width(needs), [spec.name])
+                rows, problems = embed_missing(lake, compute, needs, name, spec, tell, refresh)
                 done.rows += rows
                 done.problems += problems
     return done
@@ -344,13 +352,15 @@ def _texts(lake: Lake, invocations: Sequence[str]) -> dict[str, str]:
 
 
 def _needs(models: Any) -> Needs:
-    """What a worker must have to run these models: a GPU when any wants one."""
-    specs = [registry.get(name) for name in models]
+    """What a worker must have to run these models: a GPU when any wants one, shared where `panic model bench` found
+    that several workers on a card are faster."""
+    specs = [registry.get(name) for name in dict.fromkeys(models)]
     gpu = any(s.device == "gpu" for s in specs)
+    workers, together = measured.sharing(specs)
     return Needs(
         device="gpu" if gpu else "cpu",
-        gpus=1.0 if gpu else 0.0,
+        gpus=1 / workers if gpu else 0.0,
         # What the smallest placement needs: on a smaller card a model is loaded in fewer bits, or swapped.
-        vram_gb=max(s.least_vram_gb for s in specs),
+        vram_gb=max(together, *(s.least_vram_gb for s in specs)),
         memory_gb=max(1.0, *(s.vram_gb for s in specs)),
     )

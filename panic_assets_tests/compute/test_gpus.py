@@ -17,6 +17,9 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
+from panic_assets.models import measured
+from panic_assets.models.measured import Measurement
+from panic_assets.trajectories import stages
 from panic_assets_tests.compute import work
 
 TWO = (Gpu("0"), Gpu("1"))
@@ -204,6 +207,21 @@ def test_workers_see_their_own_card_only(monkeypatch):
     assert sorted(halves) == ["0", "0", "1", "1"]
     compute.close()
     assert gpus.holders(gpus.visible_gpus()) == []
+
+
+def test_a_stage_shares_cards_as_measured(monkeypatch, tmp_path):
+    """Two declared cards, two copies of the network on each: four workers at the same time."""
+    monkeypatch.setenv("PANIC_GPUS", "2")
+    compute = LocalCompute()
+    assert compute.width(stages._needs(["SDXLTurbo", "BLIP2"])) == 2
+    measured.store("SDXLTurbo", Measurement(8, 0.1, copies=2, vram_gb=10, card_gb=85))
+    measured.store("BLIP2", Measurement(8, 0.1, copies=4, vram_gb=9, card_gb=85))
+    needs = stages._needs(["SDXLTurbo", "BLIP2"])
+    assert (needs.gpus, needs.vram_gb) == (0.5, 38)  # a card on which fewer fit is not chosen
+    assert compute.width(needs) == 4
+    met = [item for _, item in compute.stream(work.meet, [(tmp_path, name, 4) for name in range(4)], needs)]
+    assert sorted(card for _, card in met) == ["0", "0", "1", "1"]
+    compute.close()
 
 
 def test_a_task_waits_for_a_card_that_another_holds(monkeypatch, caplog):

@@ -1,10 +1,12 @@
 import pytest
 
+from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
 from panic_assets.models import measured, registry, weights
 from panic_assets.models.bench import best, measure
 from panic_assets.models.measured import Measurement
-from panic_assets.models.preflight import preflight
+from panic_assets.models.preflight import preflight, refuse
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +144,39 @@ def test_fetch_takes_the_pinned_commits_of_weights_and_code(monkeypatch, tmp_pat
     assert "*.safetensors" in code[2]
     assert model[:2] == ("nomic-ai/nomic-embed-vision-v1.5", "af2246fffdab78d8458418480e4886a8e48b70a7")
     assert "sd_xl_turbo*" in turbo[2]
+
+
+def test_a_compute_refuses_with_every_problem_and_asks_nobody_about_built_in_models(checkpoints, monkeypatch):
+    compute, asked = InProcessCompute(), []
+    stream = compute.stream
+    monkeypatch.setattr(compute, "stream", lambda *given: asked.append(given) or stream(*given))
+    refuse(compute, Needs(), 3, ["DummyT2I", "DummyText", "RandomWalk"])
+    assert not asked
+    with pytest.raises(UserError) as caught:
+        refuse(compute, Needs(), 3, ["DINOv2", "SigLIP2", "DummyT2I", "Qwen25VL", "DINOv2"])
+    dino, siglip, qwen = str(caught.value).split("; ")
+    assert "model DINOv2 needs the weights of facebook/dinov2-base" in dino
+    assert "model SigLIP2 needs the weights of google/siglip2-base-patch16-224" in siglip
+    assert "model Qwen25VL needs a GPU with 9 GB or more, 20 GB to run at full speed" in qwen
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"DINOv2={checkpoints('DINOv2')}")
+    refuse(compute, Needs(), 3, ["DINOv2"])
+
+
+def test_models_share_a_card_as_measured_and_as_far_as_it_holds_them():
+    sdxl, blip, dino = (registry.get(name) for name in ("SDXLTurbo", "BLIP2", "DINOv2"))
+    assert measured.sharing([sdxl]) == (1, 0)
+    measured.store("SDXLTurbo", Measurement(8, 0.1, copies=2, vram_gb=10, card_gb=85))
+    measured.store("BLIP2", Measurement(8, 0.1, copies=4, vram_gb=9, card_gb=85))
+    assert measured.sharing([sdxl]) == (2, 20)
+    assert measured.sharing([blip]) == (4, 36)
+    assert measured.sharing([sdxl, blip]) == (2, 38)
+    assert measured.sharing([sdxl, blip, registry.get("DummyI2T")]) == (2, 38)  # it needs no card
+    assert measured.sharing([sdxl, dino]) == (1, 0)  # DINOv2 was not measured
+    measured.store("DINOv2", Measurement(64, 0.001, copies=4))
+    assert measured.sharing([dino]) == (1, 0)  # measured, but on a CPU
+    measured.store("BLIP2", Measurement(8, 0.1, copies=4, vram_gb=9, card_gb=25))
+    assert measured.sharing([blip]) == (2, 18)  # of 22.5 GB
+    assert measured.sharing([sdxl, blip]) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,21 @@ def test_what_is_not_registered_is_refused_in_a_sentence_and_once(instance: dg.D
         assert LakeResource().home.catalogue.exists()
 
 
+def test_weights_that_are_missing_are_said_before_the_first_run_starts(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever launched it; of the embedders too, and without trying again."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    registration.add(LakeResource(), instance, definition(embedding_models=["DINOv2"], max_length=2))
+    result = materialize(instance, [assets.invocations], "a")
+    said = failure(result)
+    assert "model DINOv2 needs the weights of facebook/dinov2-base, which are not in the Hugging Face cache" in said
+    assert "set HF_HOME to that cache, or point PANIC_MODEL_PATHS at a folder that holds them" in said
+    assert not [e for e in result.all_events if e.is_step_up_for_retry]
+    assert LakeResource().lake.manifest("invocations", experiment="a") is None
+
+
 @pytest.mark.parametrize(("held", "success"), [(1, True), (9, False)])
 def test_somebody_else_at_work_is_waited_for_and_asked_again(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, held: int, success: bool
