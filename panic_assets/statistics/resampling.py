@@ -50,6 +50,10 @@ def bootstrap(
     return Interval(float(statistic(values)), float(low), float(high), replicates)
 
 
+BATCH = 1_000_000
+"""Values that are shuffled at once."""
+
+
 @dataclass(frozen=True)
 class Permutation:
     """A permutation test of no difference between groups."""
@@ -83,18 +87,18 @@ def permutation_test(
         group, block = group[first], block[first]
     centred = values - (np.bincount(block, values) / np.bincount(block))[block]
     total = float((centred**2).sum())
-    size = np.bincount(group)
-
-    def between(labels: np.ndarray) -> float:
-        return float((np.bincount(labels, centred) ** 2 / size).sum()) / total if total > 0 else 0.0
-
-    observed = between(group)
-    rng = np.random.default_rng(seed)
+    # Sorting random keys within blocks shuffles all blocks at once; a row of keys is a permutation.
     order = np.argsort(block, kind="stable")
-    larger = 0
-    for _ in range(permutations):
-        # Sorting random keys within blocks shuffles all blocks at once.
-        shuffled = np.empty_like(group)
-        shuffled[order] = group[np.lexsort((rng.random(len(group)), block))]
-        larger += between(shuffled) >= observed * (1 - 1e-12)
+    member = (group[order][:, None] == np.arange(group.max() + 1)).astype(np.float64)
+
+    def between(shuffled: np.ndarray) -> np.ndarray:
+        sums = shuffled @ member
+        return (sums**2 / member.sum(axis=0)).sum(axis=-1) / total if total > 0 else np.zeros(len(shuffled))
+
+    observed = float(between(centred[order][None])[0])
+    rng = np.random.default_rng(seed)
+    larger, at_once = 0, max(1, BATCH // len(group))
+    for start in range(0, permutations, at_once):
+        keys = block + rng.random((min(at_once, permutations - start), len(group)))
+        larger += int((between(centred[np.argsort(keys, axis=1)]) >= observed * (1 - 1e-12)).sum())
     return Permutation(observed, (1 + larger) / (1 + permutations), len(values), permutations)

@@ -17,6 +17,14 @@ from panic_assets.trajectories.assets import ProgressResource
 GROUP = "analyses"
 
 
+class DynamicsConfig(dg.Config):
+    """How many runs and repetitions are compared with chance."""
+
+    null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
+    null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
+    replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
+
+
 class TopologyConfig(dg.Config):
     """How many runs and repetitions; each costs diagrams, and distances cost the square of runs."""
 
@@ -41,10 +49,13 @@ def _common(tables: list[str]) -> dict[str, Any]:
     kinds={"parquet", "python"},
     pool=GPU_POOL,
     **on(GPU),
-    **_common(["drift_steps", "change_points", "run_divergence", "prompt_recoverability", "run_dynamics"]),
+    **_common(
+        ["drift_steps", "change_points", "run_divergence", "prompt_recoverability", "motion_nulls", "run_dynamics"]
+    ),
 )
 def dynamics(
     context: dg.AssetExecutionContext,
+    config: DynamicsConfig,
     lake: LakeResource,
     compute: dg.ResourceParam[Compute],
     progress: ProgressResource,
@@ -52,7 +63,8 @@ def dynamics(
     """How runs move: drift from the prompt, memory, recurrence, change points, divergence, recoverability."""
     began = time.monotonic()
     with working_on(context, lake, f"experiment {context.partition_key}"):
-        done = analysis.dynamics(lake.lake, compute, progress.watcher(context), context.partition_key)
+        watcher = progress.watcher(context)
+        done = analysis.dynamics(lake.lake, compute, watcher, context.partition_key, **config.model_dump())
     return assets._result(context, lake, began, done, "drift_steps", "run_divergence", "run_dynamics")
 
 
@@ -150,7 +162,7 @@ def cluster_layers(
     ],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["model_effects", "model_terms", "findings"]),
+    **_common(["model_effects", "model_terms", "contrasts", "findings"]),
 )
 def statistics(
     context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource

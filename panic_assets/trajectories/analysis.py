@@ -88,20 +88,33 @@ def models_of(lake: Lake, experiment: str) -> list[str]:
     return sorted(p["embedding_model"] for p, m in lake.partitions("embeddings", experiment=experiment) if m.rows)
 
 
-def dynamics(lake: Lake, compute: Compute, watcher: Watcher, experiment: str) -> Done:
-    """Drift, steps, memory, recurrence and change points of every run; divergence; recoverability of prompts."""
+def dynamics(
+    lake: Lake,
+    compute: Compute,
+    watcher: Watcher,
+    experiment: str,
+    null_runs: int = 20,
+    null_points: int = 300,
+    replicates: int = 39,
+) -> Done:
+    """Drift, steps, memory, recurrence and change points of every run; divergence; recoverability of prompts.
+
+    The first `null_points` outputs of `null_runs` runs are compared with chance.
+    """
     found, done = registered(lake, experiment), Done()
     loops = _loops(lake, experiment)
     for model in models_of(lake, experiment):
         place = {"experiment": experiment, "embedding_model": model}
         origins = _prompt_vectors(compute, model, found.prompts)
-        count = len(lake.sql("SELECT DISTINCT run_id FROM embeddings", **place))
+        runs = lake.sql("SELECT DISTINCT run_id FROM embeddings ORDER BY run_id", **place)["run_id"].to_pylist()
+        tested = set(sampled(runs, null_runs))
+        nulls: list[dict[str, Any]] = []
         everything: list[Walked] = []
         with (
             lake.replacing("drift_steps", **place) as drifts,
             lake.replacing("run_dynamics", **place) as summaries,
             lake.replacing("change_points", **place) as changes,
-            watcher.stage(f"dynamics {model}", count, "runs") as tell,
+            watcher.stage(f"dynamics {model}", len(runs), "runs") as tell,
         ):
             for one in walked(lake, experiment, model):
                 origin = origins.get(one.run["prompt"])
@@ -110,11 +123,18 @@ def dynamics(lake: Lake, compute: Compute, watcher: Watcher, experiment: str) ->
                 drifts.add([{**mark, **s} for s in steps])
                 summaries.add([{**mark, **row, "code_version": CODE_VERSION}])
                 changes.add([{**mark, "step": int(step)} for step in jumps])
+                if one.run["run_id"] in tested:
+                    some = one.vectors[:null_points]
+                    nulls += [{**mark, **n} for n in _motion_nulls(some, origin, replicates)]
                 everything.append(one)
                 done.rows += 1
                 tell(1)
         lake.replace("run_divergence", [{**place, **row} for row in _divergence(everything)], **place)
-        lake.replace("prompt_recoverability", [{**place, **row} for row in _recoverability(everything)], **place)
+        recovered = [{**place, **row} for row in _recoverability(everything)]
+        for family in (nulls, recovered):
+            adjust(family)
+        lake.replace("prompt_recoverability", recovered, **place)
+        lake.replace("motion_nulls", nulls, **place)
     return done
 
 
@@ -152,8 +172,7 @@ def _motion(
     jumps = change_points(drift)
     rng = np.random.default_rng([SEED, n])
     walks = [len(change_points(motion.drift(random_walk(vectors, rng), origin))) for _ in range(WALKS)]
-    radius = 0.1 * float(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean())
-    again = motion.quantify(motion.recurrent(vectors[:RECURRENCE_POINTS], radius), radius)
+    again = _recurrence(vectors)
     row = {
         "outputs": n,
         "distinct_outputs": len(distinct(vectors).first),
@@ -161,7 +180,7 @@ def _motion(
         "mean_step": number(step.mean()) if n > 1 else None,
         "displacement_exponent": _exponent(vectors),
         "autocorrelation_time": number(motion.autocorrelation_time(vectors)),
-        "recurrence_radius": radius,
+        "recurrence_radius": again.radius,
         "recurrence_rate": again.rate,
         "determinism": again.determinism,
         "laminarity": again.laminarity,
@@ -184,6 +203,53 @@ def _motion(
         for k in range(n)
     ]
     return row, steps, jumps
+
+
+def _recurrence(vectors: np.ndarray) -> motion.Recurrence:
+    radius = 0.1 * float(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean())
+    return motion.quantify(motion.recurrent(vectors[:RECURRENCE_POINTS], radius), radius)
+
+
+def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: int) -> Iterator[dict[str, Any]]:
+    from panic_assets.statistics.nulls import standing
+    from panic_assets.trajectories.changes import change_points
+    from panic_assets.trajectories.surrogates import random_walk, shuffled_time
+
+    if len(vectors) < 3:
+        return
+    origin = vectors[0] if prompt is None else prompt
+
+    def measured(points: np.ndarray) -> dict[str, float | None]:
+        drift, again = motion.drift(points, origin), _recurrence(points)
+        return {
+            "final_drift": float(drift[-1]),
+            "displacement_exponent": _exponent(points),
+            "autocorrelation_time": number(motion.autocorrelation_time(points)),
+            "recurrence_rate": again.rate,
+            "determinism": again.determinism,
+            "laminarity": again.laminarity,
+            "trapping_time": again.trapping_time,
+            "changes": float(len(change_points(drift))),
+        }
+
+    rng = np.random.default_rng([SEED, len(vectors)])
+    nulls = {
+        "random walk": [measured(random_walk(vectors, rng)) for _ in range(replicates)],
+        "shuffled time": [measured(shuffled_time(vectors, rng)) for _ in range(replicates)],
+    }
+    for name, chance in nulls.items():
+        for statistic, value in measured(vectors).items():
+            null = np.array([c[statistic] for c in chance if c[statistic] is not None])
+            if value is None or not len(null) or (name, statistic) == ("shuffled time", "recurrence_rate"):
+                continue  # how many places are the same does not depend on their order
+            yield {
+                "statistic": statistic,
+                "null_model": name,
+                "points": len(vectors),
+                "seed": SEED,
+                "code_version": CODE_VERSION,
+                **vars(standing(value, null)),
+            }
 
 
 def _exponent(vectors: np.ndarray) -> float | None:
@@ -488,19 +554,21 @@ Stays are those of the current clusters, which pool all experiments: there are n
 
 
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
-    """Mixed models of every outcome by network and embedder, random intercepts by prompt and run."""
+    """Mixed models of every outcome by network and embedder, random intercepts by prompt and run; contrasts."""
     from panic_assets.statistics import mixed
 
     done = Done()
     effects: list[dict[str, Any]] = []
     terms: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
+    compared: list[dict[str, Any]] = []
     runs = lake.sql("SELECT run_id, network, prompt FROM runs", experiment=experiment).to_pandas()
     with watcher.stage("statistics", len(OUTCOMES), "outcomes") as tell:
         for outcome, query in OUTCOMES.items():
             frame = lake.sql(query, experiment=experiment).to_pandas().merge(runs, on="run_id")
             frame = frame.sort_values(["run_id", "embedding_model"])  # queries promise no order, and sums depend on it
             frame["value"] = frame["value"].astype(float)
+            compared += [{"experiment": experiment, "outcome": outcome, **row} for row in _contrasts(frame)]
             by_model = frame["embedding_model"].notna().all() and frame["embedding_model"].nunique() > 1
             try:
                 found = mixed.fit(
@@ -539,8 +607,49 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                 said.append({**mark, "position": position, "sentence": sentence})
             done.rows += len(sentences)
             tell(1)
-    adjust(terms)
+    for family in (terms, compared):
+        adjust(family)
+    lake.replace("contrasts", compared, experiment=experiment)
     lake.replace("model_effects", effects, experiment=experiment)
     lake.replace("model_terms", terms, experiment=experiment)
     lake.replace("findings", said, experiment=experiment)
     return done
+
+
+def _contrasts(frame: Any) -> Iterator[dict[str, Any]]:
+    """Networks in pairs, as each embedding model sees them; embedding models against each control, run by run."""
+    from panic_assets.statistics.contrasts import contrast
+
+    frame = frame[frame["value"].notna()].assign(measured_by=frame["embedding_model"].fillna("run"))
+    controls = [m for m in frame["measured_by"].unique() if m != "run" and registry.get(m).role == "control"]
+    wanted = [
+        ("network", measured, frame[frame["measured_by"] == measured], "network", pair, "prompt")
+        for measured in frame["measured_by"].unique()
+        for pair in combinations(sorted(frame.loc[frame["measured_by"] == measured, "network"].unique()), 2)
+    ] + [
+        ("embedding_model", model, frame, "measured_by", (model, control), "run_id")
+        for control in controls
+        for model in sorted(set(frame["measured_by"]) - set(controls))
+    ]
+    for factor, measured, part, column, (level, other), block in wanted:
+        rows = part[part[column].isin([level, other])]
+        if column == "measured_by":  # pairs only: a model of images has no rows where a run has none
+            rows = rows[rows.groupby("run_id")["value"].transform("size") == 2]
+        first = (rows[column] == level).to_numpy()
+        if not first.any() or first.all():
+            continue
+        found = contrast(rows["value"].to_numpy(), first, rows["run_id"].to_list(), rows[block].to_list(), seed=SEED)
+        yield {
+            "factor": factor,
+            "measured_by": measured,
+            "level": level,
+            "other_level": other,
+            "runs": found.rows,
+            "other_runs": found.other_rows,
+            **{k: getattr(found, k) for k in ("mean", "other_mean", "difference", "low", "high", "cliffs_delta")},
+            "hedges_g": number(found.hedges_g),
+            "p_value": found.p_value,
+            "permutations": found.permutations,
+            "seed": SEED,
+            "code_version": CODE_VERSION,
+        }

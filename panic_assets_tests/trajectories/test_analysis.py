@@ -31,7 +31,7 @@ def analyse(lake):
     for model in MODELS:
         symbolic.symbols(lake, Nobody(), model)
         symbolic.stability(lake, Nobody(), model, draws=2)
-    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a")
+    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a", null_runs=2, replicates=9)
     analysis.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9)
     analysis.layouts(lake, Nobody(), "a")
     analysis.statistics(lake, Nobody(), "a")

@@ -8,8 +8,20 @@ _EMBEDDER = Column("embedding_model", "string", "Registry name of the embedding 
 _STEP = Column("step", "int32", "Position among the run's outputs that this model embeds, from 0.")
 _DIMENSION = Column("dimension", "int32", "Homology dimension.")
 _CODE = Column("code_version", "string", "Version of the code that made the row.")
+_SEED = Column("seed", "int32", "Seed of what is random in it.")
 _OF_RUN = (Reference(("run_id",), "runs", ("run_id",)),)
 _BY_MODEL = ("experiment", "embedding_model")
+
+MOTION_STATISTICS = (
+    "final_drift",
+    "displacement_exponent",
+    "autocorrelation_time",
+    "recurrence_rate",
+    "determinism",
+    "laminarity",
+    "trapping_time",
+    "changes",
+)
 
 DRIFT_STEPS = Table(
     name="drift_steps",
@@ -114,6 +126,9 @@ PROMPT_RECOVERABILITY = Table(
         Column("accuracy", "float64", "Share of runs given their own prompt by the nearest mean of other runs."),
         Column("chance", "float64", "Mean accuracy with prompts shuffled within networks."),
         Column("p_value", "float64", "Two-sided, among the shuffled."),
+        Column(
+            "adjusted_p_value", "float64", "Adjusted for all steps of the experiment and model (Benjamini-Hochberg)."
+        ),
         Column("runs", "int32", "Runs classified."),
         Column("prompts", "int32", "Prompts to choose from."),
     ),
@@ -310,6 +325,65 @@ MODEL_TERMS = Table(
     hot=True,
 )
 
+CONTRASTS = Table(
+    name="contrasts",
+    doc="One row an outcome and pair: two networks as one embedding model sees them, or an embedding model against a "
+    "control on the same runs. Permutations within prompts or runs, bootstrap over runs.",
+    columns=(
+        _EXPERIMENT,
+        Column("outcome", "string", "What is compared, as in model_effects."),
+        Column("factor", "string", "What differs.", allowed=("network", "embedding_model")),
+        Column("measured_by", "string", "Embedding model of the first; 'run' where none is concerned."),
+        Column("level", "string", "The first: a network, or an embedding model."),
+        Column("other_level", "string", "The other: a network, or a control."),
+        Column("runs", "int32", "Runs of the first that have the outcome."),
+        Column("other_runs", "int32", "Runs of the other."),
+        Column("mean", "float64", "Mean outcome of the first."),
+        Column("other_mean", "float64", "Mean outcome of the other."),
+        Column("difference", "float64", "First minus other."),
+        Column("low", "float64", "Lower end of its 95% bootstrap interval over runs."),
+        Column("high", "float64", "Upper end."),
+        Column(
+            "hedges_g", "float64", "The difference in pooled standard deviations; null without spread.", nullable=True
+        ),
+        Column("cliffs_delta", "float64", "P(first > other) - P(first < other)."),
+        Column("p_value", "float64", "Of exchanging labels within prompts (networks) or runs (controls)."),
+        Column("adjusted_p_value", "float64", "Adjusted for all contrasts of the experiment (Benjamini-Hochberg)."),
+        Column("permutations", "int32", "Permutations made."),
+        _SEED,
+        _CODE,
+    ),
+    key=("experiment", "outcome", "factor", "measured_by", "level", "other_level"),
+    partitioned_by=("experiment",),
+    hot=True,
+)
+
+MOTION_NULLS = Table(
+    name="motion_nulls",
+    doc="One row a run, embedding model, statistic and null: where its motion stands among chance.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        Column("statistic", "string", "What is compared, as in run_dynamics.", allowed=MOTION_STATISTICS),
+        Column("null_model", "string", "What chance is: a walk with the same steps; the same outputs in shuffled order.",
+               allowed=("random walk", "shuffled time")),
+        Column("points", "int32", "Outputs compared, from the run's start."),
+        Column("observed", "float64", "The statistic of the run."),
+        Column("null_mean", "float64", "Its mean over the null."),
+        Column("null_deviation", "float64", "Its standard deviation over the null."),
+        Column("percentile", "float64", "Share of null values below, ties counted half; 50 is chance."),
+        Column("p_value", "float64", "Two-sided, among the replicates."),
+        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment and model (Benjamini-Hochberg)."),
+        Column("replicates", "int32", "Null values."),
+        _SEED,
+        _CODE,
+    ),
+    key=("run_id", "embedding_model", "statistic", "null_model"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)  # fmt: skip
+
 FINDINGS = Table(
     name="findings",
     doc="One row a sentence: what the models found, and what is wrong with them.",
@@ -339,5 +413,7 @@ TABLES = (
     MARKOV_MODELS,
     MODEL_EFFECTS,
     MODEL_TERMS,
+    CONTRASTS,
+    MOTION_NULLS,
     FINDINGS,
 )
