@@ -58,7 +58,7 @@ class _Process:
     def __init__(self, needs: Needs, cards: tuple[gpus.Gpu, ...], threads: int) -> None:
         self.ready = False
         self.index: int | None = None
-        """The task it is busy with."""
+        self.begun = False
         ours, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
@@ -83,7 +83,7 @@ class _Process:
         return self._connection.fileno()
 
     def give(self, function: Function, index: int, task: Any) -> None:
-        self.index = index
+        self.index, self.begun = index, False
         self._send(warm.order(function, task))
 
     def receive(self) -> tuple[str, Any]:
@@ -99,6 +99,8 @@ class _Process:
             return "ended", content
         if kind == "ready":
             self.ready = True
+        elif kind == "begun":
+            self.begun = True
         elif kind == "waiting":
             log.warning("%s", content)
         elif kind in ("done", "error"):

@@ -28,6 +28,9 @@ class Hand(Protocol):
     index: int | None
     """The task it is busy with."""
 
+    begun: bool
+    """Whether it has said that it received that task: a death before is not the task's doing."""
+
     @property
     def alive(self) -> bool: ...
 
@@ -37,7 +40,7 @@ class Hand(Protocol):
     def receive(self) -> tuple[str, Any]:
         """Waits for the next message: `("item", ...)`, `("error", exception)`, or `("ended", how)` as the last.
 
-        Other kinds (started, task done) change `ready` and `index` and mean nothing else.
+        Other kinds (started, task begun, task done) change `ready`, `begun` and `index` and mean nothing else.
         """
 
     def kill(self) -> None:
@@ -88,6 +91,9 @@ class Pool(ABC):
                     elif kind == "ended":
                         log.warning("a worker died: %s", content)
                         crew.remove(hand)
+                        if index is not None and not hand.begun:
+                            ledger.give_back(index)
+                            index = None
                         ledger.died(index, content)
                         if ledger.waiting:
                             crew.append(self._hire(needs, size))
@@ -152,21 +158,29 @@ class Ledger:
         index = self._waiting.popleft()
         return index, self._tasks[index]
 
+    def give_back(self, index: int) -> None:
+        """A task that nobody has begun waits again, as the next."""
+        self._waiting.appendleft(index)
+
     def task(self, index: int) -> Any:
         """What remains of the task."""
         return self._tasks[index]
 
     def died(self, index: int | None, reason: str) -> None:
-        """A worker died, busy with the task (None: before it was given any). What remains waits again.
+        """A worker died, busy with the task (None: before it had begun any). What remains waits again.
 
         WorkerDied when nothing can be done about it.
         """
         self._deaths[index] += 1
-        what = "a worker that was starting" if index is None else faults.title(index, self._tasks[index])
+        if index is None:
+            if self._deaths[index] >= faults.MAX_DEATHS:
+                raise faults.WorkerDied(
+                    f"{faults.MAX_DEATHS} workers died before they had begun a task; the last time: {reason}"
+                )
+            return
+        what = faults.title(index, self._tasks[index])
         if self._deaths[index] >= faults.MAX_DEATHS:
             raise faults.WorkerDied(f"{what} brought down {faults.MAX_DEATHS} workers; the last time: {reason}")
-        if index is None:
-            return
         if self._resume is None:
             raise faults.WorkerDied(f"the worker of {what} died and the task cannot be resumed: {reason}")
         rest = self._resume(self._tasks[index])

@@ -66,6 +66,7 @@ class _Actor:
 
         self.ready = False
         self.index: int | None = None
+        self.begun = False
         actor: Any = ray.remote(_Host)
         self._actor = actor.options(**resources, max_restarts=0).remote()
         self.news: Any = self._actor.device.remote()
@@ -82,7 +83,7 @@ class _Actor:
         return True
 
     def give(self, function: Function, index: int, task: Any) -> None:
-        self.index = index
+        self.index, self.begun = index, False
         run = self._actor.run.options(_generator_backpressure_num_objects=AHEAD)
         self.news = run.remote(warm.order(function, task))
 
@@ -102,7 +103,9 @@ class _Actor:
         if kind == "poisoned":
             self.kill()
             return "ended", content
-        if kind in ("done", "error"):
+        if kind == "begun":
+            self.begun = True
+        elif kind in ("done", "error"):
             self.index = None
         return kind, content
 

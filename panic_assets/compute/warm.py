@@ -48,12 +48,13 @@ def order(function: Function, task: Any) -> bytes:
 
 
 def messages(order: bytes, worker: WarmWorker) -> Iterator[bytes]:
-    """Runs an order and yields pickled pairs: `("item", what was yielded)` each, then one of
+    """Runs an order and yields pickled pairs: `("begun", None)`, `("item", what was yielded)` each, then one of
 
     - `("done", None)`
     - `("error", (exception, its traceback as text))`,
     - `("poisoned", sentence)`: this process is lost and must end.
     """
+    yield message("begun", None)
     try:
         function, task = pickle.loads(order)
         for item in function(task, worker):

@@ -33,7 +33,10 @@ def main(fd: int) -> None:
     worker = warm.WarmWorker(_prepare_device(needs, cards, items))
     items.put(warm.message("ready", worker.device))
     while True:
-        for message in warm.messages(orders.get(), worker):
+        messages = warm.messages(orders.get(), worker)
+        items.put(next(messages))
+        items.join()  # That the task has begun is known before it can bring this process down.
+        for message in messages:
             items.put(message)
 
 
@@ -65,6 +68,7 @@ def _send(connection: Connection, items: queue.Queue[bytes]) -> None:
     try:
         while True:
             connection.send_bytes(items.get())
+            items.task_done()
     except OSError:
         _end()
 

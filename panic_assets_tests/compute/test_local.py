@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from panic_assets.compute import faults, pool, worker
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.compute.local import LocalCompute
+from panic_assets.compute.local import LocalCompute, _Process
 from panic_assets.compute.protocol import Needs
 from panic_assets_tests.compute import work
 
@@ -323,7 +323,26 @@ def test_a_worker_that_died_while_idle_is_replaced_without_a_word(caplog):
     compute.close()
 
 
+def test_a_worker_that_dies_as_it_is_given_its_first_task_costs_the_task_nothing(local, monkeypatch):
+    """It was alive when it was asked, and is killed before it has received anything: no `resume` is needed."""
+    list(local.stream(work.count, [("warm", 0, 1)], CPU))
+    give, victims = _Process.give, []
+
+    def too_late(self, *what):
+        first = not victims
+        if first:
+            victims.append(self._popen.pid)
+            os.kill(self._popen.pid, signal.SIGSTOP)  # it receives nothing any more
+        give(self, *what)
+        if first:
+            os.kill(self._popen.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(_Process, "give", too_late)
+    assert list(local.stream(work.count, [("a", 0, 3)], CPU)) == [(0, ("a", n)) for n in range(3)]
+    assert gone(*victims)
+
+
 def test_a_worker_that_cannot_start_is_an_error_after_three_attempts(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(faults.WorkerDied, match=r"a worker that was starting brought down 3 workers.*exit code 1"):
+    with pytest.raises(faults.WorkerDied, match=r"3 workers died before they had begun a task; .*exit code 1"):
         list(LocalCompute(workers=1).stream(work.count, [("a", 0, 1)], CPU))
