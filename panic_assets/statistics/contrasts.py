@@ -51,8 +51,9 @@ def contrast(
         mine = rows[:, 1] > 0
         return float(rows[mine, 0].mean() - rows[~mine, 0].mean())
 
-    interval = bootstrap(sides, unit, difference, replicates, seed, blocks=None if paired else first)
-    tested = permutation_test(values, first, blocks, permutations=permutations, seed=seed)
+    strata = None if paired else first.tolist()
+    interval = bootstrap(sides, unit.tolist(), difference, replicates, seed, blocks=strata)
+    tested = permutation_test(values, first.tolist(), blocks, permutations=permutations, seed=seed)
     one, other = values[first], values[~first]
     return Contrast(
         mean=float(one.mean()),

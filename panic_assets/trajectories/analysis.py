@@ -276,12 +276,16 @@ def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
         if steps < 8:
             continue
         for kind in ("same prompt", "different prompts"):
-            pairs = [(a, b) for (p, a), (q, b) in combinations(whole, 2) if (p == q) == (kind == "same prompt")]
+            pairs = [
+                (i, j)
+                for i, j in combinations(range(len(whole)), 2)
+                if (whole[i][0] == whole[j][0]) == (kind == "same prompt")
+            ]
             if not pairs:
                 continue
-            chosen = np.random.default_rng(SEED).permutation(len(pairs))[:PAIRS]
-            distances = np.array([motion.chord(*pairs[i]) for i in chosen])
-            found = diverge(distances, seed=SEED)
+            chosen = np.array(pairs)[np.random.default_rng(SEED).permutation(len(pairs))[:PAIRS]]
+            distances = np.array([motion.chord(whole[i][1], whole[j][1]) for i, j in chosen])
+            found = diverge(distances, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape), seed=SEED)
             yield {
                 "network": network,
                 "pairs_of": kind,

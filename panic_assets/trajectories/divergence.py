@@ -7,7 +7,7 @@ fitted and compared, beside the constant that either must beat:
   growth      d(t) = d0 exp(rate t)                      rate: the finite-time Lyapunov exponent, per step
   relaxation  d(t) = dinf - (dinf - d0) exp(-t / tau)    tau in steps
 
-Pairs are the units: every interval is over bootstrap samples of pairs.
+Intervals are over bootstrap samples of runs: pairs that share a run are not independent.
 """
 
 from collections.abc import Callable
@@ -48,8 +48,17 @@ class Divergence:
     pairs: int
 
 
-def diverge(distances: np.ndarray, replicates: int = 200, seed: int = 0, level: float = 0.95) -> Divergence:
+def diverge(
+    distances: np.ndarray,
+    runs: np.ndarray | None = None,
+    replicates: int = 200,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Divergence:
     """Fits (pairs, times) distances, one row a pair of runs, one column a time, all finite, at least 8 times.
+
+    `runs` (pairs, 2) int says which runs each pair is of, from 0; without it the pairs themselves are drawn again.
+    An interval needs three runs, or two pairs: with fewer it is NaN.
 
     A model is accepted when its AIC is at least 2 below the constant's, it explains at least half of the
     variance in time, and it predicts the held-out last quarter better than the constant does. Of two accepted
@@ -63,10 +72,10 @@ def diverge(distances: np.ndarray, replicates: int = 200, seed: int = 0, level: 
     low = high = float("nan")
     if verdict != "neither":
         model, which = (_growth, 1) if verdict == "growth" else (_relaxation, 2)
-        rng = np.random.default_rng(seed)
-        samples = [distances[rng.integers(len(distances), size=len(distances))] for _ in range(replicates)]
-        values = [model(np.arange(len(curve)), s.mean(axis=0))[0][which] for s in samples]
-        low, high = (float(q) for q in np.quantile(values, [(1 - level) / 2, (1 + level) / 2]))
+        samples = _resampled(distances, runs, replicates, np.random.default_rng(seed))
+        values = [model(np.arange(len(curve)), sample)[0][which] for sample in samples]
+        if values:
+            low, high = (float(q) for q in np.quantile(values, [(1 - level) / 2, (1 + level) / 2]))
     nan = float("nan")
     grows, relaxes = verdict == "growth", verdict == "relaxation"
     return Divergence(
@@ -82,6 +91,19 @@ def diverge(distances: np.ndarray, replicates: int = 200, seed: int = 0, level: 
         tau_high=high if relaxes else nan,
         pairs=len(distances),
     )
+
+
+def _resampled(
+    distances: np.ndarray, runs: np.ndarray | None, replicates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(samples, times) mean curves. A run drawn k times and another drawn l times have k l pairs in a sample."""
+    units = len(distances) if runs is None else int(runs.max()) + 1
+    if units < (2 if runs is None else 3):
+        return np.empty((0, distances.shape[1]))
+    drawn = rng.multinomial(units, np.full(units, 1 / units), size=replicates)
+    weights = drawn if runs is None else drawn[:, runs[:, 0]] * drawn[:, runs[:, 1]]
+    weights = weights[weights.sum(axis=1) > 0]  # a sample of copies of one run has no pairs
+    return weights @ distances / weights.sum(axis=1, keepdims=True)
 
 
 def _verdict(growth: Fit, relaxation: Fit, constant: Fit) -> Verdict:

@@ -6,8 +6,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from panic_assets.statistics.contrasts import contrast
 from panic_assets.statistics.effects import cliffs_delta, hedges_g
-from panic_assets.statistics.multiple import benjamini_hochberg
+from panic_assets.statistics.multiple import adjust, benjamini_hochberg
 from panic_assets.statistics.resampling import bootstrap, permutation_test
 
 
@@ -81,6 +82,48 @@ def test_benjamini_hochberg_agrees_with_scipy(p):
     with_gap = benjamini_hochberg(np.array([np.nan, *p]))
     assert np.isnan(with_gap[0])
     np.testing.assert_array_equal(with_gap[1:], found)
+
+
+def test_adjusted_rows_are_one_family():
+    family = [{"p_value": 0.01}, {"p_value": 0.04}]
+    adjust(family)
+    assert [row["adjusted_p_value"] for row in family] == pytest.approx([0.02, 0.04])
+    adjust([])
+
+
+def two_networks(seed, effect, prompts=6, each=4):
+    """Runs of two networks on every prompt, prompts differing much: (values, first, run, prompt)."""
+    rng = np.random.default_rng(seed)
+    prompt = np.tile(np.repeat(np.arange(prompts), each), 2)
+    first = np.arange(len(prompt)) < len(prompt) // 2
+    return 10 * prompt + effect * first + rng.normal(size=len(prompt)), first, np.arange(len(prompt)), prompt
+
+
+def test_contrast_of_two_networks_within_prompts():
+    values, first, run, prompt = two_networks(0, 2.0)
+    found = contrast(values, first, run, prompt)
+    assert (found.rows, found.other_rows) == (24, 24)
+    assert found.difference == pytest.approx(found.mean - found.other_mean)
+    assert found.difference == pytest.approx(2, abs=0.8)
+    assert found.low < found.difference < found.high
+    assert found.p_value == 0.001  # between prompts it drowns:
+    assert contrast(values, first, run, np.zeros(48)).p_value > 0.3
+    p = [contrast(*two_networks(seed, 0.0), permutations=99, replicates=2).p_value for seed in range(100)]
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.09)
+    assert contrast(values, first, run, prompt) == found  # seeded
+
+
+def test_contrast_of_a_model_with_a_control_on_the_same_runs():
+    """Runs differ by far more than the two measurements of one: paired, the difference is certain."""
+    rng = np.random.default_rng(1)
+    run = np.repeat(np.arange(12), 2)
+    first = np.tile([True, False], 12)
+    values = 5 * rng.normal(size=12)[run] + 0.5 * first + 0.1 * rng.normal(size=24)
+    found = contrast(values, first, run, run)
+    assert 0.4 < found.low < found.difference < found.high < 0.6
+    assert found.p_value < 0.01
+    assert abs(found.hedges_g) < 0.3
+    assert contrast(values, first, np.arange(24), np.zeros(24)).p_value > 0.5  # not knowing the pairs
 
 
 def test_effect_sizes_by_hand():

@@ -6,6 +6,7 @@ import pytest
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.tables import dynamics as tables
+from panic_assets.lake.tables import symbols as symbol_tables
 from panic_assets.trajectories import analysis, invariants, stages, symbolic
 from panic_assets.trajectories import bar_distances as distances
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
@@ -37,10 +38,14 @@ def analyse(lake):
     analysis.statistics(lake, Nobody(), "a")
 
 
-@pytest.mark.parametrize("table", [t.name for t in tables.TABLES])
+ON_REQUEST = ("cluster_layers", "cluster_layer_members")
+WRITTEN = [t.name for t in (*tables.TABLES, *symbol_tables.TABLES) if t.name not in ON_REQUEST]
+
+
+@pytest.mark.parametrize("table", WRITTEN)
 def test_every_table_has_rows_and_keeps_its_rules(lake, table):
     assert invariants.all_findings(lake, table) == []
-    if table != "change_points":
+    if not table.endswith("change_points"):
         assert lake.sql(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py() > 0
 
 
@@ -138,6 +143,80 @@ def test_symbols_never_cross_runs(lake):
     assert moved <= stays
 
 
+def test_states_of_clusters_share_the_outputs_out(lake):
+    for r in rows(
+        lake,
+        """SELECT sum(share) AS share, sum(stationary) AS long_run, sum(outputs) AS outputs, count(*) AS n,
+                  count(*) FILTER (absorbing) AS absorbing, count(DISTINCT recurrent_set) AS sets
+           FROM cluster_states GROUP BY embedding_model, experiment, network""",
+    ):
+        assert r["share"] == pytest.approx(1)
+        assert r["long_run"] is None or r["long_run"] == pytest.approx(1)
+        assert r["sets"] >= 1  # somewhere every run was last
+        assert r["absorbing"] <= r["sets"]
+
+
+def test_a_network_that_loops_holds_its_clusters_longer_than_shuffled_ones(lake):
+    """Whatever the order does not matter to is not a statistic of the dynamics."""
+    found = rows(lake, "SELECT * FROM symbol_nulls")
+    assert {r["statistic"] for r in found} <= {"mean stay", "entropy rate", "change points"}
+    assert all(0 <= r["percentile"] <= 100 and r["p_value"] >= 2 / 40 for r in found)
+    assert all(r["adjusted_p_value"] >= r["p_value"] for r in found)
+    walk = [r for r in found if r["embedding_model"] == "RandomWalk" and r["statistic"] == "entropy rate"]
+    assert all(r["observed"] <= r["null_mean"] + 3 * r["null_deviation"] for r in walk)  # a walk remembers
+
+
+def test_motion_stands_among_walks_and_shuffled_runs(lake):
+    found = rows(lake, "SELECT * FROM motion_nulls")
+    assert {r["statistic"] for r in found} == set(tables.MOTION_STATISTICS)
+    assert {r["null_model"] for r in found} == {"random walk", "shuffled time"}
+    assert not [r for r in found if (r["statistic"], r["null_model"]) == ("recurrence_rate", "shuffled time")]
+    drift = rows(
+        lake,
+        """SELECT n.observed, d.final_drift FROM motion_nulls n JOIN run_dynamics d USING (run_id, embedding_model)
+           WHERE statistic = 'final_drift' AND points = outputs""",
+    )
+    assert drift
+    assert all(r["observed"] == r["final_drift"] for r in drift)
+    # A walk steps from where it is: in shuffled order it does not.
+    walks = [r for r in found if r["embedding_model"] == "RandomWalk" and r["null_model"] == "shuffled time"]
+    memory = [r for r in walks if r["statistic"] == "autocorrelation_time"]
+    assert memory
+    assert all(r["observed"] > r["null_mean"] for r in memory)
+
+
+def test_embedders_are_contrasted_with_the_control_on_the_same_runs(lake):
+    found = rows(lake, "SELECT * FROM contrasts")
+    against = [r for r in found if r["factor"] == "embedding_model"]
+    assert {(r["level"], r["other_level"]) for r in against} == {
+        ("DummyText", "RandomWalk"),
+        ("DummyVision", "RandomWalk"),
+    }
+    assert all(r["runs"] == r["other_runs"] for r in against)
+    networks = [r for r in found if r["factor"] == "network"]
+    assert {r["measured_by"] for r in networks} == {*MODELS, "run"}
+    means = rows(
+        lake,
+        """SELECT c.mean, avg(d.final_drift) AS direct FROM contrasts c
+           JOIN run_dynamics d ON d.embedding_model = c.measured_by JOIN runs r USING (run_id)
+           WHERE c.outcome = 'final drift' AND factor = 'network' AND r.network = c.level GROUP BY ALL""",
+    )
+    assert means
+    assert all(r["mean"] == pytest.approx(r["direct"]) for r in means)
+    assert all(r["low"] <= r["difference"] <= r["high"] for r in found)
+
+
+def test_clusters_are_tested_beside_clouds_without_any(lake):
+    found = rows(lake, "SELECT * FROM clustering_stability JOIN clusterings USING (embedding_model, clustering_id)")
+    assert {r["embedding_model"] for r in found} == set(MODELS)
+    assert all(r["outlier_share"] == pytest.approx(r["outliers"] / r["vectors"]) for r in found)
+    each = rows(
+        lake, "SELECT jaccard FROM cluster_stability JOIN clusters USING (embedding_model, clustering_id, cluster)"
+    )
+    assert len(each) == sum(r["clusters"] for r in found)
+    assert all(0 <= r["jaccard"] <= 1 for r in each if r["jaccard"] is not None)
+
+
 def test_each_homology_dimension_is_its_own_outcome(lake):
     outcomes = {r["outcome"] for r in rows(lake, "SELECT DISTINCT outcome FROM findings")}
     assert {"entropy H0", "entropy H1", "final drift", "mean stay"} <= outcomes
@@ -146,7 +225,7 @@ def test_each_homology_dimension_is_its_own_outcome(lake):
 
 def test_doing_it_again_gives_the_same_rows(lake):
     def everything():
-        names = [t.name for t in tables.TABLES if t.name != "diagram_distances"]
+        names = [name for name in WRITTEN if name != "diagram_distances"]
         return {n: rows(lake, f"SELECT * FROM {n} ORDER BY ALL") for n in names}
 
     before = everything()
