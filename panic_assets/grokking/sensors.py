@@ -53,12 +53,7 @@ def grokking_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> d
 def grokking_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
     """Asks once for every state of a run's checkpoints; one that failed is asked for again when they change."""
     requests = []
-    for row in runs.every(lake.lake, stages.FAMILY):
-        name = row["training_run"]
-        if row["status"] in ("training", "registered", runs.TOMBSTONE):
-            continue
-        left = stages.unanalysed(lake.lake, name)
-        if left:
-            digest = hashlib.sha256(" ".join(r["content_hash"] for r in left).encode()).hexdigest()[:16]
-            requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
+    for name, left in stages.waiting(lake.lake).items():
+        digest = hashlib.sha256(" ".join(r["content_hash"] for r in left).encode()).hexdigest()[:16]
+        requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
     return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("every checkpoint is analysed")

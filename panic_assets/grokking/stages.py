@@ -312,6 +312,13 @@ def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
+def waiting(lake: Lake) -> dict[str, list[dict[str, Any]]]:
+    """Runs that nobody trains here now -> their checkpoints that were not analysed yet; without those that have none."""
+    idle = [r for r in runs.every(lake, FAMILY) if r["status"] not in ("training", "registered", runs.TOMBSTONE)]
+    found = {row["training_run"]: unanalysed(lake, row["training_run"]) for row in idle}
+    return {name: left for name, left in found.items() if left}
+
+
 def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     """Analyse every checkpoint that was not: spectra, neurons, rings, losses. Rows of one that was written again go."""
     todo = unanalysed(lake, name)

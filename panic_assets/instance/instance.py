@@ -42,7 +42,7 @@ class PanicInstance(DagsterInstance):
             return
         try:
             # Only here: whoever opens the instance need not have the whole platform imported.
-            from panic_assets.operations.deletion import key_deleted
+            from panic_assets.operations.keys import key_deleted
 
             with without_hook():
                 key_deleted(self, partitions_def_name, partition_key)

@@ -9,12 +9,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from panic_assets.lake.lake import Lake, literal
+from panic_assets.lake.lake import Lake, literal, mentioned
 from panic_assets.lake.schema import Column, Table
 from panic_assets.lake.tables import TABLES
 from panic_assets.models import registry
 
 Kind = Literal["missing", "duplicate", "mistyped", "orphaned", "half-written", "invalid", "gap", "stale"]
+
+Rules = dict[str, tuple[str, Kind, str, str]]
+"""A workload's own rules: name -> (table it is about, kind of finding, what it counts, query)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,28 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     except duckdb.Error as error:
         sentence = f"{table} cannot be asked, because a file that it refers to is broken: {str(error).splitlines()[0]}"
         found.append(Finding("half-written", table, 1, sentence, place))
+    return found
+
+
+def all_findings(lake: Lake, rules: Rules, table: str, **where: str) -> list[Finding]:
+    """The schema's rules and, where the files are sound enough to be asked, a workload's own."""
+    by_schema = findings(lake, table, **where)
+    if any(f.kind in ("half-written", "mistyped") for f in by_schema):
+        return by_schema
+    return by_schema + broken_rules(lake, rules, table, **where)
+
+
+def broken_rules(lake: Lake, rules: Rules, table: str, **where: str) -> list[Finding]:
+    """Every one of a workload's rules about one table that does not hold. The files must be sound."""
+    mine = [rule for rule in rules.values() if rule[0] == table]
+    if not mine or not any(m.rows for _, m in lake.partitions(table, **where)):
+        return []
+    found = []
+    with lake.connect(sorted({t for *_, query in mine for t in mentioned(query)}), **where) as connection:
+        for _, kind, what, query in mine:
+            count = _number(connection, query)
+            if count:
+                found.append(Finding(kind, table, count, f"there are {count:,} {what}", tuple(where.items())))
     return found
 
 

@@ -6,18 +6,33 @@ from typing import Any
 
 import dagster as dg
 
+from panic_assets.grokking import invariants as grokking_invariants
+from panic_assets.grokking import repair as grokking
+from panic_assets.grokking import stages as grokking_stages
 from panic_assets.instance.hook import without_hook
 from panic_assets.instance.launcher import fail_dead_runs
-from panic_assets.lake.invariants import Finding, broken_files
+from panic_assets.lake.invariants import Finding, all_findings, broken_files
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.tables import TABLES
 from panic_assets.operations import deletion, journal
 from panic_assets.settings import home
+from panic_assets.training import invariants as training_invariants
+from panic_assets.training import repair as training
+from panic_assets.training import runs
 from panic_assets.trajectories import invariants, work
 from panic_assets.trajectories import repair as trajectories
 
 SPACE = "experiment"
-WORK = {"perform_experiment": "experiment {}", "recompute_clusters": "clusters of {}"}
+SPACES = {SPACE: ("experiments", "definition"), "training_run": ("training_runs", "training run")}
+"""Space of keys -> the table that defines them, and what a key without a row there lacks."""
+UNOWNED = {"checkpoint_problems"}
+"""Tables whose rows may name no key: files in a watched folder that belong to no run."""
+RULES = invariants.RULES | training_invariants.RULES | grokking_invariants.RULES
+WORK = {
+    "perform_experiment": "experiment {}",
+    "recompute_clusters": "clusters of {}",
+    "analyse_grokking": "training run {}",
+}
 """Job that makes what is missing -> what it works on, in words."""
 
 
@@ -29,7 +44,8 @@ def examine(lake: Lake, instance: dg.DagsterInstance) -> list[Finding]:
     if any(f.file for f in files):
         return found + files  # No row can be asked before these are repaired.
     for table in TABLES:
-        found += invariants.all_findings(lake, table)
+        found += all_findings(lake, RULES, table)
+    found += training.examine_files(lake)
     return found + [f for f in _missing(lake) if dict(f.where).get(SPACE) not in busy]
 
 
@@ -46,19 +62,15 @@ def repair(lake: Lake, instance: dg.DagsterInstance, found: list[Finding]) -> It
         yield f"finished the deletion of {begun.space} {begun.key}"
     for finding in found:
         yield from _repair_files(lake, finding)
-    keys = set(instance.get_dynamic_partitions(SPACE))
-    defined = {p[SPACE] for p, _ in lake.partitions("experiments")}
-    for key in sorted(keys - defined):
-        with without_hook():
-            deletion.run(instance, deletion.plan(instance, SPACE, key))
-        yield f"removed the key of experiment {key}, which has no definition"
-    for key in sorted(_stored_keys(lake) - keys):
-        if key in defined and not _deleted(key):
-            instance.add_dynamic_partitions(SPACE, [key])
-            yield f"gave experiment {key} its key back"
-        else:
-            deletion.run(instance, deletion.plan(instance, SPACE, key))
-            yield f"removed rows of experiment {key}, which is not registered (they can be restored)"
+    for space in SPACES:
+        yield from _repair_keys(lake, instance, space)
+    yield from training.repair(lake, instance)
+    for row in runs.every(lake):
+        name = row["training_run"]
+        with lake.lease(f"training_run {name}", wait_seconds=30):
+            yield from (f"training run {name}: {done}" for done in training.repair_run(lake, name))
+            if row["family"] == grokking_stages.FAMILY:
+                yield from (f"training run {name}: {done}" for done in grokking.repair(lake, name))
     for name in work.definitions(lake):
         with lake.lease(f"{SPACE} {name}", wait_seconds=30):
             yield from (f"experiment {name}: {done}" for done in trajectories.repair(lake, name))
@@ -74,6 +86,24 @@ def repair(lake: Lake, instance: dg.DagsterInstance, found: list[Finding]) -> It
         yield f"marked run {run} as failed: its process is gone"
 
 
+def _repair_keys(lake: Lake, instance: dg.DagsterInstance, space: str) -> Iterator[str]:
+    """Keys without rows go; rows without a key get it back where they are whole and nobody deleted them."""
+    word = space.replace("_", " ")
+    lacking = SPACES[space][1]
+    keys, defined = set(instance.get_dynamic_partitions(space)), _defined(lake, space)
+    for key in sorted(keys - defined):
+        with without_hook():
+            deletion.run(instance, deletion.plan(instance, space, key))
+        yield f"removed the key of {word} {key}, which has no {lacking}"
+    for key in sorted(_stored_keys(lake, space) - keys):
+        if key in defined and not _deleted(space, key):
+            instance.add_dynamic_partitions(space, [key])
+            yield f"gave {word} {key} its key back"
+        else:
+            deletion.run(instance, deletion.plan(instance, space, key))
+            yield f"removed rows of {word} {key}, which is not registered (they can be restored)"
+
+
 def recompute(lake: Lake) -> Iterator[tuple[str, str]]:
     """(job, partition) that makes what is missing, upstream first."""
     names = {
@@ -85,9 +115,14 @@ def recompute(lake: Lake) -> Iterator[tuple[str, str]]:
     for left in work.missing(lake, "clusters"):
         if left.count and left.embedding_model:
             yield "recompute_clusters", left.embedding_model
+    for name in grokking_stages.waiting(lake):
+        yield "analyse_grokking", name
 
 
 def _missing(lake: Lake) -> Iterator[Finding]:
+    for name, new in grokking_stages.waiting(lake).items():
+        sentence = f"training run {name} has {len(new):,} checkpoints that nobody has analysed as they are"
+        yield Finding("stale", "grokking_analyses", len(new), sentence, (("training_run", name),))
     planned = {p[SPACE] for p, _ in lake.partitions("runs")}
     for name in sorted(set(work.definitions(lake)) - planned):
         yield Finding("missing", "runs", 1, f"the runs of experiment {name} are not planned yet", ((SPACE, name),))
@@ -113,22 +148,29 @@ def examine_keys(lake: Lake, instance: dg.DagsterInstance) -> Iterator[Finding]:
     unfinished = journal.unfinished(home())
     for begun in unfinished:
         sentence = f"the deletion of {begun.space} {begun.key} was interrupted"
-        yield Finding("half-written", "experiments", 1, sentence, ((SPACE, begun.key),))
-    keys = set(instance.get_dynamic_partitions(SPACE))
-    defined = {p[SPACE] for p, _ in lake.partitions("experiments")}
-    for key in sorted(keys - defined):
-        yield Finding("orphaned", "experiments", 1, f"key {key} of Dagster has no definition", ((SPACE, key),))
-    for key in sorted(_stored_keys(lake) - keys - {d.key for d in unfinished}):
-        yield Finding("orphaned", "experiments", 1, f"experiment {key} has rows but no key in Dagster", ((SPACE, key),))
+        table = SPACES.get(begun.space, (begun.space,))[0]
+        yield Finding("half-written", table, 1, sentence, ((begun.space, begun.key),))
+    for space, (table, lacking) in SPACES.items():
+        word = space.replace("_", " ")
+        keys, defined = set(instance.get_dynamic_partitions(space)), _defined(lake, space)
+        for key in sorted(keys - defined):
+            yield Finding("orphaned", table, 1, f"key {key} of Dagster has no {lacking}", ((space, key),))
+        busy = {d.key for d in unfinished if d.space == space}
+        for key in sorted(_stored_keys(lake, space) - keys - busy):
+            yield Finding("orphaned", table, 1, f"{word} {key} has rows but no key in Dagster", ((space, key),))
 
 
-def _stored_keys(lake: Lake) -> set[str]:
-    tables = [name for name, table in TABLES.items() if SPACE in table.partitioned_by]
-    return {partition[SPACE] for table in tables for partition, _ in lake.partitions(table)}
+def _defined(lake: Lake, space: str) -> set[str]:
+    return {partition[space] for partition, _ in lake.partitions(SPACES[space][0])}
 
 
-def _deleted(key: str) -> bool:
-    return any(d.key == key and d.state != "restored" for d in journal.read(home()) if d.space == SPACE)
+def _stored_keys(lake: Lake, space: str) -> set[str]:
+    tables = [name for name, table in TABLES.items() if space in table.partitioned_by and name not in UNOWNED]
+    return {partition[space] for table in tables for partition, _ in lake.partitions(table)}
+
+
+def _deleted(space: str, key: str) -> bool:
+    return any((d.space, d.key) == (space, key) and d.state != "restored" for d in journal.read(home()))
 
 
 def _repair_files(lake: Lake, finding: Finding) -> Iterator[str]:

@@ -38,14 +38,19 @@ def delete(instance: dg.DagsterInstance, name: str, mode: OnDelete = "block", sp
         shutil.rmtree(home().root / "renders" / render, ignore_errors=True)
     own = _own_files(row)
     if own is not None and own.exists():
-        kept = done.trash(home()) / FILES
-        kept.mkdir(parents=True, exist_ok=True)
-        shutil.move(own, kept / name)
+        keep_files(done, own)
     if fate == runs.TOMBSTONE:
         runs.bury(lake, row)
         registration.add_keys(instance, [name])
         build(lake, home().catalogue)
     return done
+
+
+def keep_files(deletion: Deletion, folder: Path) -> None:
+    """Put a deleted run's files with what is kept for a restore."""
+    kept = deletion.trash(home()) / FILES
+    kept.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, kept / folder.name)
 
 
 def restore(instance: dg.DagsterInstance, name: str) -> Deletion:

@@ -90,10 +90,22 @@ def store_arrivals(lake: Lake, arrivals: Sequence[Arrival]) -> int:
                     "written_at": datetime.fromtimestamp(c.mtime / 1e9, UTC),
                     "registered_at": old["registered_at"] if old else datetime.now(UTC),
                 }
-            for (epoch, version), row in by_key.items():
-                row["current"] = version == newest[epoch]
-            lake.replace("checkpoints", [by_key[k] for k in sorted(by_key)], training_run=name)
+            _store_versions(lake, name, by_key.values())
     return stored
+
+
+def mark_current(lake: Lake, name: str) -> None:
+    """Say again which version of every checkpoint is the newest; of rows that repeat a version the last stays."""
+    with lake.lease(f"checkpoints of {name}", wait_seconds=30):
+        rows = lake.sql("SELECT * FROM checkpoints ORDER BY registered_at", training_run=name).to_pylist()
+        _store_versions(lake, name, {(r["epoch"], r["version"]): r for r in rows}.values())
+
+
+def _store_versions(lake: Lake, name: str, versions: Iterable[Mapping[str, Any]]) -> None:
+    ordered = sorted(versions, key=lambda r: (r["epoch"], r["version"]))
+    newest = {r["epoch"]: r["version"] for r in ordered}
+    rows = [{**r, "current": r["version"] == newest[r["epoch"]]} for r in ordered]
+    lake.replace("checkpoints", rows, training_run=name)
 
 
 def store_problems(lake: Lake, name: str, reports: Sequence[Report]) -> None:

@@ -1,13 +1,13 @@
 """What must be true of trajectories beyond what the schemas say, as queries that give the offenders."""
 
 from panic_assets.lake import invariants
-from panic_assets.lake.invariants import Finding, Kind
-from panic_assets.lake.lake import Lake, literal, mentioned
+from panic_assets.lake.invariants import Finding, Rules
+from panic_assets.lake.lake import Lake, literal
 from panic_assets.models import registry
 
 _CONTROLS = ", ".join(literal(spec.name) for spec in registry.embedders() if spec.role == "control")
 
-RULES: dict[str, tuple[str, Kind, str, str]] = {
+RULES: Rules = {
     "no_gaps": (
         "invocations",
         "gap",
@@ -87,27 +87,8 @@ RULES: dict[str, tuple[str, Kind, str, str]] = {
            WHERE c.cluster >= 0 AND m.invocation_id IS NULL""",
     ),
 }
-"""Rule -> (table it is about, kind of finding, what it counts, query)."""
-
-
-def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
-    """Every rule about one table that does not hold."""
-    rules = [rule for rule in RULES.values() if rule[0] == table]
-    if not rules or not any(m.rows for _, m in lake.partitions(table, **where)):
-        return []
-    found = []
-    with lake.connect(sorted({t for *_, query in rules for t in mentioned(query)}), **where) as connection:
-        for _, kind, what, query in rules:
-            counted = connection.execute(query).fetchone()
-            if counted and counted[0]:
-                sentence = f"there are {counted[0]:,} {what}"
-                found.append(Finding(kind, table, counted[0], sentence, tuple(where.items())))
-    return found
 
 
 def all_findings(lake: Lake, table: str, **where: str) -> list[Finding]:
-    """The schema's rules and, where the files are sound enough to be asked, the workload's own."""
-    by_schema = invariants.findings(lake, table, **where)
-    if any(f.kind in ("half-written", "mistyped") for f in by_schema):
-        return by_schema
-    return by_schema + findings(lake, table, **where)
+    """The schema's rules and this workload's own."""
+    return invariants.all_findings(lake, RULES, table, **where)

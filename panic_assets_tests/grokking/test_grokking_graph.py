@@ -16,8 +16,10 @@ from panic_assets.grokking import config, jobs, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
+from panic_assets.lake.tables import TABLES
 from panic_assets.lake.tables import grokking as grokking_tables
 from panic_assets.lake.tables import training as training_tables
+from panic_assets.operations import doctor
 from panic_assets.settings import home
 from panic_assets.training import removal, runs, settings
 from panic_assets.training import stages as spine
@@ -103,7 +105,7 @@ def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic,
     assert f"{child}  (from epoch 20, finished)" in out
 
 
-def test_a_parent_is_not_deleted_under_its_children(panic, lake):
+def test_a_parent_is_not_deleted_under_its_children(panic, instance, lake):
     stages.intervene(lake, RUN, 50, Intervention(weight_decay=0.0))
     code, _, err = panic("training", "delete", RUN, "--yes")
     assert code == 2
@@ -118,6 +120,15 @@ def test_a_parent_is_not_deleted_under_its_children(panic, lake):
     assert runs.get(lake, RUN)["status"] == "finished"
     assert count(lake, "checkpoints") == 7
     assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
+
+    # The delete button of the UI asks no questions: the name stays for those that started from it.
+    instance.delete_dynamic_partition("training_run", RUN)
+    assert (runs.get(lake, RUN)["status"], instance.has_dynamic_partition("training_run", RUN)) == (
+        runs.TOMBSTONE,
+        True,
+    )
+    assert count(lake, "checkpoints") == 0
+    assert not stages.folder(RUN).exists()
 
 
 def test_the_planner_adds_epochs_and_touches_nothing_old(panic, lake):
@@ -346,12 +357,99 @@ def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
     render = renders.request(lake, RUN, "spectrum", {}, "html")
     renders.perform(lake, Silent(), RUN)
     assert renders.folder(render).exists()
-    removal.delete(instance, RUN)
+    instance.delete_dynamic_partition("training_run", RUN)  # what the delete button of the UI does
     assert not renders.folder(render).exists()
     assert not stages.folder(RUN).exists()
     assert not instance.has_dynamic_partition("training_run", RUN)
     for table in (*training_tables.TABLES, *grokking_tables.TABLES):
         assert not list(lake.partitions(table.name, training_run=RUN)), table.name
+    assert doctor.examine(lake, instance) == []
+    assert removal.restore(instance, RUN).key == RUN
+    assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
+
+
+def change(lake, table, statement, **where):
+    """Replace a table's rows of the run by what a query over them gives."""
+    lake.rewrite(table, statement, (), training_run=RUN, **where)
+
+
+def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(instance, lake):
+    assert doctor.examine(lake, instance) == []
+    kept = (
+        "checkpoints",
+        "convergence",
+        "grokking_losses",
+        "grokking_neurons",
+        "grokking_spectra",
+        "grokking_lissajous",
+    )
+    columns = {t: ", ".join(c for c in TABLES[t].names if c != "computed_at") for t in kept}
+
+    def stored():
+        return {
+            t: sorted(map(str, lake.sql(f"SELECT {columns[t]} FROM {t}", training_run=RUN).to_pylist())) for t in kept
+        }
+
+    before = stored()
+    change(lake, "checkpoints", "SELECT * REPLACE (current AND epoch <> 20 AS current) FROM checkpoints")
+    change(lake, "convergence", "SELECT * REPLACE (epoch + 1000 AS epoch) FROM convergence")
+    change(lake, "grokking_losses", "SELECT * FROM grokking_losses WHERE epoch <> 30")
+    change(lake, "grokking_neurons", "SELECT * FROM grokking_neurons WHERE epoch <> 40")
+    change(lake, "grokking_spectra", "SELECT * REPLACE (fraction / 2 AS fraction) FROM grokking_spectra")
+    change(lake, "grokking_lissajous", "SELECT * FROM grokking_lissajous UNION ALL FROM grokking_lissajous")
+    orphan = {
+        **runs.get(lake, RUN),
+        "training_run": "child",
+        "parent_run": "gone",
+        "parent_epoch": 3,
+        "status": "failed",
+    }
+    lake.replace("training_runs", [orphan], training_run="child")
+    instance.add_dynamic_partitions("training_run", ["ghost"])
+    renders.folder("of-nobody").mkdir(parents=True)
+    stages.folder("stranger").mkdir()
+
+    found = doctor.examine(lake, instance)
+    for sentence in (
+        "1 epochs at which not the newest version",
+        "verdicts on epochs at which the metric has no value",
+        "1 runs whose losses are not those of every epoch",
+        "1 checkpoints that are said to be analysed and lack",
+        "spectra whose shares do not add up to 1",
+        "rows of grokking_lissajous repeat a key",
+        "1 training runs whose parent has left neither row nor tombstone",
+        "key ghost of Dagster has no training run",
+        "training run child has rows but no key in Dagster",
+        "holds an animation that no run has",
+        "nobody knows; `panic grokking ingest` takes it up",
+    ):
+        assert any(sentence in f.sentence for f in found), sentence
+
+    said = "\n".join(doctor.repair(lake, instance, found))
+    for words in ("tombstone of gone", "gave training run child its key back", "the key of training run ghost"):
+        assert words in said
+    assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
+    stages.measure(lake, Silent(), lambda: None, RUN)
+    stages.frequencies(lake, RUN)
+    stages.trajectories(lake, Silent(), RUN)
+    stages.conclude(lake, RUN)
+    assert stored() == before
+    left = doctor.examine(lake, instance)
+    assert [f.sentence.split("/")[-1] for f in left] == [
+        "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up"
+    ]
+
+
+def test_a_deletion_that_was_interrupted_is_finished_with_its_files(instance, lake):
+    from panic_assets.operations import deletion, journal
+
+    journal.save(home(), deletion.plan(instance, "training_run", RUN), "started")
+    assert any("was interrupted" in f.sentence for f in doctor.examine(lake, instance))
+    list(doctor.repair(lake, instance, doctor.examine(lake, instance)))
+    assert not stages.folder(RUN).exists()
+    assert doctor.examine(lake, instance) == []
+    removal.restore(instance, RUN)
+    assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
 
 
 def test_an_unfinished_run_is_not_extended_and_a_taken_name_is_refused(lake, panic, tmp_path):

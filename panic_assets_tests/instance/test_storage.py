@@ -340,7 +340,7 @@ def test_graphql_deletes_a_key_and_wipes_what_carries_it(instance, cascade):
 def cascade(monkeypatch) -> list[tuple[str, str]]:
     """Registers a deletion cascade that notes what it was called for."""
     calls: list[tuple[str, str]] = []
-    module = types.ModuleType("panic_assets.operations.deletion")
+    module = types.ModuleType("panic_assets.operations.keys")
     module.key_deleted = lambda _instance, name, key: calls.append((name, key))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
@@ -362,7 +362,7 @@ def test_a_cascade_that_deletes_keys_does_not_start_itself(sqlite_instance, casc
         cascade.append((name, key))
         instance.delete_dynamic_partition("training_run", "r1")
 
-    monkeypatch.setattr(sys.modules["panic_assets.operations.deletion"], "key_deleted", key_deleted)
+    monkeypatch.setattr(sys.modules["panic_assets.operations.keys"], "key_deleted", key_deleted)
     sqlite_instance.add_dynamic_partitions("experiment", ["a", "b"])
     sqlite_instance.add_dynamic_partitions("training_run", ["r1"])
     sqlite_instance.delete_dynamic_partition("experiment", "a")
@@ -376,7 +376,7 @@ def test_a_cascade_that_fails_does_not_fail_the_deletion(sqlite_instance, cascad
     def key_deleted(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(sys.modules["panic_assets.operations.deletion"], "key_deleted", key_deleted)
+    monkeypatch.setattr(sys.modules["panic_assets.operations.keys"], "key_deleted", key_deleted)
     sqlite_instance.add_dynamic_partitions("experiment", ["a"])
     sqlite_instance.delete_dynamic_partition("experiment", "a")
     assert sqlite_instance.get_dynamic_partitions("experiment") == []

@@ -1,0 +1,36 @@
+"""What must be true of grokking runs beyond what the schemas say, as queries that give the offenders."""
+
+from panic_assets.lake.invariants import Rules
+
+RULES: Rules = {
+    "losses_without_gap": (
+        "grokking_losses",
+        "gap",
+        "runs whose losses are not those of every epoch from the first to the last",
+        """SELECT count(*) FROM (
+               SELECT training_run FROM grokking_losses GROUP BY ALL HAVING max(epoch) - min(epoch) + 1 <> count(*)
+           )""",
+    ),
+    "analysed_means_all_of_it": (
+        "grokking_analyses",
+        "half-written",
+        "checkpoints that are said to be analysed and lack spectra, neurons or class components",
+        """SELECT count(*) FROM (
+               SELECT training_run, epoch FROM grokking_analyses EXCEPT (
+                   SELECT training_run, epoch FROM grokking_spectra
+                   INTERSECT SELECT training_run, epoch FROM grokking_dominant
+                   INTERSECT SELECT training_run, epoch FROM grokking_neurons
+                   INTERSECT SELECT training_run, epoch FROM grokking_class_pca
+               )
+           )""",
+    ),
+    "shares_add_up": (
+        "grokking_spectra",
+        "invalid",
+        "spectra whose shares do not add up to 1",
+        """SELECT count(*) FROM (
+               SELECT training_run, epoch, space FROM grokking_spectra WHERE k IS NOT NULL GROUP BY ALL
+               HAVING abs(sum(fraction) - 1) > 1e-9
+           )""",
+    ),
+}

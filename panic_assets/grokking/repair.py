@@ -1,0 +1,31 @@
+"""Repair of a grokking run's rows: losses are copied again, broken analyses dropped, so that they are made again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from panic_assets.grokking import stages
+from panic_assets.grokking.invariants import RULES
+from panic_assets.lake.invariants import all_findings
+from panic_assets.lake.lake import Lake
+from panic_assets.lake.tables import grokking
+from panic_assets.training import runs
+
+ANALYSES = tuple(t.name for t in grokking.TABLES if t.name != "grokking_losses")
+
+
+def repair(lake: Lake, name: str) -> Iterator[str]:
+    """Repair one run; says what it did. The caller holds the run's lease."""
+    if (
+        all_findings(lake, RULES, "grokking_losses", training_run=name)
+        and Path(runs.get(lake, name)["folder"]).exists()
+    ):
+        stages.store_losses(lake, name)
+        yield "copied its losses again"
+    broken = [t for t in ANALYSES if all_findings(lake, RULES, t, training_run=name)]
+    if all_findings(lake, RULES, "metrics", training_run=name, source=stages.SOURCE):
+        lake.remove("metrics", training_run=name, source=stages.SOURCE)
+        broken.append("metrics")
+    if broken:
+        for table in {*broken, "grokking_analyses"} - {"metrics"}:
+            lake.remove(table, training_run=name)
+        yield f"dropped {', '.join(broken)}; they are made again"

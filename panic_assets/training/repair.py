@@ -1,0 +1,90 @@
+"""What is wrong with training runs, and its repair: lineage, rows that follow from others, files of runs that are gone."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.lake.invariants import Finding, all_findings
+from panic_assets.lake.lake import Lake
+from panic_assets.operations import journal
+from panic_assets.settings import home
+from panic_assets.training import registration, removal, runs, settings, stages
+from panic_assets.training.invariants import RULES
+
+REMADE = {"convergence": stages.converge, "advice": stages.converge, "costs": stages.price}
+"""Tables that follow from others in no time -> what makes them."""
+
+
+def examine_files(lake: Lake) -> Iterator[Finding]:
+    """Files of runs that are gone. Only those of a run that was deleted here are known to be nobody's."""
+    deleted = _deleted()
+    for folder in _strangers(lake):
+        fate = "was deleted" if folder.name in deleted else "nobody knows; `panic grokking ingest` takes it up"
+        sentence = f"{folder} holds the files of a training run that {fate}"
+        yield Finding("orphaned", "training_runs", 1, sentence, (("training_run", folder.name),))
+    for folder in _undrawn(lake):
+        yield Finding("orphaned", "renders", 1, f"{folder} holds an animation that no run has")
+
+
+def repair(lake: Lake, instance: dg.DagsterInstance) -> Iterator[str]:
+    """Leave tombstones of parents that are missing, and finish the deletion of files; says what it did."""
+    rows = {r["training_run"]: r for r in runs.every(lake)}
+    for child in [r for r in rows.values() if r["parent_run"] and r["parent_run"] not in rows]:
+        runs.bury(lake, _unknown(child))
+        registration.add_keys(instance, [child["parent_run"]])
+        yield f"left a tombstone of {child['parent_run']}, from which {child['training_run']} started"
+    deleted = _deleted()
+    for folder in _strangers(lake):
+        if folder.name in deleted:
+            removal.keep_files(deleted[folder.name], folder)
+            yield f"put the files of {folder.name}, which was deleted, with what is kept for a restore"
+    for folder in _undrawn(lake):
+        shutil.rmtree(folder)
+        yield f"removed {folder.name}, an animation that no run has"
+
+
+def repair_run(lake: Lake, name: str) -> Iterator[str]:
+    """Make again what is broken and follows from other rows of a run. The caller holds the run's lease."""
+    if all_findings(lake, RULES, "checkpoints", training_run=name):
+        stages.mark_current(lake, name)
+        yield "the newest version of every checkpoint is the current one"
+    for table, make in REMADE.items():
+        if all_findings(lake, RULES, table, training_run=name):
+            make(lake, name, settings.read())
+            yield f"made {table} again"
+
+
+def _unknown(child: dict[str, Any]) -> dict[str, Any]:
+    """The row of a parent of which only the name is known."""
+    empty = dict.fromkeys(
+        ("parent_run", "parent_epoch", "data_seed", "sweep", "failure", "planned_epochs", "card", "budget")
+    )
+    known = {"training_run": child["parent_run"], "config": "{}", "folder": ""}
+    times = {"started_at": None, "finished_at": None}
+    return {**child, **empty, **times, **known, "config_hash": hashlib.sha256(b"{}").hexdigest()}
+
+
+def _strangers(lake: Lake) -> list[Path]:
+    """Folders of runs trained here of which the lake knows nothing."""
+    known = {p["training_run"] for p, _ in lake.partitions("training_runs")}
+    return [f for f in _folders(home().root / "training") if f.name not in known]
+
+
+def _undrawn(lake: Lake) -> list[Path]:
+    """Folders of animations that no row tells of."""
+    known = set(lake.sql("SELECT render FROM renders")["render"].to_pylist())
+    return [f for f in _folders(home().root / "renders") if f.name not in known]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(f for f in root.iterdir() if f.is_dir()) if root.exists() else []
+
+
+def _deleted() -> dict[str, journal.Deletion]:
+    """The latest deletion of every training run that was deleted and not restored."""
+    mine = [d for d in journal.read(home()) if d.space == registration.SPACE]
+    return {d.key: d for d in mine if d.state != "restored"}
