@@ -15,7 +15,7 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Observations, Watcher
 from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
-from panic_assets.trajectories import stages
+from panic_assets.trajectories import stages, symbolic
 
 GROUP = "trajectories"
 # Every asset names the tables it writes in its metadata, under "tables": checks, deletion and the doctor go by it.
@@ -44,6 +44,12 @@ class DiagramConfig(dg.Config):
     """H0 and H1 by default; 2 adds H2, which takes much longer. Diagrams that reach as high already are kept."""
 
     max_dimension: int = Field(default=stages.MAX_DIMENSION, ge=0, le=2)
+
+
+class ClusterConfig(dg.Config):
+    """By default everything is clustered again. `assign_only` gives new vectors to the clusters there are."""
+
+    assign_only: bool = False
 
 
 class ProgressResource(dg.ConfigurableResource):
@@ -171,14 +177,17 @@ def persistence_diagrams(
     code_version=stages.CLUSTER_VERSION,
     **on(CPU),
 )
-def clusters(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
+def clusters(
+    context: dg.AssetExecutionContext, config: ClusterConfig, lake: LakeResource, progress: ProgressResource
+) -> dg.MaterializeResult:
     """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
     model = context.partition_key
     with working_on(context, lake, f"clusters of {model}"):
-        row = stages.cluster(lake.lake, progress.watcher(context), model)
+        work = symbolic.assign if config.assign_only else stages.cluster
+        row = work(lake.lake, progress.watcher(context), model)
     if row is None:
         return dg.MaterializeResult(metadata={"vectors": 0})
-    kept = ("vectors", "distinct_vectors", "clusters", "outliers", "seconds", "experiments")
+    kept = ("vectors", "distinct_vectors", "clusters", "outliers", "assigned", "seconds", "experiments")
     metadata: dict[str, Any] = {k: row[k] for k in kept}
     return dg.MaterializeResult(metadata={**metadata, "parameters": dg.MetadataValue.text(row["parameters"])})
 

@@ -322,6 +322,7 @@ def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
         "distinct_vectors": len(distinct(vectors).first),
         "clusters": len(medoids),
         "outliers": found.outliers,
+        "assigned": 0,
         "parameters": json.dumps(
             {
                 "algorithm": "HDBSCAN over distinct vectors, euclidean, excess of mass",
@@ -334,7 +335,7 @@ def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
         "code_version": CLUSTER_VERSION,
     }
     members = rows.drop_columns(["vector"]).append_column("cluster", pa.array(found.labels, pa.int32()))
-    for column, value in identity.items():
+    for column, value in {**identity, "assigned": False}.items():
         members = members.append_column(column, pa.array([value] * len(ids)))
     with short_lock(catalogue.lock(lake)):
         lake.replace("cluster_members", members, embedding_model=model)

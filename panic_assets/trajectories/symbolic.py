@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from panic_assets.errors import UserError
+from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
+from panic_assets.lake.lease import short_lock
 from panic_assets.models import registry
 from panic_assets.progress import Watcher
 from panic_assets.statistics.multiple import adjust
@@ -32,6 +36,59 @@ NULL_OUTPUTS = 300
 """Runs of a network, and outputs of each, that are compared with the same in shuffled order."""
 REPLICATES = 39
 LAGS = (1, 2, 4, 8)
+
+
+def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
+    """Gives the vectors that came since to the clusters there are, without clustering again; the clusterings row.
+
+    Clusters keep their numbers and medoids. New ones are not found: when outliers gather, cluster again.
+    """
+    from panic_assets.trajectories import stability as pure
+    from panic_assets.trajectories.distinct import distinct
+
+    place = {"embedding_model": model}
+    rows = lake.sql(
+        """SELECT e.invocation_id, e.run_id, e.experiment, e.sequence_number, e.vector, m.cluster
+           FROM embeddings e LEFT JOIN cluster_members m USING (invocation_id)
+           ORDER BY e.experiment, e.run_id, e.sequence_number""",
+        **place,
+    )
+    stored = lake.sql("SELECT * FROM clusterings", **place).to_pylist()
+    if not stored:
+        raise UserError(f"the vectors of {model} are not clustered yet; `panic cluster recompute {model}` does that")
+    if gone := stored[0]["vectors"] - (rows.num_rows - rows["cluster"].null_count):
+        raise UserError(
+            f"{gone:,} clustered vectors of {model} are gone; `panic cluster recompute {model}` clusters again"
+        )
+    new = pc.is_null(rows["cluster"])
+    is_new = new.to_numpy(zero_copy_only=False)
+    vectors = matrix(rows["vector"], registry.get(model).dimension)
+    with watcher.stage(f"assigning {model}", int(is_new.sum()), "vectors") as tell:
+        known = rows["cluster"].filter(pc.invert(new)).to_numpy()
+        labels = pure.assign(vectors[is_new], vectors[~is_new], known)
+        tell(len(labels))
+    clustering = stored[0] | {
+        "experiments": sorted(set(rows["experiment"].to_pylist())),
+        "vectors": len(vectors),
+        "distinct_vectors": len(distinct(vectors).first),
+        "outliers": stored[0]["outliers"] + int((labels == OUTLIER).sum()),
+        "assigned": stored[0]["assigned"] + len(labels),
+        "computed_at": datetime.now(UTC),
+    }
+    if not len(labels):
+        return clustering
+    joined = rows.filter(new).drop_columns(["vector", "cluster"]).append_column("cluster", pa.array(labels, pa.int32()))
+    for column, value in {**place, "clustering_id": clustering["clustering_id"], "assigned": True}.items():
+        joined = joined.append_column(column, pa.array([value] * len(labels)))
+    members = lake.sql("SELECT * FROM cluster_members", **place)
+    clusters = lake.sql("SELECT * FROM clusters ORDER BY cluster", **place).to_pylist()
+    for row in clusters:
+        row["size"] += int((labels == row["cluster"]).sum())
+    with short_lock(catalogue.lock(lake)):
+        lake.replace("cluster_members", pa.concat_tables([members, joined.select(members.column_names)]), **place)
+        lake.replace("clusters", clusters, **place)
+        lake.replace("clusterings", [clustering], **place)
+    return clustering
 
 
 def stability(lake: Lake, watcher: Watcher, model: str, draws: int = 5) -> Done:

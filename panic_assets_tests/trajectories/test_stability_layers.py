@@ -7,16 +7,18 @@ import sys
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 from sklearn.metrics import homogeneity_score
 
+from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
 from panic_assets.models import registry
-from panic_assets.trajectories import symbolic
+from panic_assets.trajectories import invariants, stages, symbolic, work
 from panic_assets.trajectories.clustering import cluster
 from panic_assets.trajectories.layers import PARAMETERS
 from panic_assets.trajectories.stability import assign, likeness, stability
 from panic_assets_tests.trajectories.test_clustering import blobs
-from panic_assets_tests.trajectories.world import Nobody
+from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 MODEL = "DummyText"
 
@@ -89,6 +91,39 @@ def test_the_layers_of_a_store(tmp_path):
     assert clustered.mean() > 0.3
     assert homogeneity_score(which[clustered], finest.to_numpy()[clustered]) > 0.95  # no cluster mixes blobs
     assert again["few"] == 7
+
+
+def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    with pytest.raises(UserError, match="the vectors of DummyText are not clustered yet"):
+        symbolic.assign(lake, Nobody(), MODEL)
+    perform(lake, definition("a", seeds=[1, 2, 3], max_length=40, prompts=["a red cat", "two boats"]))
+    before = stages.cluster(lake, Nobody(), MODEL)
+    medoids = lake.sql("SELECT cluster, medoid_invocation_id FROM clusters ORDER BY cluster").to_pylist()
+    perform(lake, definition("b", seeds=[1, 4], max_length=40))  # seed 1 again says what it said
+    assert [m.count for m in work.missing(lake, "clusters")] == [1]
+    after = symbolic.assign(lake, Nobody(), MODEL)
+    assert [m.count for m in work.missing(lake, "clusters")] == [0]
+    assert after["clustering_id"] == before["clustering_id"]
+    assert (before["assigned"], after["assigned"]) == (0, after["vectors"] - before["vectors"])
+    assert after["experiments"] == ["a", "b"]
+    assert lake.sql("SELECT cluster, medoid_invocation_id FROM clusters ORDER BY cluster").to_pylist() == medoids
+    for table in ("clusterings", "clusters", "cluster_members"):
+        assert invariants.all_findings(lake, table) == []
+    counted = lake.sql("SELECT cluster, count(*) AS n FROM cluster_members GROUP BY ALL").to_pylist()
+    sizes = {r["cluster"]: r["size"] for r in lake.sql("SELECT cluster, size FROM clusters").to_pylist()}
+    assert {r["cluster"]: r["n"] for r in counted} == {k: n for k, n in sizes.items() if n}
+    assert after["outliers"] == sizes[-1]
+    differ = lake.sql(
+        """SELECT count(*) AS n FROM (
+               SELECT e.content_hash FROM cluster_members JOIN embeddings e USING (invocation_id)
+               GROUP BY ALL HAVING count(DISTINCT cluster) > 1)"""
+    )
+    assert differ["n"][0].as_py() == 0  # what is the same is in the same cluster, whenever it came
+    assert symbolic.assign(lake, Nobody(), MODEL)["computed_at"] >= after["computed_at"]
+    lake.remove("embeddings", experiment="b", embedding_model=MODEL)
+    with pytest.raises(UserError, match="clustered vectors of DummyText are gone"):
+        symbolic.assign(lake, Nobody(), MODEL)
 
 
 def test_a_store_without_vectors_has_no_layers(tmp_path):
