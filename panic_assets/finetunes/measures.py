@@ -24,10 +24,11 @@ from panic_assets.finetunes.colour import (
 from panic_assets.finetunes.prompts import HEADWEAR
 from panic_assets.finetunes.regions import LABELS, find_regions
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when a measure changes: old and new numbers are then never averaged together."""
 
 MEASURED, NOT_SPECIFIED, NOT_FOUND, CANNOT_TELL = "measured", "not specified", "not found", "cannot tell"
+_SNAP = 32
 _LEAST = 4
 """A region of fewer pixels than this was not drawn."""
 
@@ -103,7 +104,7 @@ def _region(region: str, own: Colours, expected: str | None, locatable: bool, to
         area=area,
         tones=tones(own),
         spread=spread(own),
-        colours=snapped(own),
+        colours=len(snapped(own, _SNAP)),
     )
 
 
@@ -116,10 +117,9 @@ def measure(rgb: np.ndarray, expected: Mapping[str, str], accessories: Collectio
     picture = Indexed.of(rgb)
     found = find_regions(picture)
     kinds = len(picture.colours.counts)
-    held = np.bincount(
-        (found.labels.astype(np.intp) * kinds + picture.index).ravel(), minlength=(max(LABELS.values()) + 1) * kinds
-    )
-    by_label = held.reshape(-1, kinds)
+    of_label = found.labels.astype(np.intp) * kinds
+    of_label += picture.index
+    by_label = np.bincount(of_label.ravel(), minlength=(max(LABELS.values()) + 1) * kinds).reshape(-1, kinds)
     scores = []
     for region, label in LABELS.items():
         locatable = found.face or region == "background"
@@ -132,7 +132,7 @@ def measure(rgb: np.ndarray, expected: Mapping[str, str], accessories: Collectio
         colour=float(np.mean(asked)) if asked else None,
         regions=tuple(scores),
         palette=tuple(dominant(picture.colours)),
-        pixel_art=pixelart.quality(rgb, picture.colours),
+        pixel_art=pixelart.quality(picture),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panic_assets.finetunes.colour import Colours
+from panic_assets.finetunes.colour import Colours, Indexed, snapped
 
 GRID = 24
 """Art pixels along each side of a portrait."""
@@ -14,6 +14,7 @@ _REACH = 3
 """Pixels either side within which a hard edge must be done."""
 _LINES = 128
 """Lines along which edges are looked at, about."""
+_STEP = 16
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -30,19 +31,19 @@ class PixelArt:
     sharpness: float | None
 
 
-def quality(rgb: np.ndarray, colours: Colours | None = None, grid: int = GRID) -> PixelArt:
-    """Pixel-art quality of uint8 RGB (height, width, 3), meant to show `grid` art pixels along each side.
-
-    `colours` are the picture's distinct colours where the caller has them already.
-    """
-    luma = np.rint(rgb @ _LUMA).astype(np.int16)
+def quality(picture: Indexed, grid: int = GRID) -> PixelArt:
+    """Pixel-art quality of a picture that is meant to show `grid` art pixels along each side."""
+    luma = np.rint(_LUMA @ picture.colours.rgb.T).astype(np.int16).take(picture.index)
     # Art pixels of a large picture are many pixels high: every k-th line crosses each of their edges.
     row, column = (max(1, size // _LINES) for size in luma.shape)
     down, across = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1))
     return PixelArt(
         grid=_grid(_totals(down), _totals(across.T), grid),
-        palette=_palette(colours or Colours.of(rgb)),
-        sharpness=_sharpness((luma[::row], across[::row]), (luma[:, ::column].T, down[:, ::column].T)),
+        palette=_palette(picture.colours),
+        sharpness=_sharpness(
+            (luma[::row], across[::row]),
+            (np.ascontiguousarray(luma[:, ::column].T), np.ascontiguousarray(down[:, ::column].T)),
+        ),
     )
 
 
@@ -74,10 +75,7 @@ def _grid(down: np.ndarray, across: np.ndarray, grid: int) -> float | None:
 
 
 def _palette(colours: Colours) -> int:
-    level = (colours.rgb.astype(np.int64) + 8) // 16
-    held = np.bincount(level @ np.array([17 * 17, 17, 1]), colours.counts)
-    held = np.sort(held[held > 0])[::-1]
-    return int(np.searchsorted(np.cumsum(held), 0.99 * colours.pixels) + 1)
+    return int(np.searchsorted(np.cumsum(snapped(colours, _STEP)), 0.99 * colours.pixels) + 1)
 
 
 def _sharpness(*views: tuple[np.ndarray, np.ndarray]) -> float | None:

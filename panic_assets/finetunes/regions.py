@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panic_assets.finetunes.colour import SAME, Indexed, binned, ciede2000
+from panic_assets.finetunes.colour import SAME, Indexed, ciede2000
 
 OTHER, BACKGROUND, SKIN, HAIR, CLOTHES = range(5)
 LABELS = {"background": BACKGROUND, "skin": SKIN, "hair": HAIR, "clothes": CLOTHES}
@@ -52,23 +52,21 @@ class _Paints:
     lab: np.ndarray
     held: np.ndarray
 
-    def near(self, seeds: np.ndarray) -> np.ndarray:
-        """Which pixels have a paint within SAME of any of the seed paints: boolean (height, width)."""
-        distance = ciede2000(self.lab[:, None], self.lab[seeds][None])
-        return np.any(distance <= SAME, axis=1)[self.held]
+    def of(self, pixels: np.ndarray, share: float) -> np.ndarray:
+        """Which pixels have one of the heaviest paints of some `pixels`: boolean (height, width).
 
-    def heaviest(self, pixels: np.ndarray, share: float) -> np.ndarray:
-        """Paints that, with all within SAME of them, hold at least `share` of some pixels; at least one paint."""
-        weights = np.bincount(pixels.ravel(), minlength=len(self.lab)).astype(np.float64)
-        seeds: list[int] = []
+        A paint is a colour with all within SAME of it; it is heavy when it holds at least `share` of `pixels`. The
+        heaviest counts even when it holds less.
+        """
+        weights = np.bincount(pixels.ravel(), minlength=len(self.lab))
+        heavy = np.zeros(len(self.lab), dtype=bool)
         while weights.any():
-            best = int(np.argmax(weights))
-            taken = ciede2000(self.lab, self.lab[best]) <= SAME
-            if seeds and weights[taken].sum() < share * pixels.size:
+            taken = ciede2000(self.lab, self.lab[np.argmax(weights)]) <= SAME
+            if heavy.any() and weights[taken].sum() < share * pixels.size:
                 break
-            seeds.append(best)
-            weights = np.where(taken, 0.0, weights)
-        return np.array(seeds)
+            heavy |= taken
+            weights[taken] = 0
+        return heavy[self.held]
 
 
 def _background(paints: _Paints) -> np.ndarray:
@@ -81,7 +79,7 @@ def _background(paints: _Paints) -> np.ndarray:
     held = paints.held
     half = max(1, held.shape[0] // 2)
     border = np.concatenate([held[0], held[:half, 0], held[:half, -1]])
-    components, count = ndimage.label(paints.near(paints.heaviest(border, _BORDER_SHARE)))
+    components, count = ndimage.label(paints.of(border, _BORDER_SHARE))
     touching = np.zeros(count + 1, dtype=bool)
     for edge in (components[0], components[-1], components[:, 0], components[:, -1]):
         touching[edge] = True
@@ -113,7 +111,7 @@ def _face(paints: _Paints, subject: np.ndarray) -> np.ndarray:
     centre, inside = (_box(a, (0.45, 0.7), (0.35, 0.65)) for a in (paints.held, subject))
     if not inside.any():
         return np.zeros_like(subject)
-    patches, count = ndimage.label(paints.near(paints.heaviest(centre[inside], 1.0)) & subject, _EVERY_WAY)
+    patches, count = ndimage.label(paints.of(centre[inside], 1.0) & subject, _EVERY_WAY)
     held = np.bincount(_box(patches, (0.45, 0.7), (0.35, 0.65)).ravel(), minlength=count + 1)
     held[0] = 0
     return patches == int(np.argmax(held)) if held.any() else np.zeros_like(subject)
@@ -148,9 +146,9 @@ def find_regions(picture: Indexed) -> Regions:
 
     A picture with nothing in its middle is all background, and has no face.
     """
-    coarse, bin_of = binned(picture.colours)
     every = max(1, min(picture.index.shape) // _DETAIL)
-    labels, face = _labels(_Paints(coarse.lab, bin_of[picture.index[::every, ::every]]))
+    held = picture.colours.bins[picture.index[::every, ::every]]
+    labels, face = _labels(_Paints(picture.colours.coarse.lab, held))
     if every > 1:
         height, width = picture.index.shape
         labels = np.where(_inner(labels), labels, OTHER).astype(np.uint8)

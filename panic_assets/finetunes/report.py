@@ -214,7 +214,7 @@ def _comparisons(m: Material, epoch: int | None) -> list[Comparison]:
 
 def heat(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """CIEDE2000 of each pixel pair of two pictures of one shape: float32 (height, width)."""
-    return ciede2000(lab(first).astype(np.float32), lab(second).astype(np.float32))
+    return ciede2000(lab(first, np.float32), lab(second, np.float32))
 
 
 def _issue_table(rows: Sequence[Row]) -> dict[str, Any]:

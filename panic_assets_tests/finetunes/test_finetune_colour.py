@@ -77,6 +77,17 @@ def test_against_an_independent_library():
     )
 
 
+def test_single_precision_is_enough():
+    rgb = np.random.default_rng(2).integers(0, 256, size=(40_000, 3), dtype=np.uint8)
+    double, single = colour.lab(rgb), colour.lab(rgb, np.float32)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, double, atol=2e-4)
+    apart = colour.ciede2000(double[::2], double[1::2])
+    told = colour.ciede2000(single[::2], single[1::2])
+    assert told.dtype == np.float32
+    np.testing.assert_allclose(told, apart, atol=1e-3)
+
+
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.tuples(*[st.integers(0, 255)] * 3))
 def test_distance_is_symmetric_and_zero_only_for_equals(first, second):
     a, b = colour.lab(np.array([first, second], dtype=np.uint8))
@@ -212,12 +223,13 @@ def test_flat_is_not_two_toned_and_seventy_thirty_is():
 def test_spread_and_snapped_colours():
     rgb = flat("#000000", 10)
     assert colour.spread(Colours.of(rgb)) == 0
-    assert colour.snapped(Colours.of(rgb)) == 1
+    assert colour.snapped(Colours.of(rgb), 32).tolist() == [100]
     rgb[:5] = 255
     assert colour.spread(Colours.of(rgb)) == pytest.approx(50, abs=0.01)
-    assert colour.snapped(Colours.of(rgb)) == 2, "255 must not wrap around to 0 when snapped up"
+    assert colour.snapped(Colours.of(rgb), 32).tolist() == [50, 50], "255 must not wrap around to 0 when snapped up"
     near = np.concatenate([flat("#101010"), flat("#121110")])
-    assert colour.snapped(Colours.of(near)) == 1
+    assert len(colour.snapped(Colours.of(near), 32)) == 1
+    assert colour.snapped(Colours.of(rgb), 256).tolist() == [50, 50], "the multiples 0 and 256"
 
 
 @pytest.mark.parametrize(

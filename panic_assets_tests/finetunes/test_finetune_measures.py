@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from panic_assets.errors import UserError
 from panic_assets.finetunes import colour, measures, pixelart, synthetic
@@ -16,6 +17,10 @@ ASKED = {"background": "#00ff00", "hair": "#ff69b4", "skin": "#d9a577"}
 
 def portrait(size=512, asked=ASKED, **changes):
     return synthetic.upscaled(synthetic.portrait({**asked, **changes}), size)
+
+
+def quality(rgb, **options):
+    return pixelart.quality(Indexed.of(rgb), **options)
 
 
 def scores(rgb, expected=ASKED, accessories=()):
@@ -74,6 +79,19 @@ def test_85_percent_of_a_field_scores_85(other):
     field = np.full((400, 400, 3), (0, 255, 0), dtype=np.uint8)
     other(field)
     assert scores(field)["background"].score == pytest.approx(85)
+
+
+def test_scores_are_shares_of_pixels_by_an_independent_library():
+    rgb = portrait(240, background="#00c530").astype(np.float64)
+    noisy = np.clip(np.rint(rgb + np.random.default_rng(0).normal(0, 12, rgb.shape)), 0, 255).astype(np.uint8)
+    wanted = {"background": "#10e818", "hair": "#ff5cb0", "skin": "#d09a60", "clothes": "#3b4a6b"}
+    found = find_regions(Indexed.of(noisy))
+    for region, score in scores(noisy, wanted).items():
+        target = np.array(colour.parse_hex(wanted[region]), dtype=np.uint8)
+        apart = deltaE_ciede2000(rgb2lab(noisy[found.mask(region)]), rgb2lab(target)[None])
+        # Single precision: a pixel within 0.001 of a whole number may fall on either side, here one of 3,412.
+        assert score.curve == pytest.approx([np.mean(apart <= t) for t in range(21)], abs=1e-3), region
+        assert 1 < score.score < 99, "the border of 10 runs through the grain"
 
 
 def test_specks_count_against_the_background_not_as_a_subject():
@@ -155,14 +173,14 @@ def test_greyscale_is_measured_as_grey():
 def test_dark_against_black_edges_do_not_overflow():
     rgb = np.zeros((512, 512, 3), dtype=np.uint8)
     rgb[:, 256:] = 255
-    quality = pixelart.quality(rgb, grid=16)
-    assert quality.sharpness == 100
-    assert quality.grid == 100
-    reverse = pixelart.quality(rgb[:, ::-1].copy(), grid=16)
-    assert reverse == quality, "255 - 0 and 0 - 255 are the same edge"
+    edge = quality(rgb, grid=16)
+    assert edge.sharpness == 100
+    assert edge.grid == 100
+    reverse = quality(rgb[:, ::-1].copy(), grid=16)
+    assert reverse == edge, "255 - 0 and 0 - 255 are the same edge"
     faint = np.full((512, 512, 3), 100, dtype=np.uint8)
     faint[:, 256:] = 99
-    assert pixelart.quality(faint, grid=16).sharpness is None, "a step of -1 is not a step of 255"
+    assert quality(faint, grid=16).sharpness is None, "a step of -1 is not a step of 255"
 
 
 def test_pixel_art_beats_the_same_art_blurred_or_shifted():
@@ -170,28 +188,28 @@ def test_pixel_art_beats_the_same_art_blurred_or_shifted():
     image = Image.fromarray(sharp)
     blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(4)))
     shifted = np.roll(sharp, (10, 10), axis=(0, 1))
-    best = pixelart.quality(sharp)
+    best = quality(sharp)
     assert best.grid == pytest.approx(100)
     assert best.sharpness == pytest.approx(100)
     assert best.palette == 5, "eyes and lips together are the last per cent"
-    soft = pixelart.quality(blurred)
+    soft = quality(blurred)
     assert soft.sharpness is not None
     assert soft.sharpness < 35
     assert soft.palette > 2 * best.palette
-    off = pixelart.quality(shifted)
+    off = quality(shifted)
     assert off.grid is not None
     assert off.grid < 10
     assert off.sharpness == pytest.approx(100)
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
-    chance = pixelart.quality(noise).grid
+    chance = quality(noise).grid
     assert chance is not None
     assert chance < 2, "noise is on the grid no more than chance puts it there"
 
 
 def test_flat_and_tiny_pictures_have_no_grid():
-    assert pixelart.quality(np.zeros((512, 512, 3), dtype=np.uint8)).grid is None
-    assert pixelart.quality(np.zeros((512, 512, 3), dtype=np.uint8)).palette == 1
-    assert pixelart.quality(synthetic.portrait(ASKED)).grid is None
+    assert quality(np.zeros((512, 512, 3), dtype=np.uint8)).grid is None
+    assert quality(np.zeros((512, 512, 3), dtype=np.uint8)).palette == 1
+    assert quality(synthetic.portrait(ASKED)).grid is None
     assert measures.measure(np.zeros((1, 1, 3), dtype=np.uint8), ASKED).colour == 0
 
 
