@@ -134,7 +134,7 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):
                     if column[top] == 0:
                         top -= 1
                         continue
-                    youngest = 64 * top + _highest(column[top])
+                    youngest = 64 * top + highest(column[top])
                     if deaths[youngest] < 0:
                         deaths[youngest] = np.int64(edge)
                         columns[youngest] = column[: top + 1].copy()
@@ -178,7 +178,7 @@ def _components(neighbours, lune, points, todo):
             start += 1
         if start == words:
             return parts, visited
-        points[parts] = todo[0] = 64 * start + _lowest(lune[start])
+        points[parts] = todo[0] = 64 * start + lowest(lune[start])
         lune[start] &= lune[start] - _ONE
         parts += 1
         waiting = 1
@@ -192,7 +192,7 @@ def _components(neighbours, lune, points, todo):
                 lune[i] ^= new
                 left |= lune[i] != 0
                 while new:
-                    todo[waiting] = 64 * i + _lowest(new)
+                    todo[waiting] = 64 * i + lowest(new)
                     waiting += 1
                     new &= new - _ONE
             if not left:
@@ -223,14 +223,14 @@ def _column(ranks, first, second, kind, births, u, v, w, x):
     return column, detours
 
 
-@njit(cache=True)
-def _lowest(word):
+@njit(cache=True, nogil=True)
+def lowest(word: np.uint64) -> int:
     """Index of the lowest set bit."""
-    return _highest(word & (~word + _ONE))
+    return highest(word & (~word + _ONE))
 
 
-@njit(cache=True)
-def _highest(word):
+@njit(cache=True, nogil=True)
+def highest(word: np.uint64) -> int:
     """Index of the highest set bit."""
     index = 0
     for step in (32, 16, 8, 4, 2, 1):

@@ -56,7 +56,7 @@ def test_infinite_bars_are_matched_by_birth():
     assert wasserstein(one, other[:1]) == bottleneck(one, other[:1]) == np.inf
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(0, 12),
@@ -85,6 +85,19 @@ def test_agrees_with_gudhi_on_large_diagrams(n, length):
     assert bottleneck(a, b) == pytest.approx(gudhi.bottleneck_distance(a, b), rel=1e-12)
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
+def test_crowded_diagrams_whose_matching_is_not_among_near_neighbours(shift):
+    """All of one diagram is beside the other: a point's partner is rarely one of the nearest."""
+    rng = np.random.default_rng(3)
+    a, b = (np.column_stack([rng.normal(1, 0.1, 250), rng.normal(3, 0.3, 250)]) for _ in range(2))
+    b[:200] += shift
+    for p in (1.0, 2.0):
+        assert wasserstein(a, b, p) == pytest.approx(by_square_matrix(a, b, p, 2.0), rel=1e-9)
+    assert bottleneck(a, b) == pytest.approx(gudhi.bottleneck_distance(a, b), rel=1e-12)
+    a[:, 0] = b[:, 0] = 0
+    assert bottleneck(a, b) == pytest.approx(gudhi.bottleneck_distance(a, b), rel=1e-12)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 15), st.integers(0, 15), st.integers(0, 15))
 def test_they_are_metrics_and_bottleneck_agrees_with_gudhi(seed, k, n, m):
@@ -104,3 +117,4 @@ def test_matrix():
     assert found[0, 2] == found[2, 0] == wasserstein(diagrams[0], diagrams[2], 2)
     assert (np.diag(found) == 0).all()
     assert matrix(diagrams, p=np.inf, ground=np.inf)[0, 2] == bottleneck(diagrams[0], diagrams[2])
+    assert matrix([]).shape == (0, 0)
