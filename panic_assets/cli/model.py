@@ -8,7 +8,11 @@ import typer
 from panic_assets.cli.output import say, table
 from panic_assets.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="The models the platform knows.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The models the platform knows. Weights come from the Hugging Face cache (HF_HOME); PANIC_MODEL_PATHS points "
+    "names at folders of your own instead: NAME=/folder,NAME=/folder or a JSON object.",
+)
 
 
 @app.command("list")
@@ -25,14 +29,20 @@ def list_() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-    """Everything the registry says of one model."""
+    """Everything the registry says of one model, what `bench` measured, and where its files are."""
     from dataclasses import asdict
 
-    from panic_assets.models import registry
+    from panic_assets.models import measured, registry, weights
 
-    for key, value in asdict(registry.get(name)).items():
+    spec = registry.get(name)
+    known = asdict(spec)
+    if found := measured.all_measured().get(name):
+        known["measured"] = asdict(found)
+    if spec.repository:
+        known["files"] = weights.local(spec) or f"not here; `panic model fetch {name}` downloads them"
+    for key, value in known.items():
         if value not in (None, "", (), False):
-            say((f"{key:>14} ", "dim"), str(value))
+            say((f"{key:>15} ", "dim"), str(value))
 
 
 What = Annotated[str, typer.Argument(help="Name of a model, or an experiment file: all the models it names.")]

@@ -133,6 +133,12 @@ def materialise(
         if any(f.error_source and f.error_source.name == "INTERRUPT" for f in failures):
             raise _interrupted(what)
         raise UserError(_failure(result.all_events))
+    for event in result.all_events:
+        if event.is_step_materialization and (idle := event.materialization.metadata.get("idle share")):
+            say(
+                (f"{event.step_key}: ", "dim"),
+                f"models were at work {1 - idle.value:.0%} of the time (each cohort: `panic ui`)",
+            )
     for check in result.get_asset_check_evaluations():
         if not check.passed:
             sentence = f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from panic_assets.errors import UserError, suggest
@@ -13,6 +14,7 @@ from panic_assets.models.spec import ModelSpec
 
 # Other frameworks' copies of the same weights.
 UNUSED = ("*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.pt", "*.xml")
+BUILT_IN = "built-in"
 UNUSED_FOLDERS = ("onnx/*", "openvino/*", "coreml/*")
 
 
@@ -77,6 +79,23 @@ def local(spec: ModelSpec) -> Path | None:
         )
     except LocalEntryNotFoundError:
         return None
+
+
+def revision(spec: ModelSpec) -> str:
+    """What rows say of the weights that made them.
+
+    The pinned commit; of an entry without one the commit that is in the cache; of a folder that PANIC_MODEL_PATHS
+    names the folder and when it was last changed; of a model without weights `built-in`.
+    """
+    if not spec.repository:
+        return BUILT_IN
+    if found := overrides().get(spec.name):
+        changed = max((file.stat().st_mtime for file in found.rglob("*") if file.is_file()), default=0.0)
+        return f"{found} of {datetime.fromtimestamp(changed, UTC):%Y-%m-%d %H:%M:%S}"
+    if spec.revision:
+        return spec.revision
+    here = local(spec)
+    return here.name if here else "newest"
 
 
 def folder(spec: ModelSpec) -> Path:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake, Writer
+from panic_assets.models import weights
 from panic_assets.models.spec import ModelSpec
 from panic_assets.trajectories.embed import CODE_VERSION, Batch, Vectors, embed
-from panic_assets.trajectories.walk import MODEL_REVISION_BUILT_IN
 
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
 RUNS_A_QUERY = 64
@@ -71,7 +71,7 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
             "experiment": constant(experiment),
             "sequence_number": rows["sequence_number"],
             "embedding_model": constant(spec.name),
-            "model_revision": constant(spec.revision or MODEL_REVISION_BUILT_IN),
+            "model_revision": constant(weights.revision(spec)),
             "content_hash": rows["content_hash"],
             "normalised": constant(spec.normalised),
             "vector": vector_array(values),
@@ -117,10 +117,10 @@ class _Contents:
         self.cache: OrderedDict[str, np.ndarray] = OrderedDict()
         assert spec.dimension is not None
         self.cache_size = CACHE_BYTES // (4 * spec.dimension)
-        revision = spec.revision or MODEL_REVISION_BUILT_IN
+        self.revision = weights.revision(spec)
         stored = lake.sql(
             "SELECT DISTINCT content_hash FROM embeddings WHERE model_revision = ?",
-            [revision],
+            [self.revision],
             embedding_model=spec.name,
         )
         self.known: set[bytes] = {bytes.fromhex(h)[:16] for h in stored["content_hash"].to_pylist()}
@@ -166,7 +166,7 @@ class _Contents:
         rows = self.lake.sql(
             "SELECT content_hash, any_value(vector) AS vector FROM embeddings "
             "WHERE content_hash IN (SELECT unnest(?)) AND model_revision = ? GROUP BY content_hash",
-            [list(hashes), self.spec.revision or MODEL_REVISION_BUILT_IN],
+            [list(hashes), self.revision],
             embedding_model=self.spec.name,
         )
         vectors = matrix(rows["vector"], self.spec.dimension)

@@ -13,7 +13,7 @@ from typing import Any
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.ids import uuid7
-from panic_assets.models import registry
+from panic_assets.models import registry, weights
 from panic_assets.models.failures import Failure
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.trajectories.content import LOSSY, decode, encode, image_hash, stored, text_hash
@@ -21,7 +21,6 @@ from panic_assets.trajectories.content import LOSSY, decode, encode, image_hash,
 CODE_VERSION = "1"
 ENCODERS = 4
 """Threads that encode pictures while a model works on the next step."""
-MODEL_REVISION_BUILT_IN = "built-in"
 
 
 @dataclass
@@ -158,7 +157,7 @@ def _call(
         except ValueError as error:
             run.fail(f"the input of step {run.length} is unusable: {error}")
     name = cohort.models[group[0].length % len(cohort.models)]
-    spec = registry.get(name)
+    spec, revision = registry.get(name), weights.revision(registry.get(name))
     model = worker.model(name)  # Loaded before the clock starts.
     started = datetime.now(UTC)
     began = time.perf_counter()
@@ -179,7 +178,7 @@ def _call(
             "experiment": cohort.experiment,
             "sequence_number": run.length,
             "model": name,
-            "model_revision": spec.revision or MODEL_REVISION_BUILT_IN,
+            "model_revision": revision,
             "type": spec.output,
             "seed": run.seed,
             "input_invocation_id": run.last_id,

@@ -44,6 +44,7 @@ def test_perform_ends_with_where_the_results_are_and_three_queries_that_work(
     code, out, err = panic("experiment", "perform", write(tmp_path))
     assert code == 0, err
     assert "cats: 2 runs, registered" in out
+    assert "models were at work" in out
     assert "panic.duckdb" in out
     queries = re.findall(r'panic query "(.*?)"', out.replace("\n", " "))
     assert len(queries) == 3

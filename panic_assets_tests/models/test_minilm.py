@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -86,6 +87,27 @@ def test_the_installed_package_is_used_without_asking_the_hub(monkeypatch):
 def test_a_path_override_points_the_name_at_a_folder(monkeypatch, tmp_path, form):
     monkeypatch.setenv("PANIC_MODEL_PATHS", form.format(tmp_path))
     assert weights.folder(SPEC) == tmp_path
+
+
+@pytest.mark.usefixtures("bare")
+def test_rows_say_which_weights_made_them(monkeypatch, tmp_path):
+    assert weights.revision(registry.get("DummyText")) == "built-in"
+    assert weights.revision(SPEC) == SPEC.revision
+    unpinned = registry.get("STSBMpnet")
+    assert weights.revision(unpinned) == "newest"
+    cached = tmp_path / "cache" / "models--sentence-transformers--stsb-mpnet-base-v2"
+    (cached / "snapshots" / ("a" * 40)).mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("a" * 40)
+    assert weights.revision(unpinned) == "a" * 40
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "model.safetensors").touch()
+    os.utime(own / "model.safetensors", (0, 86_400))
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"MiniLM={own}")
+    assert weights.revision(SPEC) == f"{own} of 1970-01-02 00:00:00"
+    os.utime(own / "model.safetensors", (0, 86_401))  # trained on, say
+    assert weights.revision(SPEC) == f"{own} of 1970-01-02 00:00:01"
 
 
 @pytest.mark.parametrize(

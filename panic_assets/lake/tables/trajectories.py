@@ -73,7 +73,11 @@ INVOCATIONS = Table(
         _EXPERIMENT,
         _SEQUENCE,
         Column("model", "string", "Registry name of the model."),
-        Column("model_revision", "string", "Commit of its weights, or the folder that stood in for them and its date; 'built-in' for dummies."),
+        Column(
+            "model_revision",
+            "string",
+            "Commit of its weights, or the folder that stood in for them and its date; 'built-in' for dummies.",
+        ),
         Column("type", "string", "What came out.", allowed=("text", "image")),
         Column("seed", "int64", "Seed the call was given; -1 is unseeded."),
         Column(
@@ -109,7 +113,11 @@ EMBEDDINGS = Table(
         _EXPERIMENT,
         _SEQUENCE,
         _EMBEDDER,
-        Column("model_revision", "string", "Commit of the embedder's weights, or the folder that stood in for them and its date."),
+        Column(
+            "model_revision",
+            "string",
+            "Commit of the embedder's weights, or the folder that stood in for them and its date.",
+        ),
         Column("content_hash", "string", "Content hash of what was embedded."),
         Column("normalised", "bool", "Whether the vector has L2 norm 1."),
         Column("vector", "vector", "The embedding, float32, of the model's dimension."),
