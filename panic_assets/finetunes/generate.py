@@ -17,12 +17,12 @@ from PIL import Image
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError
-from panic_assets.finetunes import synthetic
+from panic_assets.finetunes import long_prompts, synthetic
 from panic_assets.finetunes.colour import encode, flatten, name_of
 from panic_assets.finetunes.depth import Cell
 from panic_assets.finetunes.suites import Generation
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when the same cell would give another picture."""
 SYNTHETIC = "Synthetic"
 """A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says.
@@ -83,8 +83,7 @@ def paint(pipe: Any, cell: Cell, generation: Generation) -> np.ndarray:
     size = {} if generation.size is None else {"height": generation.size, "width": generation.size}
     with torch.inference_mode():
         image: Image.Image = pipe(
-            prompt=cell.prompt.text,
-            negative_prompt=cell.prompt.negative,
+            **long_prompts.arguments(pipe, cell.prompt.text, cell.prompt.negative),
             num_inference_steps=generation.steps,
             guidance_scale=generation.guidance,
             generator=torch.Generator("cpu").manual_seed(cell.seed),

@@ -1,5 +1,6 @@
 """Drawing cells with real pipelines and real LoRA files, tiny ones; and reading pictures drawn elsewhere."""
 
+import dataclasses
 import hashlib
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from panic_assets.errors import UserError
-from panic_assets.finetunes import depth, generate, ingest, measures, suites
+from panic_assets.finetunes import depth, generate, ingest, long_prompts, measures, suites
 from panic_assets.finetunes.colour import decode
 from panic_assets.finetunes.suites import Generation
 from panic_assets_tests.finetunes import tiny_lora
@@ -45,6 +46,11 @@ def loaded(name, folder):
 @pytest.fixture(scope="module")
 def sd15(tmp_path_factory):
     return loaded("SD15", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory):
+    return loaded("SDXL", tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +103,56 @@ def test_text_encoder_weights_of_a_kohya_file_are_used(sd15, tmp_path):
     assert drawn(sd15, both, [cell]) != drawn(sd15, unet_only, [cell])
 
 
-def test_sdxl_too(tmp_path):
-    pipe = loaded("SDXL", tmp_path)
-    path = tiny_lora.kohya_lora(tmp_path / "x-000001.safetensors", pipe)
+def test_sdxl_too(sdxl, tmp_path):
+    path = tiny_lora.kohya_lora(tmp_path / "x-000001.safetensors", sdxl)
     cell = depth.cells(SUITE, 1)[0]
-    first = drawn(pipe, path, [cell], base="SDXL")
-    assert drawn(pipe, path, [cell], base="SDXL") == first
-    with generate.scheduled(pipe, QUICK.scheduler):
-        assert (generate.paint(pipe, cell, QUICK) != decode(first[cell.key])).any()
+    first = drawn(sdxl, path, [cell], base="SDXL")
+    assert drawn(sdxl, path, [cell], base="SDXL") == first
+    with generate.scheduled(sdxl, QUICK.scheduler):
+        assert (generate.paint(sdxl, cell, QUICK) != decode(first[cell.key])).any()
+
+
+def painted(pipe, text, negative=""):
+    prompt = dataclasses.replace(SUITE.prompts[0], text=text, negative=negative)
+    return generate.paint(pipe, depth.Cell(prompt, 1), QUICK)
+
+
+@pytest.fixture(params=["sd15", "sdxl"])
+def pipe(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_a_prompt_that_clip_reads_at_once_is_drawn_as_the_pipeline_itself_draws_it(pipe):
+    import torch
+
+    text, negative = "x" * 75, "blurry"
+    own = pipe(
+        prompt=text, negative_prompt=negative, num_inference_steps=QUICK.steps, guidance_scale=QUICK.guidance,
+        generator=torch.Generator().manual_seed(1), height=32, width=32,
+    ).images[0]  # fmt: skip
+    assert (painted(pipe, text, negative) == np.asarray(own)).all()
+    given = long_prompts.embeddings(pipe, text, negative)
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    with torch.inference_mode():
+        encoded = pipe.encode_prompt(
+            prompt=text, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True,
+            negative_prompt=negative,
+        )  # fmt: skip
+    assert set(given) == set(names[: len(encoded)])
+    for name, tensor in zip(names, encoded, strict=False):
+        assert torch.equal(given[name], tensor), "one window is what the pipeline encodes"
+
+
+def test_nothing_of_a_long_prompt_is_cut(pipe):
+    # A token a letter: the change is in the second window, then in the third, then in the negative prompt's.
+    same = "a" * 160
+    first = painted(pipe, same)
+    assert (painted(pipe, same) == first).all()
+    for other in ("a" * 80 + "b" + "a" * 79, "a" * 159 + "b"):
+        assert (painted(pipe, other) != first).any()
+    assert (painted(pipe, "a", same) != painted(pipe, "a", "a" * 159 + "b")).any()
+    shapes = {k: v.shape[1] for k, v in long_prompts.embeddings(pipe, same, "").items() if "pooled" not in k}
+    assert shapes == {"prompt_embeds": 3 * 75 + 2, "negative_prompt_embeds": 3 * 75 + 2}
 
 
 def test_the_safety_checker_does_not_black_out_what_is_measured(sd15, lora):
