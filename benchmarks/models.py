@@ -1,4 +1,4 @@
-"""Real architectures with random weights: a batch against the plain one-at-a-time loop, swapping, peak memory.
+"""Real architectures with random weights: a batch against the plain one-at-a-time loop, swapping, peak memory, idle share.
 
     python -m benchmarks.models            # on a GPU: SDXL at 512 px, a 7B-class captioner, a 4B embedder
     python -m benchmarks.models --cpu      # the tiny checkpoints of the tests, to check the script
@@ -73,6 +73,19 @@ def timed(work):
     return time.perf_counter() - start
 
 
+def walk(network, runs, size, device, length=6):
+    """A cohort through the code that walks an experiment: how busy its card is kept, encoding and hashing included."""
+    from panic_assets.compute.warm import WarmWorker
+    from panic_assets.trajectories.walk import Cohort, Progress, advance
+
+    standing = tuple(Progress(f"run-{n}", f"a picture of {n} boats", -1, length) for n in range(runs))
+    steps = list(advance(Cohort("benchmark", network, size, "png", standing), WarmWorker(device)))
+    failed = sum(run.stop_reason == "failed" for run in standing)
+    busy, wall = sum(step.busy for step in steps), sum(step.wall for step in steps)
+    print("| network | runs | of them failed | steps | seconds | idle share |\n|---|---|---|---|---|---|")
+    print(f"| {'-'.join(network)} | {runs} | {failed} | {length} | {wall:.1f} | {1 - busy / wall:.1%} |")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cpu", action="store_true")
@@ -117,7 +130,8 @@ def main():
             f"| {name} | {1 / alone:.2f} | {batch} | {1 / seconds:.2f} | {alone / seconds:.1f}x | {peak:.1f} "
             f"| {load_seconds:.1f} | {swap:.2f} |"
         )
-    print(f"left on the card after freeing: {residency.free():.3f} GB")
+    print(f"\nleft on the card after freeing: {residency.free():.3f} GB\n")
+    walk(("SDXLTurbo", "Qwen25VL"), options.items, size, device)
 
 
 if __name__ == "__main__":
