@@ -176,7 +176,9 @@ def intervene(
 @app.command()
 def animate(
     name: Name,
-    view: Annotated[str, typer.Argument(help="embedding, ring, trajectory, spectrum, spaces or neurons.")] = "ring",
+    view: Annotated[
+        str, typer.Argument(help="embedding, centroids, ring, trajectory, spectrum, spaces or neurons.")
+    ] = "ring",
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE: matrix, basis, site, k, group, components, space.")
     ] = None,

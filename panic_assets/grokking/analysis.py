@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from panic_assets.grokking import circle, fourier, neurons
+from panic_assets.grokking import circle, fourier, neurons, pca
 from panic_assets.grokking.model import (
     SHORT,
     attention_out,
@@ -23,8 +23,6 @@ from panic_assets.grokking.model import (
 from panic_assets.grokking.model import neurons as neuron_values
 from panic_assets.grokking.recipe import Recipe
 
-VERSION = "1"
-"""Version of what is computed here; checkpoints analysed by another are analysed again."""
 Row = dict[str, Any]
 
 
@@ -83,6 +81,7 @@ class Measured:
     neurons: list[Row]
     rings: list[Row]
     class_pca: list[Row]
+    centroids: list[Row]
     metrics: dict[str, tuple[float, str]]
 
 
@@ -98,7 +97,9 @@ def measure(weights: Mapping[str, Tensor], recipe: Recipe | None = None) -> Meas
     embed, unembed = shares["W_E"], shares["W_U"]
     if embed is not None and unembed is not None:
         metrics["agreement_W_E_W_U"] = (fourier.agreement(embed, unembed), "up")
-    ring_rows, class_rows = [], []
+    ring_rows: list[Row] = []
+    class_rows: list[Row] = []
+    centroid_rows: list[Row] = []
     for site, points in centroids(values, p).items():
         found = circle.rings(points)
         ring_rows += [
@@ -117,6 +118,9 @@ def measure(weights: Mapping[str, Tensor], recipe: Recipe | None = None) -> Meas
         class_rows.append(
             {"site": site, "defined": spread is not None, "pc1": pc1, "pc2": pc2, "pc3": pc3, "remainder": rest}
         )
+        if spread is not None:
+            for answer, (one, two, three) in enumerate(pca.of_rows(points).scores.tolist()):
+                centroid_rows.append({"site": site, "answer": answer, "pc1": one, "pc2": two, "pc3": three})
         circular = circle.site_circularity(found)
         if circular is not None:
             metrics[f"circularity_{site}"] = (circular, "up")
@@ -134,6 +138,7 @@ def measure(weights: Mapping[str, Tensor], recipe: Recipe | None = None) -> Meas
         ],
         ring_rows,
         class_rows,
+        centroid_rows,
         metrics,
     )
 

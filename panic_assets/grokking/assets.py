@@ -73,6 +73,7 @@ def grokking_frequencies(context: dg.AssetExecutionContext, lake: LakeResource) 
         "tables": [
             "grokking_trajectory",
             "grokking_row_pca",
+            "grokking_row_scores",
             "grokking_lissajous",
             "grokking_tones",
             "grokking_circle",

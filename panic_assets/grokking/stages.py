@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
@@ -26,9 +27,16 @@ from panic_assets.training.stages import Done, metric_series, outlook_of, regist
 
 FAMILY = "grokking"
 TRAIN_VERSION = "2"
-ANALYSIS_VERSION = "1"
+ANALYSIS_VERSION = "2"
 SOURCE = "grokking_measurements"
-PER_CHECKPOINT = ("grokking_spectra", "grokking_dominant", "grokking_neurons", "grokking_rings", "grokking_class_pca")
+PER_CHECKPOINT = (
+    "grokking_spectra",
+    "grokking_dominant",
+    "grokking_neurons",
+    "grokking_rings",
+    "grokking_class_pca",
+    "grokking_centroids",
+)
 THRESHOLD, HYSTERESIS = 0.5, 0.1
 """Concentration from which a neuron has a frequency, and how far below it may fall; stored with every result."""
 DRAWS = 200
@@ -258,8 +266,6 @@ def store_losses(lake: Lake, name: str) -> None:
 
     row = runs.get(lake, name)
     epochs, losses = read_losses(Path(row["folder"]), row["parent_epoch"] or 0)
-    import pyarrow as pa
-
     columns = {"training_run": [name] * len(epochs), "epoch": epochs}
     columns |= {column: losses[:, i] for i, column in enumerate(LOSSES)}
     lake.replace("grokking_losses", pa.table(columns), training_run=name)
@@ -339,6 +345,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
         lake.writer("grokking_neurons", training_run=name) as found_neurons,
         lake.writer("grokking_rings", training_run=name) as rings,
         lake.writer("grokking_class_pca", training_run=name) as class_pca,
+        lake.writer("grokking_centroids", training_run=name) as found_centroids,
     ):
         analysed = []
         for row in todo:
@@ -356,6 +363,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
                 (found_neurons, found.neurons),
                 (rings, found.rings),
                 (class_pca, found.class_pca),
+                (found_centroids, found.centroids),
             ):
                 out.add([{**place, **r} for r in rows])
             measured += _measurements(row, found.metrics)
@@ -516,7 +524,9 @@ def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
             pcs = dict(zip(("pc1", "pc2", "pc3"), score, strict=True))
             path_rows.append({"training_run": name, "matrices": group, "epoch": epoch, **pcs, "velocity": v})
     lake.replace("grokking_trajectory", path_rows, training_run=name)
-    lake.replace("grokking_row_pca", list(_row_pca(name, epochs, matrices)), training_run=name)
+    shares, scores_of_rows = _row_pca(name, epochs, matrices)
+    lake.replace("grokking_row_pca", shares, training_run=name)
+    lake.replace("grokking_row_scores", scores_of_rows, training_run=name)
     standing = []
     with watcher.stage("nulls", len(pca.GROUPS), "groups") as advance:
         for group in pca.GROUPS:
@@ -544,15 +554,29 @@ def _fields(standing: lissajous.Standing) -> dict[str, Any]:
     }
 
 
-def _row_pca(name: str, epochs: Sequence[int], matrices: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    final = {m: pca.of_rows(rows) for m, rows in pca.token_rows(matrices[-1]).items()}
-    for epoch, weights in zip(epochs, matrices, strict=True):
-        for matrix, rows in pca.token_rows(weights).items():
-            own = pca.of_rows(rows).shares
-            fixed = pca.project(rows, final[matrix])[1] if final[matrix].axes is not None else None
-            for basis, shares in (("own", own), ("final", fixed)):
-                pcs = {f"pc{i + 1}": None if shares is None or i >= len(shares) else float(shares[i]) for i in range(3)}
-                yield {"training_run": name, "epoch": epoch, "matrix": matrix, "basis": basis, **pcs}
+def _row_pca(
+    name: str, epochs: Sequence[int], matrices: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], pa.Table]:
+    """Rows of grokking_row_pca (shares) and of grokking_row_scores (coordinates)."""
+    rows = [pca.token_rows(weights) for weights in matrices]
+    shares, scores = [], []
+    for matrix in rows[-1]:
+        own = [pca.of_rows(r[matrix]) for r in rows]
+        turned = pca.aligned([found.scores for found in own])
+        for epoch, r, found, mine in zip(epochs, rows, own, turned, strict=True):
+            # Without directions of its own at the end, a matrix has no final basis.
+            fixed = pca.project(r[matrix], own[-1]) if own[-1].axes is not None else (np.zeros_like(mine), None)
+            for basis, at, share in (("own", mine, found.shares), ("final", *fixed)):
+                place = {"training_run": name, "epoch": epoch, "matrix": matrix, "basis": basis}
+                part = [None if share is None or i >= len(share) else float(share[i]) for i in range(3)]
+                shares.append(place | dict(zip(("pc1", "pc2", "pc3"), part, strict=True)))
+                width = 3 - at.shape[1]
+                scores.append((place, np.pad(at, ((0, 0), (0, width)))))
+    lengths = [len(at) for _, at in scores]
+    columns = {c: np.repeat([place[c] for place, _ in scores], lengths) for c in scores[0][0]}
+    columns["item"] = np.concatenate([np.arange(n) for n in lengths])
+    together = np.concatenate([at for _, at in scores])
+    return shares, pa.table({**columns, **{f"pc{i + 1}": together[:, i] for i in range(3)}})
 
 
 def _tones(stamp: Mapping[str, Any], epoch: int, rings: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:

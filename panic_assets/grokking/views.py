@@ -22,13 +22,28 @@ def embedding(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint]
     rows = [pca.token_rows(arrays_of(w)) for w in checkpoints]
     if matrix not in rows[0]:
         raise UserError(f"matrix is {matrix!r}{suggest(matrix, rows[0])} (accepted: {', '.join(rows[0])})")
-    final = pca.of_rows(rows[-1][matrix])
+    return _components(f"{run}: rows of {matrix}", epochs, [r[matrix] for r in rows], own)
+
+
+def centroids_of_answers(
+    run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], options: Mapping[str, str]
+) -> Scene:
+    """The answers' centroids at a `site` (resid_post) on two components of the last epoch, or each epoch's own."""
+    site, own = _site(options), options.get("basis", "final") == "own"
+    return _components(f"{run}: answers at {site}", epochs, _centroids(checkpoints, site), own)
+
+
+def _components(title: str, epochs: Sequence[int], points: Sequence[np.ndarray], own: bool) -> Scene:
+    """Points (n, d) of every epoch on two components of the last, or each on its own with signs aligned."""
     if own:
-        scores = pca.aligned([pca.of_rows(r[matrix]).scores for r in rows])
+        scores = pca.aligned([pca.of_rows(p).scores for p in points])
     else:
-        scores = [pca.project(r[matrix], final)[0] for r in rows]
+        final = pca.of_rows(points[-1])
+        if final.axes is None:
+            raise UserError(f"{title} coincide in the last checkpoint; it has no components to draw on")
+        scores = [pca.project(p, final)[0] for p in points]
     return Scene(
-        f"{run}: rows of {matrix}, {'own' if own else 'final'} basis",
+        f"{title}, {'own' if own else 'final'} basis",
         "points",
         tuple(epochs),
         tuple((s[:, 0], s[:, 1]) for s in scores),
@@ -39,13 +54,23 @@ def embedding(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint]
     )
 
 
-def ring(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], options: Mapping[str, str]) -> Scene:
-    """The answers' centroids at a `site` (resid_post), in the plane that frequency `k` (the strongest) has at the end."""
+def _site(options: Mapping[str, str]) -> str:
     site = options.get("site", "resid_post")
     if site not in circle.SITES:
         raise UserError(f"site is {site!r}; accepted: {', '.join(circle.SITES)}")
+    return site
+
+
+def _centroids(checkpoints: Sequence[Checkpoint], site: str) -> list[np.ndarray]:
     p = len(arrays_of(checkpoints[0])["W_E"]) - 1
-    points = [centroids(activations(w), p)[site] for w in checkpoints]
+    return [centroids(activations(w), p)[site] for w in checkpoints]
+
+
+def ring(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], options: Mapping[str, str]) -> Scene:
+    """The answers' centroids at a `site` (resid_post), in the plane that frequency `k` (the strongest) has at the end."""
+    site = _site(options)
+    points = _centroids(checkpoints, site)
+    p = len(points[0])
     found = circle.rings(points[-1])
     if "k" not in options and not found:
         raise UserError(f"the answers form no ring at {site} in the last checkpoint; name a frequency k")
@@ -135,6 +160,7 @@ def neuron_frequencies(
 
 VIEWS: dict[str, Make] = {
     "embedding": embedding,
+    "centroids": centroids_of_answers,
     "ring": ring,
     "trajectory": trajectory,
     "spectrum": spectrum,
@@ -143,6 +169,7 @@ VIEWS: dict[str, Make] = {
 }
 OPTIONS = {
     "embedding": ("matrix", "basis"),
+    "centroids": ("site", "basis"),
     "ring": ("site", "k"),
     "trajectory": ("group", "components"),
     "spectrum": ("space",),

@@ -58,6 +58,31 @@ def test_positions_have_no_spectrum_and_the_table_says_so(lake):
     assert pre.to_pylist() == [{"defined": False, "pc1": None}]
 
 
+def test_coordinates_are_those_of_the_shares_beside_them(lake):
+    """Variance along each component, over all of it, is the share that is stored apart."""
+    rows = lake.sql(
+        """SELECT p.matrix, p.basis, p.pc1 AS share, s.along FROM grokking_row_pca p JOIN (
+               SELECT epoch, matrix, basis, sum(pc1 * pc1) / (sum(pc1 * pc1) + sum(pc2 * pc2)) AS along
+               FROM grokking_row_scores WHERE matrix = 'W_pos' GROUP BY ALL) s USING (epoch, matrix, basis)
+           WHERE basis = 'own'""",  # three positions have two components
+        training_run=RUN,
+    ).to_pylist()
+    assert len(rows) == 7
+    assert [r["along"] for r in rows] == pytest.approx([r["share"] for r in rows])
+    last = lake.sql(
+        """SELECT max(abs(abs(o.pc1) - abs(f.pc1))) AS apart, count(*) AS n FROM grokking_row_scores o
+           JOIN grokking_row_scores f USING (epoch, matrix, item)
+           WHERE o.basis = 'own' AND f.basis = 'final' AND epoch = 60""",
+        training_run=RUN,
+    ).to_pylist()[0]
+    assert last == {"apart": pytest.approx(0, abs=1e-6), "n": 7 + 3 + 7 + 24 + 24 + 4 * 16}
+    sizes = lake.sql(
+        "SELECT site, epoch, count(*) AS n FROM grokking_centroids GROUP BY ALL ORDER BY ALL", training_run=RUN
+    ).to_pylist()
+    assert {(r["site"], r["n"]) for r in sizes} == {(s, 7) for s in ("attn_out", "mlp_out", "resid_post")}
+    assert len(sizes) == 3 * 7
+
+
 def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_anew(lake):
     before = {
         r["epoch"]: r["computed_at"] for r in lake.sql("SELECT * FROM grokking_analyses", training_run=RUN).to_pylist()
@@ -479,4 +504,4 @@ def test_the_notebook_runs_top_to_bottom_and_shows_its_pictures(lake):
         for o in cell.get("outputs", [])
         if "application/vnd.plotly.v1+json" in o.get("data", {})
     ]
-    assert len(shown) == 6
+    assert len(shown) == 7

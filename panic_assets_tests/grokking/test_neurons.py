@@ -92,6 +92,27 @@ def test_the_count_of_switchers_hangs_on_the_threshold():
     assert (curve[0.2], curve[0.6], curve[0.7]) == ((2, 2), (1, 2), (0, 2))
 
 
+@given(st.lists(history, min_size=1, max_size=8))
+def test_a_higher_threshold_never_finds_more_switchers_or_homes(neurons_of):
+    length = min(map(len, neurons_of))
+    ks, values = (np.array([[step[i] for step in n[:length]] for n in neurons_of]).T for i in (0, 1))
+    curve = neurons.sensitivity(ks, values)
+    assert [t for t, *_ in curve] == sorted(neurons.THRESHOLDS)
+    for column in (1, 2):
+        counts = [point[column] for point in curve]
+        assert counts == sorted(counts, reverse=True)
+
+
+def test_the_curve_of_neurons_whose_purity_before_the_switch_is_known():
+    """511 neurons end pure at k = 9. Of their first homes, k = 5, 275 are pure to 0.25, 24 to 0.55, 2 to 0.75."""
+    first = np.concatenate([np.full(275, 0.25), np.full(24, 0.55), np.full(2, 0.75), np.full(210, 0.15)])
+    curve = {
+        t: switched
+        for t, switched, _ in neurons.sensitivity(np.full((2, 511), [[5], [9]]), np.stack([first, np.full(511, 0.96)]))
+    }
+    assert [curve[t] for t in (0.2, 0.5, 0.7, 0.85)] == [301, 26, 2, 0]
+
+
 def test_abandoned_frequencies_are_listed():
     ks = np.array([[5, 7], [5, 7], [9, 7]])
     values = np.full((3, 2), 0.9)

@@ -130,6 +130,21 @@ CLASS_PCA = Table(
     **_RUN_PARTITION,
 )
 
+CENTROIDS = Table(
+    name="grokking_centroids",
+    doc="One row a checkpoint, site and answer: where the answer's centroid lies on the site's first three components of "
+    "that checkpoint. No rows where all centroids coincide. Signs are free: they may turn between checkpoints.",
+    columns=(
+        RUN,
+        EPOCH,
+        _SITE,
+        Column("answer", "int32", "The answer c = (a + b) mod p."),
+        *(Column(f"pc{n}", "float64", f"Score on component {n}.") for n in (1, 2, 3)),
+    ),
+    key=("training_run", "epoch", "site", "answer"),
+    **_RUN_PARTITION,
+)
+
 ADOPTIONS = Table(
     name="grokking_adoptions",
     doc="One row a weight space and frequency that ever reached the threshold: since when it stays, or when it went.",
@@ -224,6 +239,22 @@ ROW_PCA = Table(
         *(_share(n, "the variance of the rows") for n in (1, 2, 3)),
     ),
     key=("training_run", "epoch", "matrix", "basis"),
+    **_RUN_PARTITION,
+)
+
+ROW_SCORES = Table(
+    name="grokking_row_scores",
+    doc="One row a checkpoint, matrix, basis and row of the matrix: where it lies on the first three components. In the "
+    "basis `own`, signs are turned to agree with the checkpoint before.",
+    columns=(
+        RUN,
+        EPOCH,
+        Column("matrix", "string", "Which of the nine matrices."),
+        Column("basis", "string", "Whose components.", allowed=("own", "final")),
+        Column("item", "int32", "Number of the row: token, answer, position, neuron or residual direction, from 0."),
+        *(Column(f"pc{n}", "float64", f"Score on component {n}.") for n in (1, 2, 3)),
+    ),
+    key=("training_run", "epoch", "matrix", "basis", "item"),
     **_RUN_PARTITION,
 )
 
@@ -333,12 +364,14 @@ TABLES = (
     NEURONS,
     RINGS,
     CLASS_PCA,
+    CENTROIDS,
     ADOPTIONS,
     NEURON_PATHS,
     SENSITIVITY,
     ABANDONED,
     TRAJECTORY,
     ROW_PCA,
+    ROW_SCORES,
     LISSAJOUS,
     TONES,
     CIRCLE,
