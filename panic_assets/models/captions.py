@@ -80,10 +80,7 @@ class Captioner:
         import torch
 
         settings = self.spec.settings
-        inputs = self.ask([rgb(picture) for picture, _ in batch]).to(self.model.device)
-        for name, value in inputs.items():
-            if torch.is_tensor(value) and value.is_floating_point():
-                inputs[name] = value.to(self.model.dtype)
+        inputs = self._placed(self.ask([rgb(picture) for picture, _ in batch]))
         sampler = item_sampler(
             [seed for _, seed in batch],
             settings.get("temperature", 1.0),
@@ -97,6 +94,15 @@ class Captioner:
         if not self.model.config.is_encoder_decoder:
             tokens = tokens[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _placed(self, inputs: Any) -> Any:
+        import torch
+
+        inputs = inputs.to(self.model.device)
+        for name, value in inputs.items():
+            if torch.is_tensor(value) and value.is_floating_point():
+                inputs[name] = value.to(self.model.dtype)
+        return inputs
 
     def ask(self, pictures: list[Any]) -> Any:
         """The model's inputs for these pictures, one question each."""
@@ -112,11 +118,39 @@ def rgb(picture: Any) -> Any:
 
 
 class ChatCaptioner(Captioner):
-    """A chat model: one user turn with the picture and the registry's prompt, in the model's own template."""
+    """A chat model: one user turn with the picture and a question, in the model's own template."""
 
     def ask(self, pictures: list[Any]) -> Any:
-        prompt = self.spec.settings["prompt"]
-        talks = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}] for _ in pictures]
+        return self.put(pictures, [self.spec.settings["prompt"]] * len(pictures))
+
+    def answer(self, pictures: Sequence[Any], questions: Sequence[str]) -> list[Any]:
+        """(yes, no) for each picture and its question: the probabilities that the model's first word is yes, or no.
+
+        What is left of 1 are other words: a model that does not answer gives two small numbers. A Failure where a
+        picture cannot be read.
+        """
+        return self.batcher.run(list(zip(pictures, questions, strict=True)), self._answer, key="answer")
+
+    def _answer(self, batch: Sequence[tuple[Any, str]]) -> list[tuple[float, float]]:
+        import torch
+
+        yes, no = (self._first_tokens(word) for word in ("yes", "no"))
+        inputs = self._placed(self.put([rgb(picture) for picture, _ in batch], [question for _, question in batch]))
+        with torch.inference_mode():
+            # Padding is on the left, so the last position is the answer's first for every item.
+            chances = torch.softmax(self.model(**inputs).logits[:, -1].float(), -1)
+        return [(float(row[yes].sum()), float(row[no].sum())) for row in chances.cpu()]
+
+    def _first_tokens(self, word: str) -> list[int]:
+        forms = (word, word.capitalize())
+        return sorted({self.processor.tokenizer.encode(form, add_special_tokens=False)[0] for form in forms})
+
+    def put(self, pictures: list[Any], questions: list[str]) -> Any:
+        """The model's inputs for these pictures, each with its question."""
+        pairs = zip(pictures, questions, strict=True)
+        talks = [
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}] for _, text in pairs
+        ]
         texts = [self.processor.apply_chat_template(talk, add_generation_prompt=True) for talk in talks]
         # The template writes the beginning-of-text token itself where the model has one.
         return self.processor(

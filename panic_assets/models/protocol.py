@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+    from panic_assets.models.failures import Failure
+
 Content: TypeAlias = Union[str, "Image"]
 
 UNSEEDED = -1
@@ -38,6 +40,15 @@ class Embedder(Protocol):
 
     def embed(self, contents: Sequence[Content]) -> np.ndarray:
         """float32 of shape (len(contents), spec.dimension), rows in the order of `contents`."""
+        ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """Answers questions about pictures by yes or no."""
+
+    def answer(self, pictures: Sequence[Image], questions: Sequence[str]) -> list[tuple[float, float] | Failure]:
+        """The probabilities of yes and of no for each picture and its question; a Failure where there is none."""
         ...
 
 

@@ -9,7 +9,7 @@ from panic_assets.errors import UserError
 from panic_assets.models import registry
 from panic_assets.models.failures import Failure
 from panic_assets.models.load import load
-from panic_assets.models.protocol import Generator
+from panic_assets.models.protocol import Answerer, Generator
 from panic_assets.models.randomness import RowSampler, item_sampler
 from panic_assets_tests.models import tiny
 
@@ -87,6 +87,29 @@ def test_an_absurdly_thin_picture_harms_only_itself(tiny_model):
     good, bad = captioner.generate([PICTURES[0], Image.new("RGB", (1, 400))], [1, 2])
     assert isinstance(good, str)
     assert isinstance(bad, Failure)
+
+
+@pytest.mark.parametrize("name", ["Qwen25VL", "Qwen3VL", "LLaMA32Vision"])
+def test_a_chat_model_answers_by_the_probability_of_its_first_word(tiny_model, name):
+    model = tiny_model(name)
+    assert isinstance(model, Answerer)
+    questions = ["A hat?", "Is there a very long scarf around somebody's neck?", "A smile?"]
+    together = model.answer(PICTURES, questions)
+    alone = [model.answer([p], [q])[0] for p, q in zip(PICTURES, questions, strict=True)]
+    assert np.allclose(together, alone, atol=1e-5), "what else is asked does not matter"
+    assert np.array(together).min() > 0
+    assert np.array(together).sum(axis=1).max() < 0.5, "random weights do not answer, and say so"
+    head = model.model.get_output_embeddings()
+    for word, expected in (("Yes", (1, 0)), ("no", (0, 1)), ("Perhaps", (0, 0))):
+        token = model.processor.tokenizer.encode(word, add_special_tokens=False)[0]
+        push = torch.nn.functional.one_hot(torch.tensor(token), head.out_features) * 100.0
+        with_word = head.register_forward_hook(lambda _, __, logits, push=push: logits + push)
+        assert np.allclose(model.answer(PICTURES[:2], questions[:2]), [expected] * 2, atol=1e-6), word
+        with_word.remove()
+    corrupt = Image.open(io.BytesIO(b"P6 9 9 255 "))
+    good, bad = model.answer([PICTURES[0], corrupt], questions[:2])
+    assert isinstance(bad, Failure)
+    assert np.allclose(good, together[0], atol=1e-5)
 
 
 def test_sampling_is_what_it_says():
