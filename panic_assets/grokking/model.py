@@ -6,7 +6,8 @@ MLP and logits matter, and that query is the same for every pair. So keys and va
 function as the textbook model at a third of the work. `panic_assets_tests/grokking/plain.py` is the textbook.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -141,3 +142,14 @@ def split(p: int, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(p * p, generator=torch.Generator().manual_seed(data_seed))
     cut = int(p * p * fraction)
     return order[:cut], order[cut:]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread for torch: matrices this small are not worth a second, least of all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

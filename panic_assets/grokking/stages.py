@@ -333,12 +333,14 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
         return done
     from panic_assets.grokking.analysis import load
     from panic_assets.grokking.analysis import measure as measured_of
+    from panic_assets.grokking.model import one_thread
 
     config = json.loads(runs.get(lake, name)["config"])
     recipe = recipe_of(config) if "recipe" in config else None
     _drop_epochs(lake, name, [row["epoch"] for row in todo])
     measured: list[Measurement] = []
     with (
+        one_thread(),
         watcher.stage("checkpoints", len(todo), "checkpoints") as advance,
         lake.writer("grokking_spectra", training_run=name) as spectra,
         lake.writer("grokking_dominant", training_run=name) as dominant,

@@ -39,6 +39,7 @@ from panic_assets.grokking.model import (
     logits,
     logits_after,
     loss_per_pair,
+    one_thread,
     split,
 )
 from panic_assets.grokking.recipe import Recipe
@@ -140,7 +141,8 @@ def train(
     same bits alone. A safe point is written every `safe_every` seconds; a killed run loses no more than that.
     """
     _refuse_mixture(variants)
-    with _one_thread(device):
+    # On one thread sums have one order: bits do not depend on what else runs.
+    with one_thread() if device == "cpu" else contextlib.nullcontext():
         yield from _train(list(variants), device, lanes or len(variants), safe_every, report_every)
 
 
@@ -333,15 +335,3 @@ def _refuse_mixture(variants: Sequence[Variant]) -> None:
         same = {"seed": first.recipe.seed, "data_seed": first.recipe.data_seed}
         if Recipe(**{**v.recipe.__dict__, **same}) != first.recipe or v.until != first.until:
             raise UserError("variants trained as one batch may differ in their seeds only")
-
-
-@contextlib.contextmanager
-def _one_thread(device: str) -> Iterator[None]:
-    """One CPU thread while training: sums then have one order, and bits do not depend on what else runs."""
-    before = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
