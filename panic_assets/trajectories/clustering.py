@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from panic_assets.trajectories.distinct import Distinct, distinct
+from panic_assets.trajectories.reachability import spanning_tree
 
 OUTLIER = -1
 
@@ -56,10 +57,15 @@ def _hdbscan(points: np.ndarray, min_cluster_size: int, min_samples: int) -> np.
     """Labels of distinct points, in no particular order."""
     if len(points) < max(min_cluster_size, min_samples):
         return np.full(len(points), OUTLIER, dtype=np.int64)
+    from scipy.sparse import csr_array
     from sklearn.cluster import HDBSCAN
 
-    model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, copy=True)
-    return model.fit(points).labels_.astype(np.int64)
+    # The tree alone decides the clusters. scikit-learn's own takes hours for a hundred thousand points.
+    pairs, weights = spanning_tree(points, min_samples)
+    ends = np.vstack([pairs, pairs[:, ::-1]])
+    tree = csr_array((np.tile(weights, 2), ends.T), shape=(len(points), len(points)))
+    model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=1, metric="precomputed", copy=True)
+    return model.fit(tree).labels_.astype(np.int64)
 
 
 def partition(points: np.ndarray, rows: Distinct, found: np.ndarray) -> Partition:

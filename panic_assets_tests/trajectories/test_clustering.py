@@ -1,12 +1,18 @@
 """Clusters against blobs whose answer is known, and against scikit-learn."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 
+from panic_assets.trajectories import reachability
 from panic_assets.trajectories.clustering import cluster, medoid
 from panic_assets.trajectories.distinct import distinct
 
@@ -54,14 +60,38 @@ def test_an_outlier_that_occurs_often_enough_is_a_cluster(times):
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12))
 def test_agrees_with_scikit_learn_without_duplicates(seed, size):
+    """With one sample distances are plain and differ. With more, many edges weigh the same: the tree is tested below."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(120, 3)) * rng.uniform(0.2, 2) + 4 * rng.normal(size=(4, 3))[np.arange(120) % 4]
-    found = cluster(vectors, size)
-    direct = HDBSCAN(min_cluster_size=size, copy=True).fit_predict(vectors)
+    found = cluster(vectors, size, 1)
+    direct = HDBSCAN(min_cluster_size=size, min_samples=1, copy=True).fit_predict(vectors)
     np.testing.assert_array_equal(found.labels == -1, direct == -1)
     assert adjusted_rand_score(direct, found.labels) == 1
     assert found.outliers == (direct == -1).sum()
     assert found.sizes.tolist() == sorted(np.bincount(direct[direct >= 0]).tolist(), reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 12), st.integers(1, 5000))
+def test_the_tree_is_minimal_whatever_the_blocks(seed, n, k, block):
+    rng = np.random.default_rng(seed)
+    points = (rng.normal(size=(n, 3)) + 4 * rng.normal(size=(4, 3))[np.arange(n) % 4]).astype(np.float32)
+    with mock.patch.object(reachability, "BLOCK", block):
+        pairs, weights = reachability.spanning_tree(points, min(k, n))
+    distance = squareform(pdist(points.astype(np.float64)))
+    core = np.sort(distance, axis=1)[:, min(k, n) - 1]
+    reach = np.maximum(distance, np.maximum(core, core[:, None]))
+    np.testing.assert_allclose(weights, reach[tuple(pairs.T)], atol=1e-5)
+    np.testing.assert_allclose(np.sort(weights), np.sort(minimum_spanning_tree(np.triu(reach, 1)).data), atol=1e-5)
+    tree = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
+    assert (len(pairs), connected_components(tree)[0]) == (n - 1, 1)
+
+
+def test_points_too_near_to_tell_in_single_precision_are_still_joined():
+    points = np.array([[1.0], [1.0 + 1e-12], [1.0 + 3e-12], [5.0]])
+    _, weights = reachability.spanning_tree(points, 1)
+    assert 0 < min(weights) <= sorted(weights)[1] < 4e-12
+    assert len(cluster(np.array([[0.0], [1e-300], [2e-300], [3e-300], [4e-300]]), 2).labels) == 5
 
 
 def test_same_labels_whatever_the_repetition_of_equal_rows():
