@@ -1,24 +1,31 @@
-"""Is the hat there, does she smile, does the picture fit the prompt? Asked of models that see and read alike.
+"""Is the hat there, does she smile, does the picture fit the prompt? Asked of models of the registry.
 
-A *space* is a pair of registry models that embed texts and pictures into one vector space. "A hat" is present to
-the degree that the picture is nearer to the sentence with it than to the sentence without. At 24 pixels that is
-often undecidable, and `cannot tell` is then the answer. Without a configured space nothing is asked and nothing
-is stored.
+A *detector* is a chat model that sees, which is asked by yes or no; or a *space*, a pair of models that embed texts
+and pictures into one vector space, where a hat is there to the degree that the picture is nearer to the sentence
+with it than to the sentence without. At 24 pixels that is often undecidable, and `cannot tell` is then the answer.
+How well a picture fits its prompt is a cosine in a space. What is not configured is not asked and not stored.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from panic_assets.compute.protocol import Worker
+from panic_assets.compute.protocol import Needs, Worker
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes.colour import decode
 from panic_assets.finetunes.prompts import EXPRESSIONS
+from panic_assets.models import registry
+from panic_assets.models.failures import Failure
+from panic_assets.models.protocol import Answerer
 
 Verdict = Literal["yes", "no", "cannot tell"]
+Kind = Literal["accessory", "expression"]
+Embed = Callable[[list[str]], np.ndarray]
+"""Sentences -> unit vectors, a row each."""
 SPACES: Mapping[str, tuple[str, str]] = {
     "Jina": ("JinaClip", "JinaClipVision"),
     "Nomic": ("Nomic", "NomicVision"),
@@ -33,11 +40,49 @@ _SHARPNESS = 100.0
 _UPSCALED = 336
 
 
-def space(name: str) -> tuple[str, str]:
-    """The models of a space; a sentence when there is none of that name."""
-    if name not in SPACES:
-        raise UserError(f"detector is {name!r}{suggest(name, SPACES)} (accepted: {', '.join(SPACES)}, or none)")
-    return SPACES[name]
+@cache
+def chat_models() -> tuple[str, ...]:
+    """Names of the registry's models that answer questions about pictures."""
+    families = ("chat_captioner", "qwen_captioner")
+    return tuple(spec.name for spec in registry.generators() if spec.family in families)
+
+
+@dataclass(frozen=True)
+class Viewers:
+    """Who looks: the detector, and the space in which picture and prompt are compared; None is nobody."""
+
+    detector: str | None
+    alignment: str | None
+
+    def __post_init__(self) -> None:
+        accepted = {"detector": (*SPACES, *chat_models()), "alignment": tuple(SPACES)}
+        for field, known in accepted.items():
+            name = getattr(self, field)
+            if name is not None and name not in known:
+                raise UserError(
+                    f"{field} is {name!r}{suggest(str(name), known)} (accepted: {', '.join(known)}, or none)"
+                )
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Viewers":
+        """Of a fine-tune's configuration. A detector that is a space compares picture and prompt, too."""
+        detector, alignment = config.get("detector"), config.get("alignment")
+        return cls(detector, alignment or (detector if detector in SPACES else None))
+
+    @property
+    def label(self) -> str | None:
+        """Their names with the version of the questions, as stored with answers; None when nobody looks."""
+        names = dict.fromkeys(filter(None, (self.detector, self.alignment)))
+        return f"{' + '.join(names)}/{VERSION}" if names else None
+
+    @property
+    def needs(self) -> Needs:
+        """What having all their models at once asks of a machine."""
+        names = dict.fromkeys(m for name in (self.detector, self.alignment) if name for m in SPACES.get(name, (name,)))
+        specs = [registry.get(name) for name in names]
+        if all(spec.device == "cpu" for spec in specs):
+            return Needs()
+        return Needs(device="gpu", gpus=1.0, vram_gb=sum(spec.vram_gb for spec in specs))
 
 
 @dataclass(frozen=True)
@@ -53,9 +98,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """About one thing in one picture: what the model says, and how sure it is (0.5..1)."""
+    """About one thing in one picture: what the model says, and how sure it is (0..1)."""
 
-    kind: Literal["accessory", "expression"]
+    kind: Kind
     name: str
     verdict: Verdict
     confidence: float
@@ -63,11 +108,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Seen:
-    """All about one picture. alignment: 100 times the cosine of picture and prompt, at least 0 (CLIPScore's w=1)."""
+    """All about one picture. alignment: 100 times the cosine of picture and prompt, at least 0 (CLIPScore's w=1).
+
+    No answers without a detector; alignment None without a space for it.
+    """
 
     key: tuple[str, int]
     answers: tuple[Answer, ...]
-    alignment: float
+    alignment: float | None
 
 
 def share(answers: Collection[Answer], kind: str) -> float | None:
@@ -78,33 +126,71 @@ def share(answers: Collection[Answer], kind: str) -> float | None:
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures to look at in one space."""
+    """Pictures to look at, and who looks."""
 
-    space: str
+    viewers: Viewers
     questions: tuple[Question, ...]
 
 
 def look(task: Task, worker: Worker) -> Iterator[Seen]:
     """Looks at the pictures of a task, in order; runs where the models are."""
-    text_name, image_name = space(task.space)
-    texts, images = worker.model(text_name), worker.model(image_name)
+    detector, space = task.viewers.detector, task.viewers.alignment
     for question in task.questions:
         picture = Image.fromarray(decode(question.png))
         if min(picture.size) < _UPSCALED:
             picture = picture.resize((_UPSCALED, _UPSCALED), Image.Resampling.NEAREST)
-        yield ask(question, _units(images.embed([picture]))[0], lambda lines: _units(texts.embed(lines)))
+        if detector is None:
+            answers: tuple[Answer, ...] = ()
+        elif detector in SPACES:
+            answers = compare(question, *_in_space(worker, detector, picture))
+        else:
+            answers = inquire(question, partial(_chances, worker.model(detector), picture))
+        alignment = None if space is None else aligned(question, *_in_space(worker, space, picture))
+        yield Seen(question.key, answers, alignment)
+
+
+def _chances(model: Answerer, picture: Image.Image, asked: list[str]) -> list[tuple[float, float] | Failure]:
+    return model.answer([picture] * len(asked), asked)
+
+
+def _in_space(worker: Worker, space: str, picture: Image.Image) -> tuple[np.ndarray, Embed]:
+    texts, images = (worker.model(name) for name in SPACES[space])
+    return _units(images.embed([picture]))[0], lambda lines: _units(texts.embed(lines))
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def ask(question: Question, picture: np.ndarray, embed: Any) -> Seen:
-    """What a picture's unit vector says to a question. `embed`: sentences -> unit vectors, a row each."""
+def inquire(
+    question: Question, chances: Callable[[list[str]], Sequence[tuple[float, float] | Failure]]
+) -> tuple[Answer, ...]:
+    """What a chat model says. `chances`: questions -> the probabilities of yes and of no, each.
+
+    The answer is no surer than its word is likely: a model that would rather say something else cannot tell.
+    """
+    about: list[tuple[Kind, str]] = [("accessory", name) for name in question.accessories]
+    asked = [f"Does the person in this portrait have {name}?" for name in question.accessories]
+    if question.expression is not None:
+        about.append(("expression", question.expression))
+        asked.append(f"Does the person in this portrait have a {question.expression} expression?")
+    if not asked:
+        return ()
+    told = chances([f"{line} Answer with one word: yes, no or unsure." for line in asked])
+    answers = []
+    for (kind, name), pair in zip(about, told, strict=True):
+        yes, no = (0.0, 0.0) if isinstance(pair, Failure) else pair
+        answers.append(_answer(kind, name, yes, no))
+    return tuple(answers)
+
+
+def compare(question: Question, picture: np.ndarray, embed: Embed) -> tuple[Answer, ...]:
+    """What a picture's unit vector is nearer to: the sentence with the thing, or the one without."""
     answers = []
     for name in question.accessories:
         near, far = embed([f"a portrait of a person with {name}", f"a portrait of a person without {name}"]) @ picture
-        answers.append(_answer("accessory", name, float(_odds(np.array([near, far]))[0])))
+        present = float(_odds(np.array([near, far]))[0])
+        answers.append(_answer("accessory", name, present, 1 - present))
     if question.expression is not None:
         kinds = sorted(set(EXPRESSIONS.values()))
         odds = _odds(embed([f"a portrait of a person with a {kind} expression" for kind in kinds]) @ picture)
@@ -112,9 +198,13 @@ def ask(question: Question, picture: np.ndarray, embed: Any) -> Seen:
         best = int(np.argmax(odds))
         # The strongest expression decides: sure of another one is a no.
         sure = expected if kinds[best] == question.expression else 1 - float(odds[best])
-        answers.append(_answer("expression", question.expression, sure))
-    alignment = max(0.0, 100 * float(embed([question.text])[0] @ picture))
-    return Seen(question.key, tuple(answers), alignment)
+        answers.append(_answer("expression", question.expression, sure, 1 - sure))
+    return tuple(answers)
+
+
+def aligned(question: Question, picture: np.ndarray, embed: Embed) -> float:
+    """100 times the cosine of a picture's unit vector and its prompt's, at least 0."""
+    return max(0.0, 100 * float(embed([question.text])[0] @ picture))
 
 
 def _odds(cosines: np.ndarray) -> np.ndarray:
@@ -122,9 +212,9 @@ def _odds(cosines: np.ndarray) -> np.ndarray:
     return scaled / scaled.sum()
 
 
-def _answer(kind: Literal["accessory", "expression"], name: str, present: float) -> Answer:
-    confidence = max(present, 1 - present)
-    verdict: Verdict = "cannot tell" if confidence < SURE else "yes" if present > 0.5 else "no"
+def _answer(kind: Kind, name: str, yes: float, no: float) -> Answer:
+    confidence = max(yes, no)
+    verdict: Verdict = "cannot tell" if confidence < SURE else "yes" if yes > no else "no"
     return Answer(kind, name, verdict, confidence)
 
 

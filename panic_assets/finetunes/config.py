@@ -11,7 +11,8 @@ image_pattern: epoch-{epoch}/{prompt}_{seed}.png
 baseline: {run: older, epoch: 7}
 captions: /data/captions       # captions to check before training
 caption_rules: {least_hex: 12}
-detector: Jina                 # accessories, expression and prompt; without one they are not judged
+detector: Qwen3VL              # who looks for accessories and expressions; without one they are not judged
+alignment: Jina                # how well picture and prompt go together; a detector like Jina does that, too
 targets: {colour: 2.0}         # metric -> tolerance, for the convergence rule
 parent: {run: other, epoch: 3}
 card: A40
@@ -54,6 +55,7 @@ FIELDS = (
     "captions",
     "caption_rules",
     "detector",
+    "alignment",
     "targets",
     "parent",
     "card",
@@ -113,8 +115,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
     depth.parse(raw.get("depth"))
     captions.parse_rules(raw.get("caption_rules"))
     ingest.compile_pattern(str(raw.get("image_pattern", ingest.PATTERN)))
-    if raw.get("detector") is not None:
-        attributes.space(str(raw["detector"]))
+    attributes.Viewers.of(raw)
     suite_file = _path(raw, "suite", beside)
     stored = {
         "base": base,
@@ -127,6 +128,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
         "captions": _path(raw, "captions", beside),
         "caption_rules": raw.get("caption_rules"),
         "detector": raw.get("detector"),
+        "alignment": raw.get("alignment"),
         "targets": raw.get("targets", TARGETS),
     }
     budget = raw.get("budget")

@@ -3,11 +3,10 @@
 import csv
 from pathlib import Path
 
-from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.finetunes.attributes import Agreement, Question, Task, Verdict, agreement, look, space
+from panic_assets.finetunes.attributes import Agreement, Question, Task, Verdict, Viewers, agreement, look
 from panic_assets.finetunes.prompts import ACCESSORIES, EXPRESSIONS
-from panic_assets.models import registry
 
 
 def read(path: Path) -> list[tuple[Path, str, bool]]:
@@ -33,7 +32,7 @@ def read(path: Path) -> list[tuple[Path, str, bool]]:
 
 def judge(path: Path, detector: str, compute: Compute) -> list[Agreement]:
     """Precision and recall by accessory and expression."""
-    spec = registry.get(space(detector)[1])
+    viewers = Viewers(detector, None)
     labels = read(path)
     questions = []
     for number, (image, name, _) in enumerate(labels):
@@ -43,8 +42,7 @@ def judge(path: Path, detector: str, compute: Compute) -> list[Agreement]:
             raise UserError(f"{image} cannot be read: {error}") from None
         expression = name if name not in ACCESSORIES else None
         questions.append(Question((name, number), png, name, () if expression else (name,), expression))
-    needs = Needs(device=spec.device, gpus=1.0 if spec.device == "gpu" else 0.0, vram_gb=2 * spec.vram_gb)
     answers: dict[int, Verdict] = {}
-    for _, seen in compute.stream(look, [Task(detector, tuple(questions))], needs):
+    for _, seen in compute.stream(look, [Task(viewers, tuple(questions))], viewers.needs):
         answers[seen.key[1]] = seen.answers[0].verdict
     return agreement([(name, truth, answers[n]) for n, (_, name, truth) in enumerate(labels)])

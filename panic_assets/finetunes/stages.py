@@ -378,14 +378,11 @@ def _region_rows(name: str, cell: Row, told: measures.Measures, now: datetime) -
 
 
 def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found: Plan) -> None:
-    """Ask the configured space about every cell it has not seen; results of these cells are then made again."""
+    """Ask the configured models about every cell they have not seen; results of these cells are then made again."""
     left = work.unasked(lake, found)
     if not left:
         return
-    space = str(found.config["detector"])
-    detector = work.detector_of(found.config)
-    spec = registry.get(attributes.space(space)[1])
-    needs = Needs(device=spec.device, gpus=1.0 if spec.device == "gpu" else 0.0, vram_gb=2 * spec.vram_gb)
+    viewers = attributes.Viewers.of(found.config)
     with watcher.stage("looking", len(left), "pictures") as advance:
         for checkpoint, cells in _by_checkpoint(left).items():
             images = _images(lake, found.name, checkpoint)
@@ -396,8 +393,8 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
             ]
             by_key = {(c["prompt"], c["seed"]): c for c in cells}
             rows = []
-            for _, seen in compute.stream(attributes.look, [attributes.Task(space, tuple(questions))], needs):
-                common = {**by_key[seen.key], "training_run": found.name, "detector": detector}
+            for _, seen in compute.stream(attributes.look, [attributes.Task(viewers, tuple(questions))], viewers.needs):
+                common = {**by_key[seen.key], "training_run": found.name, "detector": viewers.label}
                 whole = {"kind": "prompt", "name": "", "verdict": "cannot tell", "confidence": seen.alignment}
                 for answer in [*map(asdict, seen.answers), whole]:
                     rows.append({**common, **answer, "computed_at": datetime.now(UTC)})

@@ -104,14 +104,9 @@ def unmeasured(lake: Lake, name: str) -> list[Row]:
     ).to_pylist()
 
 
-def detector_of(config: Mapping[str, Any]) -> str | None:
-    """The configured space with its version, as stored with answers; None where nothing is asked."""
-    return f"{config['detector']}/{attributes.VERSION}" if config.get("detector") else None
-
-
 def unasked(lake: Lake, found: Plan) -> list[Row]:
-    """Cells the configured detector has not looked at; none without a detector."""
-    detector = detector_of(found.config)
+    """Cells that the configured models have not looked at; none where none are configured."""
+    detector = attributes.Viewers.of(found.config).label
     if detector is None:
         return []
     return lake.sql(

@@ -9,9 +9,11 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
 from panic_assets.finetunes import attributes, manual, synthetic
-from panic_assets.finetunes.attributes import Question
+from panic_assets.finetunes.attributes import Question, Viewers
 from panic_assets.finetunes.colour import encode
 from panic_assets.finetunes.manual import Mark
+from panic_assets.models import registry
+from panic_assets.models.failures import Failure
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -72,18 +74,78 @@ def test_answers_and_cannot_tell():
         "a portrait of a person without glasses",
         "a portrait of a person with a smile expression",
     }
-    seen = attributes.ask(asked, picture, embedder(truth))
-    assert [(a.name, a.verdict) for a in seen.answers] == [("hat", "yes"), ("glasses", "no"), ("smile", "yes")]
-    assert all(a.confidence > 0.99 for a in seen.answers)
-    assert attributes.share(seen.answers, "accessory") == 50
-    assert attributes.share(seen.answers, "expression") == 100
-    other = attributes.ask(asked, picture, embedder({"a portrait of a person with a frown expression"}))
-    assert other.answers[2].verdict == "no", "sure of another expression"
-    blank = attributes.ask(asked, picture, embedder(set()))
-    assert [a.verdict for a in blank.answers[:2]] == ["cannot tell"] * 2
-    assert attributes.share(blank.answers, "accessory") is None, "undecided is not zero"
-    assert attributes.ask(question(text="x"), picture, embedder({"x"})).alignment == pytest.approx(100)
-    assert attributes.ask(question(text="y"), -picture, embedder({"y"})).alignment == 0
+    seen = attributes.compare(asked, picture, embedder(truth))
+    assert [(a.name, a.verdict) for a in seen] == [("hat", "yes"), ("glasses", "no"), ("smile", "yes")]
+    assert all(a.confidence > 0.99 for a in seen)
+    assert attributes.share(seen, "accessory") == 50
+    assert attributes.share(seen, "expression") == 100
+    other = attributes.compare(asked, picture, embedder({"a portrait of a person with a frown expression"}))
+    assert other[2].verdict == "no", "sure of another expression"
+    blank = attributes.compare(asked, picture, embedder(set()))
+    assert [a.verdict for a in blank[:2]] == ["cannot tell"] * 2
+    assert attributes.share(blank, "accessory") is None, "undecided is not zero"
+    assert attributes.aligned(question(text="x"), picture, embedder({"x"})) == pytest.approx(100)
+    assert attributes.aligned(question(text="y"), -picture, embedder({"y"})) == 0
+
+
+def test_what_a_chat_model_says_counts_as_far_as_it_says_it():
+    told = {
+        "hat": (0.9, 0.05),
+        "glasses": (0.1, 0.85),
+        "crown": (0.6, 0.3),
+        "bow": Failure("broken"),
+        "smile": (0, 0.1),
+    }
+
+    def chances(questions):
+        return [next(pair for name, pair in told.items() if name in q) for q in questions]
+
+    asked = question(accessories=("hat", "glasses", "crown", "bow"), expression="smile")
+    answers = attributes.inquire(asked, chances)
+    assert [(a.kind, a.name, a.verdict, a.confidence) for a in answers] == [
+        ("accessory", "hat", "yes", 0.9),
+        ("accessory", "glasses", "no", 0.85),
+        ("accessory", "crown", "cannot tell", 0.6),
+        ("accessory", "bow", "cannot tell", 0.0),
+        ("expression", "smile", "cannot tell", 0.1),
+    ]
+    assert attributes.inquire(question(), chances) == (), "nothing is asked of a prompt that names nothing"
+
+
+def test_a_chat_model_of_the_registry_is_asked_through_the_compute(tmp_path, monkeypatch):
+    from panic_assets_tests.models import tiny
+
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"Qwen3VL={tiny.build(tiny.CAPTIONERS, 'Qwen3VL', tmp_path)}")
+    viewers = Viewers("Qwen3VL", "Dummy")
+    asked = [Question(("p", n), encode(synthetic.portrait({}, ("hat",))), "x", ("hat",), "smile") for n in range(2)]
+    task = attributes.Task(viewers, tuple(asked))
+    seen = [item for _, item in InProcessCompute().stream(attributes.look, [task], Needs())]
+    assert seen[0].answers == seen[1].answers
+    assert [(a.name, a.verdict) for a in seen[0].answers] == [("hat", "cannot tell"), ("smile", "cannot tell")]
+    assert all(0 < a.confidence < 0.7 for a in seen[0].answers), "random weights answer nothing, and say so"
+    assert seen[0].alignment is not None
+
+
+def test_who_may_look():
+    assert Viewers.of({}).label is None, "off, not faked"
+    assert Viewers.of({"detector": "Jina"}) == Viewers("Jina", "Jina")
+    assert Viewers.of({"detector": "Jina"}).label == "Jina/1"
+    both = Viewers.of({"detector": "Qwen3VL", "alignment": "Nomic"})
+    assert both.label == "Qwen3VL + Nomic/1"
+    parts = [registry.get(n).vram_gb for n in ("Qwen3VL", "Nomic", "NomicVision")]
+    assert both.needs == Needs(device="gpu", gpus=1.0, vram_gb=sum(parts))
+    assert Viewers.of({"detector": "Qwen3VL"}).alignment is None
+    assert Viewers.of({"detector": "Dummy"}).needs == Needs()
+    with pytest.raises(UserError, match="detector is 'jinna'; did you mean 'Jina'"):
+        Viewers("jinna", None)
+    with pytest.raises(UserError, match=r"detector is 'Florence2'.*accepted: .*Qwen3VL"):
+        Viewers("Florence2", None)
+    with pytest.raises(UserError, match="alignment is 'Qwen3VL'"):
+        Viewers(None, "Qwen3VL")
+    for pair in attributes.SPACES.values():
+        text, image = map(registry.get, pair)
+        assert (text.input, image.input) == ("text", "image")
+        assert text.dimension == image.dimension
 
 
 def test_precision_and_recall_of_a_labelled_set():
@@ -104,17 +166,9 @@ def test_a_space_of_the_registry_is_asked_through_the_compute():
     png = encode(synthetic.portrait())
     asked = Question(("p", 1), png, "a portrait", ("hat",), "smile")
     compute = InProcessCompute()
-    task = attributes.Task("Dummy", (asked, asked))
+    task = attributes.Task(Viewers("Dummy", "Dummy"), (asked, asked))
     seen = [item for _, item in compute.stream(attributes.look, [task], Needs())]
     assert len(seen) == 2
     assert seen[0] == seen[1]
     assert {a.name for a in seen[0].answers} == {"hat", "smile"}
     assert 0 <= seen[0].alignment <= 100
-    with pytest.raises(UserError, match="did you mean 'Jina'"):
-        attributes.space("jinna")
-    from panic_assets.models import registry
-
-    for pair in attributes.SPACES.values():
-        text, image = map(registry.get, pair)
-        assert (text.input, image.input) == ("text", "image")
-        assert text.dimension == image.dimension
