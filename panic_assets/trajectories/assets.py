@@ -41,9 +41,11 @@ FOLLOW = (
 
 
 class DiagramConfig(dg.Config):
-    """H0 and H1 by default; 2 adds H2, which takes much longer. Diagrams that reach as high already are kept."""
+    """Which homology. What is left out is as in the experiment's diagrams so far: H0 and H1, mod 2, chord at first."""
 
-    max_dimension: int = Field(default=stages.MAX_DIMENSION, ge=0, le=2)
+    max_dimension: int | None = Field(default=None, ge=0, le=2, description="2 adds voids, which takes much longer.")
+    field: int | None = Field(default=None, description="Coefficients modulo this prime.")
+    metric: str | None = Field(default=None, description="chord, or angle (radians).")
 
 
 class ClusterConfig(dg.Config):
@@ -162,7 +164,7 @@ def persistence_diagrams(
             progress.watcher(context),
             lake.refresher(),
             context.partition_key,
-            config.max_dimension,
+            **config.model_dump(),
         )
     return _result(context, lake, began, done, "persistence_bars", "persistence_summary")
 
@@ -220,6 +222,9 @@ def _result(
             context.log.warning(problem)
         metadata["problems"] = dg.MetadataValue.text("\n".join(done.problems[:100]))
     metadata["preview"] = dg.MetadataValue.md(_preview(lake, tables[-1], context.partition_key))
+    if picture:
+        blank = lake.lake.sql("SELECT count(*) AS n FROM invocations WHERE blank", experiment=context.partition_key)
+        metadata["blank captions"] = blank["n"][0].as_py()
     if picture and (strip := _strip(lake, context.partition_key)):
         metadata["pictures"] = dg.MetadataValue.md(strip)
     return dg.MaterializeResult(metadata=metadata)

@@ -84,3 +84,20 @@ def test_turbo_models_have_no_guidance():
     assert registry.get("SDXLTurbo").guidance == 0
     assert registry.get("SDXLTurbo").steps == 4
     assert (registry.get("FluxDev").steps, registry.get("FluxDev").guidance) == (20, 3.5)
+
+
+def test_every_model_that_users_were_promised_is_there():
+    painters = (
+        "SDXLTurbo FluxDev FluxSchnell SD35Medium Flux2Klein Flux2Dev ZImageTurbo QwenImage GLMImage HunyuanImage"
+    )
+    captioners = "BLIP2 Moondream Florence2 Qwen25VL Gemma3n Pixtral LLaMA32Vision Qwen3VL"
+    texts = "STSBMpnet STSBRoberta STSBDistilRoberta Nomic JinaClip Qwen3Embed ColNomic MiniLM"
+    images = "NomicVision JinaClipVision ColNomicVision DINOv2 SigLIP2"
+    for names, given, made in (
+        (painters, "text", "image"), (captioners, "image", "text"), (texts, "text", None), (images, "image", None),
+    ):  # fmt: skip
+        for name in names.split():
+            spec = registry.get(name)
+            assert (spec.input, spec.output) == (given, made), name
+    for name in ("DINOv2", "SigLIP2"):
+        assert not registry.get(name).remote_code

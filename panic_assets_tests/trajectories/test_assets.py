@@ -104,6 +104,16 @@ def test_what_is_not_registered_is_refused_in_a_sentence_and_once(instance: dg.D
         assert LakeResource().home.catalogue.exists()
 
 
+def test_blank_captions_are_stored_counted_and_walked_on_from(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("panic_assets.models.dummies.DummyCaptioner._caption", lambda *_: "")
+    registration.add(LakeResource(), instance, definition(seeds=[-1], max_length=5))
+    assert metadata(materialize(instance, [assets.invocations], "a"))["blank captions"] == 2
+    rows = LakeResource().lake.sql("SELECT output_text, blank FROM invocations ORDER BY sequence_number").to_pylist()
+    assert [(row["output_text"], row["blank"]) for row in rows] == [(None, False), ("", True)] * 2 + [(None, False)]
+
+
 def test_weights_that_are_missing_are_said_before_the_first_run_starts(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
