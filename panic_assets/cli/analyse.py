@@ -1,12 +1,12 @@
 """panic analyse and panic compare: from a finished experiment to numbers, and those side by side."""
 
 from collections import Counter
-from itertools import combinations
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from panic_assets.cli.output import say, table
+from panic_assets.lake.tables.symbols import VIEWS
 
 Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
 
@@ -28,7 +28,12 @@ def analyse(
     ]
     if not left or any(m.count for m in left):
         raise UserError(f"experiment {name!r} is not finished; `panic experiment resume {name}` finishes it")
-    config = {"ops": {"topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}}}}
+    config = {
+        "ops": {
+            "dynamics": {"config": {"null_runs": null_runs}},
+            "topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}},
+        }
+    }
     models = analysis.models_of(lake(), name)
     with instance() as opened:
         stale = {m.embedding_model for m in work.missing(lake(), "clusters") if m.count}
@@ -55,18 +60,8 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
     for title, query in TABLES.items():
         rows = lake().sql(query, wanted).to_pylist()
         table([c.replace("_", " ") for c in rows[0]] if rows else [], [list(r.values()) for r in rows], title=title)
-    for one, other in combinations(names, 2):
-        table(
-            ["embedding model", "dimension", "pairs", "median between", "median within"],
-            list(_between(one, other)),
-            title=f"1-Wasserstein distances of diagrams between {one} and {other}",
-        )
     for row in lake().sql(FINDINGS, wanted).to_pylist():
         say((f"{row['experiment']} ", "bold"), row["sentence"])
-
-
-BETWEEN_RUNS = 20
-"""Runs of each experiment whose diagrams are compared across experiments."""
 
 
 def _any_model(name: str) -> str:
@@ -74,23 +69,6 @@ def _any_model(name: str) -> str:
     from panic_assets.trajectories import analysis
 
     return next(iter(analysis.models_of(lake(), name)), "")
-
-
-def _between(one: str, other: str) -> Any:
-    """Rows of a table: by model and dimension, diagrams of one experiment against those of the other."""
-    import numpy as np
-
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import analysis
-    from panic_assets.trajectories.bar_distances import wasserstein
-
-    for model in sorted(set(analysis.models_of(lake(), one)) & set(analysis.models_of(lake(), other))):
-        sides = [analysis.diagrams_of(lake(), name, model, BETWEEN_RUNS) for name in (one, other)]
-        for dimension in (0, 1):
-            across = [wasserstein(a[dimension], b[dimension]) for a in sides[0] for b in sides[1]]
-            within = [wasserstein(a[dimension], b[dimension]) for side in sides for a, b in combinations(side, 2)]
-            middle = [float(np.median(found)) if found else None for found in (across, within)]
-            yield [model, f"H{dimension}", len(across), *middle]
 
 
 TABLES = {
@@ -104,18 +82,41 @@ TABLES = {
                avg(percentile) AS mean_percentile, avg((adjusted_p_value <= 0.05)::INT) AS beyond
         FROM topology_nulls WHERE experiment IN (SELECT unnest(?))
         GROUP BY ALL ORDER BY dimension, statistic, null_model, embedding_model, experiment""",
+    "distances between diagrams (medians)": """
+        SELECT least(experiment, other_experiment) AS experiment, greatest(experiment, other_experiment) AS and_experiment,
+               embedding_model, dimension, count(*) AS pairs, median(wasserstein) AS wasserstein,
+               median(bottleneck) AS bottleneck
+        FROM diagram_distances WHERE list_has_all(?, [experiment, other_experiment])
+        GROUP BY ALL ORDER BY embedding_model, dimension, experiment, and_experiment""",
     "motion": """
         SELECT experiment, r.network, embedding_model, count(*) AS runs, avg(final_drift) AS final_drift,
                avg(mean_step) AS mean_step, avg(autocorrelation_time) AS memory, avg(recurrence_rate) AS recurrence,
                avg(determinism) AS determinism, avg(changes) AS changes, avg(walk_changes) AS changes_of_walks
         FROM run_dynamics JOIN runs r USING (run_id, experiment)
         WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY embedding_model, network, experiment""",
+    "motion against chance: share of runs beyond it (adjusted p <= 0.05)": """
+        SELECT experiment, embedding_model, statistic, null_model, count(*) AS runs, avg(observed) AS observed,
+               avg(null_mean) AS by_chance, avg(percentile) AS mean_percentile,
+               avg((adjusted_p_value <= 0.05)::INT) AS beyond
+        FROM motion_nulls WHERE experiment IN (SELECT unnest(?))
+        GROUP BY ALL ORDER BY statistic, null_model, embedding_model, experiment""",
+    "observed against control, on the same runs": """
+        SELECT experiment, outcome, level AS observed, other_level AS control, runs, mean, other_mean AS control_mean,
+               difference, low, high, cliffs_delta, adjusted_p_value
+        FROM contrasts WHERE factor = 'embedding_model' AND experiment IN (SELECT unnest(?))
+        ORDER BY outcome, level, other_level, experiment""",
+    "networks against each other": """
+        SELECT experiment, outcome, measured_by, level AS network, other_level AS other_network, runs, other_runs,
+               difference, low, high, hedges_g, adjusted_p_value
+        FROM contrasts WHERE factor = 'network' AND experiment IN (SELECT unnest(?))
+        ORDER BY outcome, measured_by, level, other_level, experiment""",
+    "loops": f"SELECT * FROM ({VIEWS['loops'][1]}) WHERE experiment IN (SELECT unnest(?)) ORDER BY ALL",
     "divergence": """
         SELECT experiment, network, embedding_model, pairs_of, pairs, verdict, rate, rate_low, rate_high, tau, tau_low,
                tau_high FROM run_divergence
         WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, pairs_of, experiment""",
     "recoverability of the prompt": """
-        SELECT experiment, embedding_model, step, accuracy, chance, p_value FROM prompt_recoverability
+        SELECT experiment, embedding_model, step, accuracy, chance, adjusted_p_value FROM prompt_recoverability
         WHERE experiment IN (SELECT unnest(?))
         QUALIFY row_number() OVER (PARTITION BY experiment, embedding_model ORDER BY step) % 6 = 1
         ORDER BY embedding_model, experiment, step""",
@@ -123,6 +124,10 @@ TABLES = {
         SELECT experiment, network, embedding_model, lag, states, coverage, entropy_rate, timescale, timescale_low,
                timescale_high, chapman_kolmogorov_p FROM markov_models
         WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, experiment, lag""",
+    "sequences of clusters against the same in shuffled order": """
+        SELECT experiment, network, embedding_model, statistic, observed, null_mean AS by_chance, percentile,
+               adjusted_p_value FROM symbol_nulls
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY statistic, embedding_model, network, experiment""",
     "tests of terms": """
         SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",

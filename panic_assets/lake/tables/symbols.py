@@ -164,3 +164,18 @@ TABLES = (
     CLUSTER_CHANGE_POINTS,
     SYMBOL_NULLS,
 )
+
+VIEWS = {
+    "loops": (
+        "One row an experiment, network and prompt: how many of its runs came back to exactly an earlier output, when, "
+        "and how long their loops are. A fixed point is a loop of the network's length.",
+        """SELECT r.experiment, r.network, r.prompt, count(*) AS runs, count(d.loop_time) AS looped,
+                  median(d.loop_time) AS median_time_to_loop, median(d.loop_time - d.loop_start) AS median_loop_length,
+                  count(*) FILTER (d.loop_time - d.loop_start = len(r.models)) AS fixed_points
+           FROM runs r LEFT JOIN (
+               SELECT run_id, any_value(loop_start) AS loop_start, any_value(loop_time) AS loop_time
+               FROM run_dynamics GROUP BY run_id
+           ) d USING (run_id)
+           WHERE r.stop_reason IS NOT NULL GROUP BY ALL""",
+    ),
+}
