@@ -20,7 +20,7 @@ from panic_assets.finetunes.colour import ciede2000, lab
 from panic_assets.finetunes.issues import ABSENT
 from panic_assets.finetunes.summary import TARGET
 
-VERSION = "1"
+VERSION = "2"
 _SIDE = 128
 """Side of a picture in a comparison; its heat map compares these pixels."""
 _TILE = 64
@@ -34,10 +34,13 @@ Find = Callable[[int, str, int], bytes | None]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is compared with: a name to show, and its pictures by (prompt, seed)."""
+    """What a run is compared with: a name to show, and what the cell (epoch, prompt, seed) is compared with.
+
+    `find` gives the name of a checkpoint and its picture; None where there is nothing to compare the cell with.
+    """
 
     name: str
-    find: Callable[[str, int], bytes | None]
+    find: Callable[[int, str, int], tuple[str, bytes] | None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Material:
     costs: Sequence[Row]
     lineage: Sequence[str]
     find: Find
-    baseline: Baseline | None = None
+    baseline: Baseline
 
 
 def html(material: Material, made_at: str) -> str:
@@ -185,6 +188,7 @@ class Comparison:
     prompt: str
     text: str
     seed: int
+    baseline: str
     before: bytes
     now: bytes
     heat: bytes
@@ -193,19 +197,19 @@ class Comparison:
 
 def _comparisons(m: Material, epoch: int | None) -> list[Comparison]:
     """One seed a prompt in a run's report, every seed in a checkpoint's."""
-    if m.baseline is None or epoch is None:
+    if epoch is None:
         return []
     found = []
     for prompt, seeds, text in m.prompts:
         for seed in seeds if m.epoch is not None else seeds[:1]:
-            before, now = m.baseline.find(prompt, seed), m.find(epoch, prompt, seed)
+            before, now = m.baseline.find(epoch, prompt, seed), m.find(epoch, prompt, seed)
             if before is None or now is None:
                 continue
-            first, second = charts.thumbnail(before, _SIDE), charts.thumbnail(now, _SIDE)
+            first, second = charts.thumbnail(before[1], _SIDE), charts.thumbnail(now, _SIDE)
             apart = heat(first, second)
             found.append(
                 Comparison(
-                    prompt, text, seed, _webp(first), _webp(second), _webp(charts.heat_colours(apart / _FULL)),
+                    prompt, text, seed, before[0], _webp(first), _webp(second), _webp(charts.heat_colours(apart / _FULL)),
                     float(apart.mean()),
                 )
             )  # fmt: skip

@@ -540,7 +540,7 @@ def material(lake: Lake, name: str) -> report.Material:
         costs=rows("SELECT * FROM costs ORDER BY epoch, kind, started_at"),
         lineage=runs.lineage(lake).ancestors(name),
         find=finder,
-        baseline=_baseline(lake, found, finder, results),
+        baseline=_baseline(lake, found, results),
     )
 
 
@@ -567,18 +567,34 @@ def _finder(lake: Lake, name: str, suite_hash: str) -> report.Find:
     return find
 
 
-def _baseline(lake: Lake, found: Plan, own: report.Find, results: Sequence[Row]) -> report.Baseline | None:
-    """The configured checkpoint, else the run's own first tested epoch."""
+def _baseline(lake: Lake, found: Plan, results: Sequence[Row]) -> report.Baseline:
+    """The configured checkpoint; else, cell by cell, the run's own earliest epoch that drew the cell.
+
+    Epochs are tested more deeply the later they are: the run's first would leave most prompts without a comparison.
+    """
     wanted = found.config.get("baseline")
     if wanted:
         other, epoch = str(wanted["run"]), int(wanted["epoch"])
         finder = _finder(lake, other, found.suite.hash)
-        return report.Baseline(f"{other} epoch {epoch}", lambda prompt, seed: finder(epoch, prompt, seed))
-    first = min((r["epoch"] for r in results), default=None)
-    if first is None:
-        return None
+        title = f"{other} epoch {epoch}"
+
+        def chosen(_: int, prompt: str, seed: int) -> tuple[str, bytes] | None:
+            image = finder(epoch, prompt, seed)
+            return None if image is None else (title, image)
+
+        return report.Baseline(title, chosen)
+    earliest: dict[tuple[str, int], int] = {}
+    for r in results:
+        cell = r["prompt"], r["seed"]
+        earliest[cell] = min(r["epoch"], earliest.get(cell, r["epoch"]))
     apart = _finder(lake, found.name, found.suite.hash)
-    return report.Baseline(f"epoch {first}", lambda prompt, seed: apart(first, prompt, seed))
+
+    def first(shown: int, prompt: str, seed: int) -> tuple[str, bytes] | None:
+        before = earliest.get((prompt, seed), shown)
+        image = apart(before, prompt, seed) if before < shown else None
+        return None if image is None else (f"epoch {before}", image)
+
+    return report.Baseline("the earliest epoch that drew the same", first)
 
 
 def write_reports(lake: Lake, watcher: Watcher, name: str) -> Done:

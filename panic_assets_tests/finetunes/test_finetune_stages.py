@@ -195,6 +195,36 @@ def test_reports_are_whole_and_their_numbers_the_databases(tested):
             assert page.by_row[report.row_id("prompt_test_results", c)] == [repr(c[k]) for k in keys]
 
 
+def test_every_cell_is_compared_with_the_earliest_that_drew_it(tested):
+    lake, _ = tested
+    whole = stages.material(lake, "tune")
+
+    def against(epoch):
+        page = report.html(stages.of_epoch(whole, epoch), "")
+        found = re.findall(
+            r"<figcaption title=[^>]*>(\S+), seed (\d+), against ([^;]+); mean difference ([\d.]+)<", page
+        )
+        assert all(float(difference) > 0 for *_, difference in found)
+        return {(prompt, int(seed)): name for prompt, seed, name, _ in found}
+
+    prompts = [p.id for p in suites.default().prompts]
+    assert against(1) == {}, "nothing was drawn before"
+    medium = {(p, s): "epoch 1" if p == prompts[0] else "epoch 5" for p in prompts[:5] for s in (1, 2, 3)}
+    assert against(7) == medium
+    assert against(10) == medium | {(p, s): "epoch 7" for p in prompts[5:] for s in (1, 2, 3)}
+    assert against(None) == {(p, s): name for (p, s), name in medium.items() if s == 1}, "one seed a prompt, epoch 7"
+
+
+def test_a_heat_map_is_ciede2000_pixel_by_pixel():
+    first, second = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    first[:] = second[:] = (0, 255, 0)
+    second[:, 3] = (0, 0xC5, 0x30)
+    heat = report.heat(first, second)
+    assert heat.shape == (8, 8)
+    assert heat[:, 3] == pytest.approx(13.9, abs=0.05)
+    assert np.delete(heat, 3, axis=1).max() == 0
+
+
 def test_learnings_stand_on_rows(tested):
     lake, _ = tested
     said = report.learnings(stages.material(lake, "tune"))
