@@ -99,15 +99,9 @@ def html(scene: Scene) -> str:
     if scene.kind == "path":  # the first frame is shown as its own beginning
         for trace, first in zip(moving, [*_traces(scene, 0)], strict=False):
             figure.data[trace].update(first)
-    now = {
-        "frame": {"duration": 1000 / FRAMES_PER_SECOND, "redraw": scene.kind == "heat"},
-        "transition": {"duration": 0},
-    }
-    still = {
-        "mode": "immediate",
-        "frame": {"duration": 0, "redraw": scene.kind == "heat"},
-        "transition": {"duration": 0},
-    }
+    # Redrawn as a whole: else a frame's title would not be shown.
+    now = {"frame": {"duration": 1000 / FRAMES_PER_SECOND, "redraw": True}, "transition": {"duration": 0}}
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     figure.update_layout(
         title={"text": _heading(scene, 0), "x": 0.02},
         template="simple_white",
@@ -125,7 +119,7 @@ def html(scene: Scene) -> str:
                 "yanchor": "top",
                 "buttons": [
                     {"label": "play", "method": "animate", "args": [None, {**now, "fromcurrent": True}]},
-                    {"label": "pause", "method": "animate", "args": [[None], {**still, "mode": "immediate"}]},
+                    {"label": "pause", "method": "animate", "args": [[None], still]},
                 ],
             }
         ],
@@ -327,7 +321,8 @@ def gif(frames: Sequence[Path], out: Path) -> None:
     """Frames as an endless GIF; the last one stays a second."""
     from PIL import Image
 
-    images = [Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for path in frames]
+    # By octree: a small mark in a colour of its own keeps it, which the median cut gives to larger areas.
+    images = [Image.open(path).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE) for path in frames]
     durations = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000]
     beside = out.with_suffix(".part")
     images[0].save(beside, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -1,5 +1,6 @@
 import itertools
 import re
+import shutil
 
 import imageio_ffmpeg
 import numpy as np
@@ -19,7 +20,7 @@ def scene(kind="points", **changes):
     if kind == "path":
         frames = tuple((x[: i + 2], x[: i + 2] ** 2) for i in range(3))
     if kind == "heat":
-        frames = tuple((x, np.full((2, 4), size)) for size in (0.1, 0.5, 1.0))
+        frames = tuple((x, size * np.arange(8).reshape(2, 4)) for size in (0.1, 0.5, 1.0))
     given = {"rows": ("a", "b")} if kind == "heat" else {}
     return Scene("title", kind, EPOCHS, frames, "across", "up", **{**given, **changes})
 
@@ -39,6 +40,32 @@ def test_the_page_is_self_contained_and_has_a_frame_an_epoch(kind):
         assert f'"name":"{epoch}"' in page
     assert '"label":"play"' in page
     assert "epoch 500" in page
+
+
+def test_the_page_plays_and_can_be_scrubbed_in_a_browser(tmp_path):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    (tmp_path / "page.html").write_text(animation.html(scene(notes=("one", "two", "three"))), encoding="utf-8")
+    asked = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or asked.append(r.url))
+        page.goto(f"file://{tmp_path}/page.html")
+        page.wait_for_selector(".updatemenu-button")
+        assert page.text_content(".gtitle") == "title   epoch 0   one"
+        page.click(".updatemenu-button >> nth=0")
+        shown = "document.querySelector('.gtitle').textContent.endsWith('epoch {}')"
+        page.wait_for_function(shown.format("500   three"))
+        assert page.evaluate("document.querySelector('.js-plotly-plot')._fullData[0].y[1]") == -3
+        rail = page.locator(".slider-rail-touch-rect").bounding_box()
+        page.mouse.click(rail["x"] + rail["width"] / 2, rail["y"] + rail["height"] / 2)
+        page.wait_for_function(shown.format("10   two"))
+        browser.close()
+    assert asked == []
 
 
 @pytest.mark.parametrize("kind", ["points", "path", "bars", "heat"])
@@ -79,6 +106,17 @@ def test_films_have_every_frame(tmp_path):
     animation.mp4(paths, tmp_path / "out.mp4")
     count, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "out.mp4"))
     assert count == 3
+
+
+def test_a_small_mark_keeps_its_colour_in_a_film_of_many_shades(tmp_path):
+    shades = np.random.default_rng(0).random((30, 40))
+    rows = tuple(map(str, range(30)))
+    many = Scene("title", "heat", (0, 9, 20), ((np.arange(40), shades),) * 3, "across", "up", rows=rows)
+    animation.picture(many, 1).save(tmp_path / "frame.png")
+    animation.gif([tmp_path / "frame.png"], tmp_path / "out.gif")
+    with Image.open(tmp_path / "out.gif") as film:
+        strip = np.asarray(film.convert("RGB"))[animation.SIZE[1] - 38].astype(int)
+    assert abs(strip - animation.ACCENT).sum(axis=1).min() < 30
 
 
 def test_scenes_that_do_not_fit_are_refused():
