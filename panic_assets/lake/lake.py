@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -383,9 +384,10 @@ class Writer:
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     """The in-memory database that every connection of a process is a cursor of: making one anew takes 15 ms.
 
-    It holds nothing: views are temporary, each cursor's own. A forked child makes its own.
+    It holds nothing: views are temporary, each cursor's own. A forked child makes its own. What a query cannot hold
+    in memory goes to the system's folder for temporary files, not to wherever the user happens to be.
     """
-    return duckdb.connect()
+    return duckdb.connect(config={"temp_directory": str(Path(tempfile.gettempdir()) / f"panic-duckdb-{os.getuid()}")})
 
 
 atexit.register(_database.cache_clear)  # DuckDB complains, at length, of what is open when the interpreter ends.

@@ -61,6 +61,20 @@ def test_every_type_survives(lake: Lake) -> None:
     assert found["started_at"].utcoffset().total_seconds() == 0
 
 
+def test_what_does_not_fit_into_memory_is_not_spilled_where_the_user_is(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with lake.connect([]) as connection:
+        connection.execute("SET memory_limit = '60MB'")
+        try:
+            large = "SELECT hash(i) AS h FROM range(4000000) t(i)"
+            assert connection.sql(f"SELECT count(*) FROM ({large} ORDER BY h LIMIT 3000000 OFFSET 1)").fetchall()
+        finally:
+            connection.execute("RESET memory_limit")
+    assert not (tmp_path / ".tmp").exists()
+
+
 def test_null_where_it_is_not_allowed_is_refused(lake: Lake) -> None:
     with pytest.raises((ValueError, pa.ArrowInvalid)):
         lake.replace("clusters", [{"clustering_id": None, **PLACE, "cluster": 0, "size": 1}], **PLACE)
