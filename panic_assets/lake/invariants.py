@@ -48,7 +48,10 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
         return found
     place = tuple(where.items())
     try:
-        with lake.connect({table, *(r.target for r in schema.references)}, **where) as connection:
+        anywhere = {r.target for r in schema.references if r.anywhere}
+        with lake.connect({table, *(r.target for r in schema.references)} - anywhere, **where) as connection:
+            for target in anywhere:
+                connection.execute(f'CREATE TEMP VIEW "{target}" AS {lake.select(target)}')
             for rule in (_rows, _duplicates, _orphans):
                 found += (replace(f, where=place) for f in rule(connection, schema))
     except duckdb.Error as error:

@@ -53,11 +53,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Reference:
-    """Values of `columns` must exist as `target_columns` in table `target` (an orphan otherwise)."""
+    """Values of `columns` must exist as `target_columns` in table `target` (an orphan otherwise).
+
+    They are looked for in the partition that is examined; `anywhere`: in every one.
+    """
 
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
+    anywhere: bool = False
 
 
 @dataclass(frozen=True)

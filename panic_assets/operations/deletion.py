@@ -164,9 +164,10 @@ def _entries(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> 
 
 
 def _count(lake: Lake, table: str, space: str, key: str) -> int:
-    if space not in TABLES[table].names:
-        return 0
-    return lake.sql(f'SELECT count(*) AS n FROM {table} WHERE "{space}" = ?', [key])["n"][0].as_py()
+    columns = _naming(table, space)
+    where = " OR ".join(f'"{column}" = ?' for column in columns)
+    query = f"SELECT count(*) AS n FROM {table} WHERE {where}"
+    return lake.sql(query, [key] * len(columns))["n"][0].as_py() if columns else 0
 
 
 def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> None:
@@ -179,14 +180,20 @@ def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> No
 
 
 def _remove_rows(lake: Lake, deletion: Deletion) -> None:
-    """Take the rows of the deleted key out of partitions that survive because they have other parents."""
-    space, key = deletion.space, deletion.key
-    for table in {t for e in deletion.entries for t in e.tables if space not in TABLES[t].partitioned_by}:
-        if space not in TABLES[table].names:
-            continue
-        for partition, _ in list(lake.partitions(table)):
-            where = f'"{space}" = ?'
-            hit = lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", [key], **partition)["n"][0].as_py()
+    """Take the rows that name the deleted key out of partitions that survive because they are others' too."""
+    for table in {t for e in deletion.entries for t in e.tables}:
+        columns = _naming(table, deletion.space)
+        for partition, _ in list(lake.partitions(table)) if columns else []:
+            where = " OR ".join(f'"{column}" = ?' for column in columns)
+            key = [deletion.key] * len(columns)
+            hit = lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", key, **partition)["n"][0].as_py()
             if hit:
-                rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where})", [key], **partition)
+                rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where})", key, **partition)
                 lake.replace(table, rest, **partition)
+
+
+def _naming(table: str, space: str) -> list[str]:
+    """Columns that name a key of the space, other than by being in its partition."""
+    schema = TABLES[table]
+    own = [space] if space in schema.names and space not in schema.partitioned_by else []
+    return own + [c for r in schema.references if r.anywhere and r.target_columns == (space,) for c in r.columns]

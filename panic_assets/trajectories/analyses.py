@@ -29,6 +29,7 @@ class TopologyConfig(dg.Config):
     """How many runs and repetitions; each costs diagrams, and distances cost the square of runs."""
 
     distance_runs: int = Field(default=100, ge=2, description="Runs whose diagrams are compared in pairs.")
+    across_runs: int = Field(default=20, ge=0, description="Runs of each experiment compared with those of the others.")
     null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
     null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
     replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
@@ -38,7 +39,7 @@ def _common(tables: list[str]) -> dict[str, Any]:
     return {
         "group_name": GROUP,
         "owners": OWNERS,
-        "metadata": {"tables": tables},
+        "metadata": {"tables": tables, "seed": analysis.SEED},
         "code_version": analysis.CODE_VERSION,
     }
 
@@ -73,16 +74,16 @@ def dynamics(
     deps=[assets.persistence_diagrams],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["persistence_generators", "diagram_distances", "topology_nulls"]),
+    **_common(["diagram_distances", "topology_nulls"]),
 )
 def topology(
     context: dg.AssetExecutionContext, config: TopologyConfig, lake: LakeResource, progress: ProgressResource
 ) -> dg.MaterializeResult:
-    """What makes the loops, how far apart diagrams are, and whether chance would have made them."""
+    """How far apart diagrams are, in the experiment and from others, and whether chance would have made them."""
     began = time.monotonic()
     with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.topology(lake.lake, progress.watcher(context), context.partition_key, **config.model_dump())
-    return assets._result(context, lake, began, done, "persistence_generators", "diagram_distances", "topology_nulls")
+    return assets._result(context, lake, began, done, "diagram_distances", "topology_nulls")
 
 
 @dg.asset(
@@ -114,7 +115,7 @@ def symbolic_dynamics(
     model = context.partition_key
     with working_on(context, lake, f"clusters of {model}"):
         done = symbolic.symbols(lake.lake, progress.watcher(context), model)
-    return dg.MaterializeResult(metadata={"new rows": done.rows, "seed": analysis.SEED})
+    return dg.MaterializeResult(metadata={"new rows": done.rows})
 
 
 @dg.asset(
@@ -131,7 +132,7 @@ def cluster_stability(
     model = context.partition_key
     with working_on(context, lake, f"clusters of {model}"):
         done = symbolic.stability(lake.lake, progress.watcher(context), model)
-    return dg.MaterializeResult(metadata={"new rows": done.rows, "seed": analysis.SEED})
+    return dg.MaterializeResult(metadata={"new rows": done.rows})
 
 
 @dg.asset(
@@ -149,7 +150,7 @@ def cluster_layers(
     context.log.info(layers.COMPILES)
     with working_on(context, lake, f"clusters of {model}"):
         done = symbolic.layers(lake.lake, progress.watcher(context), model)
-    return dg.MaterializeResult(metadata={"layers": done.rows, "seed": analysis.SEED})
+    return dg.MaterializeResult(metadata={"layers": done.rows})
 
 
 @dg.asset(

@@ -4,11 +4,9 @@ Everything is seeded with `SEED`, so that doing it again gives the same rows. No
 `analyses.py` wraps them. What is quadratic in runs is done for a sample of them, of a stated size.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -22,10 +20,11 @@ from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
 from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
+from panic_assets.trajectories.similarity import sampled, similarity
 from panic_assets.trajectories.stages import Done, registered
 from panic_assets.trajectories.vectors import matrix
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 SEED = 0
 RUNS_A_QUERY = 64
 GRID = 24
@@ -59,10 +58,12 @@ class Walked:
         return self.vectors[np.append(np.arange(n), n - period + (later - n) % period)]
 
 
-def walked(lake: Lake, experiment: str, model: str) -> Iterator[Walked]:
-    """Complete runs with vectors of one model, a few in memory at once."""
+def walked(lake: Lake, experiment: str, model: str, only: Sequence[str] | None = None) -> Iterator[Walked]:
+    """Complete runs, or some of them, with vectors of one model, a few in memory at once."""
     runs = lake.sql(
-        "SELECT * FROM runs WHERE stop_reason IS NOT NULL ORDER BY run_id", experiment=experiment
+        "SELECT * FROM runs WHERE stop_reason IS NOT NULL AND (? IS NULL OR run_id IN (SELECT unnest(?))) ORDER BY run_id",
+        [only, only],
+        experiment=experiment,
     ).to_pylist()
     for start in range(0, len(runs), RUNS_A_QUERY):
         some = {r["run_id"]: r for r in runs[start : start + RUNS_A_QUERY]}
@@ -337,62 +338,28 @@ def topology(
     watcher: Watcher,
     experiment: str,
     distance_runs: int = 100,
+    across_runs: int = 20,
     null_runs: int = 20,
     null_points: int = 300,
     replicates: int = 39,
 ) -> Done:
-    """Generators of every diagram's loops; distances between diagrams; how diagrams stand among nulls."""
-    from panic_assets.trajectories.diagrams import budgeted
-
+    """Distances between diagrams, also of other experiments; how diagrams stand among nulls."""
     done = Done()
     for model in models_of(lake, experiment):
         place = {"experiment": experiment, "embedding_model": model}
-        runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)[
-            "run_id"
-        ].to_pylist()
-        compared, tested = (set(sampled(runs, n)) for n in (distance_runs, null_runs))
+        done.rows += similarity(lake, watcher, place, distance_runs, across_runs)
+        runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary", **place)["run_id"].to_pylist()
+        tested = sampled(runs, null_runs)
         nulls: list[dict[str, Any]] = []
-        with (
-            lake.replacing("persistence_generators", **place) as generators,
-            watcher.stage(f"topology {model}", len(runs), "runs") as tell,
-        ):
-            for one in walked(lake, experiment, model):
-                found, run = budgeted(one.vectors), one.run["run_id"]
-                if found.approximate:
-                    done.problems.append(
-                        f"diagram of run {run} by {model} is from {len(found.rows)} landmarks of {found.distinct} "
-                        f"points: bottleneck error at most {found.error_bound:.3g}"
-                    )
-                generators.add([{**place, "run_id": run, **g} for g in _generators(one, found)])
-                if run in tested:
-                    nulls += [{**place, "run_id": run, **n} for n in _nulls(one.vectors[:null_points], replicates)]
-                done.rows += 1
+        with watcher.stage(f"nulls {model}", len(tested), "runs") as tell:
+            for one in walked(lake, experiment, model, tested):
+                mark = {**place, "run_id": one.run["run_id"]}
+                nulls += [{**mark, **n} for n in _nulls(one.vectors[:null_points], replicates)]
                 tell(1)
         adjust(nulls)
         lake.replace("topology_nulls", nulls, **place)
-        _distances(lake, watcher, place, [r for r in runs if r in compared])
+        done.rows += len(nulls)
     return done
-
-
-def _generators(one: Walked, found: Any) -> Iterator[dict[str, Any]]:
-    bars = found.bars
-    index: dict[int, int] = {}
-    for k in range(len(bars)):
-        dimension = int(bars.dimension[k])
-        bar = index[dimension] = index.get(dimension, -1) + 1
-        if dimension > 0 and np.isfinite(bars.death[k]):
-            ends = [one.invocations[row] for row in (*bars.birth_edge[k], *bars.death_edge[k])]
-            yield {
-                "dimension": dimension,
-                "bar": bar,
-                "birth": float(bars.birth[k]),
-                "death": float(bars.death[k]),
-                "birth_invocation_id": ends[0],
-                "birth_other_invocation_id": ends[1],
-                "death_invocation_id": ends[2],
-                "death_other_invocation_id": ends[3],
-                "error_bound": found.error_bound,
-            }
 
 
 def _nulls(vectors: np.ndarray, replicates: int) -> Iterator[dict[str, Any]]:
@@ -439,65 +406,6 @@ def _nulls(vectors: np.ndarray, replicates: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _distances(lake: Lake, watcher: Watcher, place: dict[str, str], runs: Sequence[str]) -> None:
-    """Distances between the diagrams of some runs; what is stored already for unchanged runs is kept."""
-    from panic_assets.trajectories.bar_distances import bottleneck, wasserstein
-
-    made = lake.sql("SELECT run_id, max(computed_at) AS at FROM persistence_summary GROUP BY run_id", **place)
-    diagram_at = dict(zip(made["run_id"].to_pylist(), made["at"].to_pylist(), strict=True))
-    known = {
-        (r["run_id"], r["other_run_id"], r["dimension"]): r
-        for r in lake.sql("SELECT * FROM diagram_distances", **place).to_pylist()
-        if r["computed_at"] > max(diagram_at.get(r[k], r["computed_at"]) for k in ("run_id", "other_run_id"))
-    }
-    bars = _bars(lake, place)
-    pairs = [(a, b, d) for a, b in combinations(runs, 2) for d in (0, 1)]
-    with (
-        lake.replacing("diagram_distances", **place) as out,
-        watcher.stage(f"distances {place['embedding_model']}", len(pairs), "pairs") as tell,
-    ):
-        for a, b, d in pairs:
-            row = known.get((a, b, d)) or {
-                **place,
-                "run_id": a,
-                "other_run_id": b,
-                "dimension": d,
-                "wasserstein": wasserstein(bars.get((a, d), NO_BARS), bars.get((b, d), NO_BARS)),
-                "bottleneck": bottleneck(bars.get((a, d), NO_BARS), bars.get((b, d), NO_BARS)),
-                "computed_at": datetime.now(UTC),
-            }
-            out.add([row])
-            tell(1)
-
-
-def diagrams_of(lake: Lake, experiment: str, model: str, most: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Finite H0 and H1 bars, (b, 2) each, of at most so many runs."""
-    place = {"experiment": experiment, "embedding_model": model}
-    runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary ORDER BY run_id", **place)["run_id"].to_pylist()
-    bars = _bars(lake, place)
-    return [(bars.get((run, 0), NO_BARS), bars.get((run, 1), NO_BARS)) for run in sampled(runs, most)]
-
-
-NO_BARS = np.empty((0, 2))
-
-
-def _bars(lake: Lake, place: dict[str, str]) -> dict[tuple[str, int], np.ndarray]:
-    """(run, dimension) -> its finite bars."""
-    rows = lake.sql(
-        "SELECT run_id, dimension, birth, death FROM persistence_bars WHERE isfinite(death) ORDER BY ALL",
-        **place,
-    )
-    keys = list(zip(rows["run_id"].to_pylist(), rows["dimension"].to_pylist(), strict=True))
-    values = np.column_stack([rows["birth"].to_numpy(), rows["death"].to_numpy()])
-    starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
-    return {keys[a]: values[a:b] for a, b in pairwise([*starts, len(keys)])}
-
-
-def sampled(runs: Sequence[str], most: int) -> list[str]:
-    """At most so many runs, by the hash of their ids: larger samples contain smaller ones. In order of ids."""
-    return sorted(sorted(runs, key=lambda run: hashlib.blake2b(run.encode()).digest())[:most])
-
-
 def layouts(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     """Flat maps of all outputs by embedding, and of runs by the distance of their diagrams."""
     from panic_assets.trajectories.layouts import layout, layout_of_distances
@@ -513,7 +421,7 @@ def layouts(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                 blocks.append(one.vectors)
             chosen = np.sort(np.random.default_rng(SEED).permutation(len(ids))[:LAYOUT_POINTS])
             rows = _placed("outputs", [ids[i] for i in chosen], layout(np.vstack(blocks)[chosen], SEED)) if ids else []
-            pairs = lake.sql("SELECT * FROM diagram_distances", **place).to_pylist()
+            pairs = lake.sql("SELECT * FROM diagram_distances WHERE other_experiment = experiment", **place).to_pylist()
             runs = sorted({r[k] for r in pairs for k in ("run_id", "other_run_id")})
             position = {run: i for i, run in enumerate(runs)}
             for dimension in (0, 1):

@@ -275,7 +275,7 @@ def _augment(
             if length < shortest and (seen[j] != stamp or length < distance[j]):
                 distance[j], before[j], seen[j] = length, row, stamp
                 if row_of[j] == _NOBODY:
-                    shortest, single_at, end = length, _NOBODY, j
+                    shortest, single_at, end = length, np.int64(_NOBODY), j
                 else:
                     heapq.heappush(heap, (length, j))
         found = np.int64(_NOBODY)

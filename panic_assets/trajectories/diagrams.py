@@ -7,23 +7,23 @@ Exact before fast, in two places where the usual call is neither:
 - Births and deaths are the float64 distances of the edges that cause them. giotto-ph computes in float32;
   but persistence depends on the *order* of the distances only, so it is given their ranks.
 
-Large clouds in dimensions 0 and 1 go through `lunes`, everything else through giotto-ph. `diagram` is exact
-however long it takes; `budgeted` answers in time, if need be from landmarks and with a certified error bound.
+Dimensions 0 and 1 mod 2 go through `lunes`, everything else through giotto-ph. `diagram` is exact however long it takes; `budgeted` answers in time, if need be from landmarks and with a certified error bound.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
+from panic_assets.errors import UserError
 from panic_assets.trajectories.distinct import distinct
 
 ROUNDING = 2.0**-40
 """A bar shorter than this share of its death is none: 4,000 float64 steps, a fraction of a float32 one."""
 
 SMALL = 128
-"""Points up to which every diagram is a matter of a second, and giotto-ph is not worth replacing."""
+"""Points up to which every diagram is a matter of a second, and needs no budget."""
 
 _SMALLEST_NORMAL = 0x00800000
 """The bits of the smallest normal float32: rank r is the float32 that is r steps above it."""
@@ -36,8 +36,9 @@ _OPERATIONS = 1e9
 class Bars:
     """A persistence diagram as rows, sorted by dimension, birth, death. Bars of length zero are left out.
 
-    Generators come along: the two rows of `vectors` whose distance is the birth, and the two whose distance
-    is the death (of equal rows the first; -1 where there is none: births in H0, infinite deaths).
+    Generators come along, as rows of `vectors` (of equal rows the first): the simplex that makes the class and the
+    one that ends it. The first two are its longest edge, whose length is the birth or the death; -1 fills up (births
+    in H0 and infinite deaths have none).
     """
 
     dimension: np.ndarray
@@ -46,10 +47,10 @@ class Bars:
     """(b,) float64, in units of distance."""
     death: np.ndarray
     """(b,) float64; infinity for the one class that never dies (H0)."""
-    birth_edge: np.ndarray
-    """(b, 2) int64."""
-    death_edge: np.ndarray
-    """(b, 2) int64."""
+    birth_simplex: np.ndarray
+    """(b, 3) int64: an edge in H1, a triangle in H2."""
+    death_simplex: np.ndarray
+    """(b, 4) int64: an edge in H0, a triangle in H1, a tetrahedron in H2."""
 
     def __len__(self) -> int:
         return len(self.dimension)
@@ -146,26 +147,46 @@ def farthest_points(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
     return chosen, radii
 
 
-def loop(vectors: np.ndarray, found: Diagram, bar: int) -> np.ndarray:
-    """Edges, as (k, 2) rows of `vectors`, of a loop that is born and filled with H1 bar number `bar`.
+def loop(vectors: np.ndarray, used: int, birth_edge: np.ndarray) -> list[list[int]]:
+    """Rows of `vectors` round the loop that is born with an edge between two rows, and that its H1 bar's death fills.
 
-    Its longest edge is the birth edge, and at the death it bounds. One of many such loops; every row occurs
-    an even number of times. Recomputes the diagram, which keeps diagrams small.
+    One of many such loops; the birth edge is its longest, and mod 2 it may be several rounds. `used` points were used
+    by `budgeted`. Recomputes the diagram, which keeps diagrams small.
     """
     from panic_assets.trajectories.lunes import pairs
 
-    if found.bars.dimension[bar] != 1:
-        raise ValueError(f"bar {bar} is of dimension {found.bars.dimension[bar]}; loops belong to dimension 1")
-    points = vectors[found.rows].astype(np.float64)
+    rows = distinct(vectors).first
+    if used < len(rows):
+        rows = rows[farthest_points(vectors[rows], used)[0]]
+    points = vectors[rows].astype(np.float64)
     order = np.argsort(pdist(points))
     ends = _ends(len(points))[order]
-    wanted = np.searchsorted(found.rows, found.bars.birth_edge[bar], sorter=np.argsort(found.rows))
-    wanted = np.sort(np.argsort(found.rows)[wanted])
-    birth = int(np.flatnonzero((ends == wanted).all(axis=1))[0])
+    birth = int(np.flatnonzero((np.sort(rows[ends], axis=1) == np.sort(birth_edge)).all(axis=1))[0])
     computed = pairs(order, len(points), loop_of=birth)
-    assert computed is not None
+    assert computed is not None  # without a budget nothing gives up
+    if not len(computed.loop):
+        raise ValueError(f"no loop is born with the edge between rows {birth_edge[0]} and {birth_edge[1]}")
     chords = ends[computed.loop]
-    return found.rows[np.vstack([chords, _closing(ends[computed.tree], chords, len(points))])]
+    edges = np.vstack([chords, _closing(ends[computed.tree], chords, len(points))])
+    return [rows[walk].tolist() for walk in _rounds(edges)]
+
+
+def _rounds(edges: np.ndarray) -> Iterator[list[int]]:
+    """Edges of which every point has an even number, as closed walks."""
+    left: dict[int, list[int]] = {}
+    for a, b in edges.tolist():
+        left.setdefault(a, []).append(b)
+        left.setdefault(b, []).append(a)
+    for start in left:
+        while left[start]:
+            walk: list[int] = []
+            here = start
+            while not walk or here != start:
+                walk.append(here)
+                there = left[here].pop()
+                left[there].remove(here)
+                here = there
+            yield walk
 
 
 def _closing(tree: np.ndarray, chords: np.ndarray, n: int) -> np.ndarray:
@@ -199,36 +220,51 @@ def _bars(
         return None
     distances = pdist(points)
     order = np.argsort(distances)
-    found: Ranks | None
-    if n <= SMALL:
-        found = _giotto(order, n, max_dimension, field)
-    elif max_dimension <= 1 and field == 2:
+    found: list[Class] | None
+    if max_dimension <= 1 and field == 2:
+        if n <= SMALL:
+            seconds = memory = np.inf
         found = _lunes(order, n, max_dimension, seconds, memory)
-    elif np.isinf(seconds) and np.isinf(memory):
+    elif n <= SMALL or (np.isinf(seconds) and np.isinf(memory)):
         found = _giotto(order, n, max_dimension, field)
     else:
         from panic_assets.trajectories.limited import limited
 
         found = limited(_giotto, order, n, max_dimension, field, seconds=seconds, memory=memory)
-    return None if found is None else _measured(found, distances[order], rows[_ends(n)[order]])
+    return None if found is None else _measured(found, distances[order], rows, _ends(n)[order])
 
 
-Ranks = list[tuple[np.ndarray, np.ndarray]]
-"""For each dimension the ranks of the birth and death edges; -1 for a birth at 0. Infinite bars left out."""
+@dataclass(frozen=True)
+class Class:
+    """The bars of one dimension by the ranks of the edges that make and end them. Infinite bars are left out."""
+
+    births: np.ndarray
+    """(b,): rank of the longest edge of the birth simplex; -1 for a birth at 0."""
+    deaths: np.ndarray
+    """(b,): rank of the longest edge of the death simplex."""
+    birth_apexes: np.ndarray
+    """(b, 1) points: what else the birth simplex has; -1 for nothing."""
+    death_apexes: np.ndarray
+    """(b, 2) points: what else the death simplex has."""
 
 
-def _lunes(order: np.ndarray, n: int, max_dimension: int, seconds: float, memory: float) -> Ranks | None:
+def _lunes(order: np.ndarray, n: int, max_dimension: int, seconds: float, memory: float) -> list[Class] | None:
     from panic_assets.trajectories.lunes import pairs
 
     found = pairs(order, n, seconds * _OPERATIONS, memory)
     if found is None:
         return None
-    return [(np.full(n - 1, -1), found.tree), (found.births, found.deaths)][: max_dimension + 1]
+    loops = len(found.births)
+    merges = Class(np.full(n - 1, -1), found.tree, _none(n - 1, 1), _none(n - 1, 2))
+    apexes = np.column_stack([found.apexes, _none(loops, 1)])
+    return [merges, Class(found.births, found.deaths, _none(loops, 1), apexes)][: max_dimension + 1]
 
 
-def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> Ranks:
+def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> list[Class]:
     """Ranks are written as consecutive float32 numbers, which tells 2e9 of them apart (65,000 points)."""
     from gph import ripser_parallel
+
+    from panic_assets.trajectories.apexes import Apexes
 
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
@@ -237,10 +273,25 @@ def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> Ranks:
         matrix, metric="precomputed", maxdim=max_dimension, coeff=field, return_generators=True
     )["gens"]
     ranks = squareform(rank)
-    found = [(np.full(len(generators[0]), -1), ranks[generators[0][:, 1], generators[0][:, 2]])]
+    merges = ranks[generators[0][:, 1], generators[0][:, 2]]
+    found = [Class(np.full(n - 1, -1), merges, _none(n - 1, 1), _none(n - 1, 2))]
+    complete = Apexes(ranks)
     for edges in generators[1]:
-        found.append((ranks[edges[:, 0], edges[:, 1]], ranks[edges[:, 2], edges[:, 3]]))
+        births, deaths = edges[:, :2], edges[:, 2:]
+        lasting = ranks[births[:, 0], births[:, 1]] < ranks[deaths[:, 0], deaths[:, 1]]
+        births, deaths = births[lasting], deaths[lasting]
+        points, tips = _none(len(births), 1), _none(len(births), 2)
+        if len(found) == 1:
+            tips[:, 0] = [complete.point(u, v) for u, v in deaths]
+        else:
+            points[:, 0] = [complete.point(u, v) for u, v in births]
+            tips[:] = np.array([complete.edge(u, v) for u, v in deaths]).reshape(-1, 2)
+        found.append(Class(ranks[births[:, 0], births[:, 1]], ranks[deaths[:, 0], deaths[:, 1]], points, tips))
     return found
+
+
+def _none(count: int, width: int) -> np.ndarray:
+    return np.full((count, width), -1)
 
 
 def _ends(n: int) -> np.ndarray:
@@ -248,42 +299,53 @@ def _ends(n: int) -> np.ndarray:
     return np.column_stack(np.triu_indices(n, 1))
 
 
-def _measured(found: Ranks, ascending: np.ndarray, edges: np.ndarray) -> Bars:
-    """Ranks as distances and rows, without bars of length zero, and with the one infinite bar."""
-    dimension = np.repeat(np.arange(len(found)), [len(births) for births, _ in found])
-    births = np.concatenate([births for births, _ in found])
-    deaths = np.concatenate([deaths for _, deaths in found])
-    none = np.full((1, 2), -1)
-    everything = Bars(
-        dimension=np.append(dimension, 0).astype(np.int32),
-        birth=np.append(np.where(births < 0, 0.0, ascending[births]), 0.0),
-        death=np.append(ascending[deaths], np.inf),
-        birth_edge=np.vstack([np.where(births[:, None] < 0, -1, edges[births]), none]),
-        death_edge=np.vstack([edges[deaths], none]),
+def _measured(found: list[Class], ascending: np.ndarray, rows: np.ndarray, edges: np.ndarray) -> Bars:
+    """Ranks as distances and points as rows, without bars of length zero, and with the one infinite bar."""
+    births, deaths = (np.concatenate([getattr(c, f) for c in found]) for f in ("births", "deaths"))
+    born = np.where(births[:, None] < 0, -1, edges[births])
+    birth = np.hstack([born, np.vstack([c.birth_apexes for c in found])])
+    death = np.hstack([edges[deaths], np.vstack([c.death_apexes for c in found])])
+    dimension = np.repeat(np.arange(len(found)), [len(c.births) for c in found])
+    return _sorted(
+        Bars(
+            dimension=np.append(dimension, 0).astype(np.int32),
+            birth=np.append(np.where(births < 0, 0.0, ascending[births]), 0.0),
+            death=np.append(ascending[deaths], np.inf),
+            birth_simplex=np.vstack([np.where(birth < 0, -1, rows[birth]), _none(1, 3)]),
+            death_simplex=np.vstack([np.where(death < 0, -1, rows[death]), _none(1, 4)]),
+        )
     )
-    return _sorted(everything)
 
 
 def _sorted(bars: Bars) -> Bars:
     with np.errstate(invalid="ignore"):
         lasting = np.flatnonzero(np.isinf(bars.death) | (bars.death - bars.birth > ROUNDING * bars.death))
-    keys = (*bars.death_edge.T, *bars.birth_edge.T, bars.death, bars.birth, bars.dimension)
+    keys = (*bars.death_simplex.T, *bars.birth_simplex.T, bars.death, bars.birth, bars.dimension)
     order = lasting[np.lexsort([key[lasting] for key in keys])]
-    return Bars(
-        bars.dimension[order], bars.birth[order], bars.death[order], bars.birth_edge[order], bars.death_edge[order]
-    )
+    return Bars(**{name: values[order] for name, values in vars(bars).items()})
 
 
 def bars_of(rows: Iterable[tuple[int, float, float]]) -> Bars:
     """Bars from (dimension, birth, death) rows, in any order, without generators."""
     table = np.array(list(rows), dtype=np.float64).reshape(-1, 3)
-    none = np.full((len(table), 2), -1)
-    return _sorted(Bars(table[:, 0].astype(np.int32), table[:, 1], table[:, 2], none, none))
+    none = _none(len(table), 3), _none(len(table), 4)
+    return _sorted(Bars(table[:, 0].astype(np.int32), table[:, 1], table[:, 2], *none))
 
 
-def angular(bars: Bars) -> Bars:
-    """The diagram under the angle between unit vectors, in radians: 2 arcsin(chord / 2), which keeps the order."""
-    return replace(bars, birth=angle_of_chord(bars.birth), death=angle_of_chord(bars.death))
+def directions(vectors: np.ndarray) -> np.ndarray:
+    """The vectors at length 1, in float64: chords between them are 2 sin(angle / 2)."""
+    vectors = vectors.astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (lengths > 0).all():
+        raise UserError(f"vector {int(np.argmin(lengths))} is zero and has no angle to others; use the chord metric")
+    return vectors / lengths
+
+
+def angular(found: Diagram) -> Diagram:
+    """The diagram of unit vectors under the angle in radians, 2 arcsin(chord / 2), which keeps the order."""
+    bars = replace(found.bars, birth=angle_of_chord(found.bars.birth), death=angle_of_chord(found.bars.death))
+    covering = angle_of_chord(np.array(found.error_bound / 2))
+    return replace(found, bars=bars, error_bound=2 * float(covering))
 
 
 def angle_of_chord(chord: np.ndarray) -> np.ndarray:

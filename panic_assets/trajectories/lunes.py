@@ -39,6 +39,8 @@ class Pairs:
     """(b,) int64: edges that open a loop, ascending."""
     deaths: np.ndarray
     """(b,) int64: for each of them the edge that fills it."""
+    apexes: np.ndarray
+    """(b,) int64: the point that makes this edge the triangle that fills it."""
     loop: np.ndarray
     """Edges of a representative of the asked-for birth that are not tree edges; empty if none was asked for."""
 
@@ -53,10 +55,10 @@ def pairs(
     With `loop_of` (an edge that opens a loop) the representative that is filled at its death comes along.
     """
     ranks, first, second, last = _edges(order, n)
-    births, deaths, tree, loop, finished = _reduce(
+    births, deaths, apexes, tree, loop, finished = _reduce(
         ranks, first, second, last, float(operations), float(memory) / 8, loop_of
     )
-    return Pairs(tree, births, deaths, loop) if finished else None
+    return Pairs(tree, births, deaths, apexes, loop) if finished else None
 
 
 @njit(cache=True)
@@ -100,6 +102,7 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):
     joined = 0
     births = [np.int64(0) for _ in range(0)]
     deaths = [np.int64(0) for _ in range(0)]
+    apexes = [np.int64(0) for _ in range(0)]
     columns = [np.empty(0, np.uint64) for _ in range(0)]
     alive = 0
     stored = 0.0
@@ -121,6 +124,7 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):
                 kind[edge] = len(births)
                 births.append(np.int64(edge))
                 deaths.append(np.int64(-1))
+                apexes.append(np.int64(-1))
                 columns.append(np.empty(0, np.uint64))
                 alive += 1
         elif alive > 0:
@@ -137,6 +141,7 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):
                     youngest = 64 * top + highest(column[top])
                     if deaths[youngest] < 0:
                         deaths[youngest] = np.int64(edge)
+                        apexes[youngest] = points[part]
                         columns[youngest] = column[: top + 1].copy()
                         stored += top + 1
                         alive -= 1
@@ -154,8 +159,8 @@ def _reduce(ranks, first, second, last, operations, memory, loop_of):
         neighbours[u, v // 64] |= _ONE << np.uint64(v % 64)
         neighbours[v, u // 64] |= _ONE << np.uint64(u % 64)
         if done > operations or stored > memory:
-            return np.array(births), np.array(deaths), tree, loop, False
-    return np.array(births), np.array(deaths), tree, loop, True
+            return np.array(births), np.array(deaths), np.array(apexes), tree, loop, False
+    return np.array(births), np.array(deaths), np.array(apexes), tree, loop, True
 
 
 @njit(cache=True)

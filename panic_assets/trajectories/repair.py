@@ -59,6 +59,10 @@ def repair(lake: Lake, experiment: str) -> Iterator[str]:
     for partition, _ in list(lake.partitions("embeddings", experiment=experiment)):
         yield from _changed(lake, "embeddings", _sound("embeddings"), **partition)
     yield from _diagrams(lake, experiment)
+    for partition, _ in list(lake.partitions("diagram_distances", experiment=experiment)):
+        there = lake.sql("SELECT run_id FROM runs")["run_id"].to_pylist()
+        query = "SELECT * FROM diagram_distances WHERE other_run_id IN (SELECT unnest(?))"
+        yield from _changed(lake, "diagram_distances", query, [there], **partition)
 
 
 def repair_clusters(lake: Lake, model: str) -> Iterator[str]:

@@ -21,8 +21,9 @@ from panic_assets.lake.lease import short_lock
 from panic_assets.models import registry
 from panic_assets.progress import Watcher
 from panic_assets.statistics.multiple import adjust
-from panic_assets.trajectories.analysis import CODE_VERSION, SEED, number, sampled
+from panic_assets.trajectories.analysis import CODE_VERSION, SEED, number
 from panic_assets.trajectories.clustering import OUTLIER
+from panic_assets.trajectories.similarity import sampled
 from panic_assets.trajectories.stages import Done
 from panic_assets.trajectories.vectors import matrix
 

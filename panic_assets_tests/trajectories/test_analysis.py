@@ -1,5 +1,6 @@
 """The analyses over a small finished experiment: every table sound, values checked against the pure modules."""
 
+import dagster as dg
 import numpy as np
 import pytest
 
@@ -14,9 +15,20 @@ from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition
 MODELS = ["DummyText", "DummyVision", "RandomWalk"]
 
 
+class Read(Lake):
+    """A lake that knows which tables were asked for."""
+
+    tables: set[str]
+
+    def connect(self, tables, **where):
+        self.tables |= set(tables)
+        return super().connect(tables, **where)
+
+
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    found = Lake(tmp_path_factory.mktemp("analysed") / "lake")
+    found = Read(tmp_path_factory.mktemp("analysed") / "lake")
+    found.tables = set()
     wanted = definition(
         "a", networks=[LOOP, LONG], prompts=["a red cat", "two boats"], seeds=[1, -1], max_length=40,
         embedding_models=MODELS,
@@ -24,18 +36,39 @@ def lake(tmp_path_factory):
     perform(found, wanted)
     for model in MODELS:
         stages.cluster(found, Nobody(), model)
-    analyse(found)
+    found.read = analyse(found)
     return found
 
 
 def analyse(lake):
-    for model in MODELS:
-        symbolic.symbols(lake, Nobody(), model)
-        symbolic.stability(lake, Nobody(), model, draws=2)
-    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a", null_runs=2, replicates=9)
-    analysis.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9)
-    analysis.layouts(lake, Nobody(), "a")
-    analysis.statistics(lake, Nobody(), "a")
+    """Everything, and which tables each asset read."""
+    stage = {
+        "symbolic_dynamics": lambda: [symbolic.symbols(lake, Nobody(), model) for model in MODELS],
+        "cluster_stability": lambda: [symbolic.stability(lake, Nobody(), model, draws=2) for model in MODELS],
+        "dynamics": lambda: analysis.dynamics(lake, InProcessCompute(), Nobody(), "a", null_runs=2, replicates=9),
+        "topology": lambda: analysis.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9),
+        "layouts": lambda: analysis.layouts(lake, Nobody(), "a"),
+        "statistics": lambda: analysis.statistics(lake, Nobody(), "a"),
+    }
+    read = {}
+    for asset, work in stage.items():
+        lake.tables.clear()
+        work()
+        read[asset] = set(lake.tables)
+    return read
+
+
+def test_every_table_that_is_read_is_upstream_in_the_graph(lake):
+    """Else nothing would say that what was made of it is stale."""
+    from panic_assets.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    for name, read in lake.read.items():
+        key = dg.AssetKey(name)
+        upstream = {
+            t for k in (key, *graph.get_ancestor_asset_keys(key)) for t in graph.get(k).metadata.get("tables", ())
+        }
+        assert read <= upstream, name
 
 
 ON_REQUEST = ("cluster_layers", "cluster_layer_members")
@@ -88,20 +121,18 @@ def test_a_looping_run_goes_on_round_its_loop():
     assert analysis.Walked({"stop_reason": "length"}, [], np.arange(6), vectors).until(7) is None
 
 
-def test_generators_are_the_bars_of_the_diagrams_and_their_ends_are_so_far_apart(lake):
-    found = rows(
-        lake,
-        """SELECT g.birth, g.death, b.birth AS bar_birth, b.death AS bar_death, x.vector AS x, y.vector AS y
-           FROM persistence_generators g
-           LEFT JOIN persistence_bars b USING (run_id, embedding_model, dimension, bar)
-           JOIN embeddings x ON x.invocation_id = birth_invocation_id AND x.embedding_model = g.embedding_model
-           JOIN embeddings y ON y.invocation_id = birth_other_invocation_id AND y.embedding_model = g.embedding_model""",
-    )
-    assert len(found) == rows(lake, "SELECT count(*) AS n FROM persistence_bars WHERE dimension = 1")[0]["n"]
-    for r in found:
-        assert (r["birth"], r["death"]) == (r["bar_birth"], r["bar_death"])
-        gap = np.linalg.norm(np.array(r["x"], np.float64) - np.array(r["y"], np.float64))
-        assert gap == pytest.approx(r["birth"], rel=1e-12)
+def test_simplices_of_bars_are_outputs_that_far_apart(lake):
+    vectors = {
+        (r["invocation_id"], r["embedding_model"]): np.array(r["vector"], np.float64)
+        for r in rows(lake, "SELECT invocation_id, embedding_model, vector FROM embeddings")
+    }
+    loops = rows(lake, "SELECT * FROM persistence_bars WHERE dimension = 1")
+    assert loops
+    for r in loops:
+        assert (len(r["birth_invocations"]), len(r["death_invocations"])) == (2, 3)
+        for ends, apart in ((r["birth_invocations"], r["birth"]), (r["death_invocations"], r["death"])):
+            one, other = (vectors[invocation, r["embedding_model"]] for invocation in ends[:2])
+            assert np.linalg.norm(one - other) == pytest.approx(apart, rel=1e-12)
 
 
 def test_distances_are_those_of_the_stored_bars_and_are_kept(lake):

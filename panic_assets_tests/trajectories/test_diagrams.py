@@ -2,20 +2,24 @@
 
 import math
 import time
+from itertools import combinations
 
 import gudhi
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
 
-from panic_assets.trajectories import diagrams
+from panic_assets.errors import UserError
 from panic_assets.trajectories.diagrams import (
     SMALL,
+    Diagram,
     angular,
     bars_of,
     budgeted,
     diagram,
+    directions,
     entropy,
     farthest_points,
     loop,
@@ -165,12 +169,41 @@ def test_the_field_is_used():
 def test_lunes_agree_with_giotto_also_with_ties(seed, n, d, grid):
     rng = np.random.default_rng(seed)
     points = rng.integers(0, 4, size=(n, d)).astype(float) if grid else rng.normal(size=(n, d))
-    usual = diagram(points)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagrams, "SMALL", 2)
-        fast = diagram(points)
-    np.testing.assert_allclose(fast.birth, usual.birth, rtol=1e-12)
-    np.testing.assert_allclose(fast.death, usual.death, rtol=1e-12)
+    fast, usual = diagram(points), diagram(points, 2)  # with H2 it is giotto-ph
+    for dimension in (0, 1):
+        np.testing.assert_allclose(fast.of(dimension), usual.of(dimension), rtol=1e-12)
+
+
+def simplex_pairs(points, max_dimension):
+    """(dimension, birth simplex, death simplex) by GUDHI, simplex by simplex: among those that come with one edge, by
+    the dimension of what is opposite to that edge, then by point or edge."""
+    ranks = np.zeros((len(points), len(points)))
+    ranks[np.triu_indices(len(points), 1)] = np.argsort(np.argsort(pdist(points))) + 1
+    ranks += ranks.T
+    tree = gudhi.RipsComplex(distance_matrix=ranks).create_simplex_tree(max_dimension=max_dimension + 1)
+    for simplex, _ in list(tree.get_skeleton(max_dimension + 1)):
+        if len(simplex) > 2:
+            u, v = max(combinations(simplex, 2), key=lambda e: ranks[e])
+            rest = [w for w in simplex if w not in (u, v)]
+            later = rest[0] if len(rest) == 1 else 1000 + ranks[tuple(rest)]
+            tree.assign_filtration(simplex, ranks[u, v] + (1 + later) / 10_000)
+    tree.compute_persistence(min_persistence=-1, persistence_dim_max=False)
+    return {(len(b) - 1, frozenset(b), frozenset(d)) for b, d in tree.persistence_pairs() if len(b) > 1 and d}
+
+
+@pytest.mark.parametrize(("n", "d", "max_dimension"), [(40, 3, 1), (16, 4, 2)])
+def test_simplices_are_those_that_make_and_end_the_class(n, d, max_dimension):
+    points = sphere(n, d, seed=n)
+    bars = diagram(points, max_dimension)
+    expected = simplex_pairs(points, max_dimension)
+    found = {
+        (int(k), frozenset(b[b >= 0].tolist()), frozenset(e[e >= 0].tolist()))
+        for k, b, e in zip(bars.dimension, bars.birth_simplex, bars.death_simplex, strict=True)
+        if k > 0
+    }
+    assert all(len(b) == k + 1 and len(e) == k + 2 for k, b, e in found)
+    assert {k for k, _, _ in found} == set(range(1, max_dimension + 1))
+    assert found <= expected
 
 
 def test_general_position_is_no_cliff():
@@ -192,34 +225,41 @@ def test_generators_are_the_edges_whose_lengths_are_birth_and_death(n, max_dimen
     rows = np.vstack([points[:9], points])
     length = lambda edges: np.linalg.norm(rows[edges[:, 0]] - rows[edges[:, 1]], axis=1)  # noqa: E731
     finite, loops = np.isfinite(bars.death), bars.dimension > 0
-    np.testing.assert_allclose(length(bars.death_edge[finite]), bars.death[finite], rtol=1e-12)
-    np.testing.assert_allclose(length(bars.birth_edge[loops]), bars.birth[loops], rtol=1e-12)
-    assert (bars.birth_edge[~loops] == -1).all()
-    assert (bars.death_edge[~finite] == -1).all()
-    assert not np.isin(np.arange(9, 18), np.concatenate([bars.birth_edge, bars.death_edge])).any()  # repeats
+    birth_edge, death_edge = bars.birth_simplex[:, :2], bars.death_simplex[:, :2]
+    np.testing.assert_allclose(length(death_edge[finite]), bars.death[finite], rtol=1e-12)
+    np.testing.assert_allclose(length(birth_edge[loops]), bars.birth[loops], rtol=1e-12)
+    assert (bars.birth_simplex[~loops] == -1).all()
+    assert (bars.death_simplex[~finite] == -1).all()
+    assert not np.isin(np.arange(9, 18), np.concatenate([birth_edge, death_edge])).any()  # repeats
     assert loops.sum() > 3
 
 
-@pytest.mark.parametrize("n", [60, 200])
-def test_a_loop_is_a_cycle_born_with_its_bar(n):
+def edges_of(walk):
+    return [tuple(sorted(edge)) for edge in zip(walk, walk[1:] + walk[:1], strict=True)]
+
+
+@pytest.mark.parametrize(("n", "seconds"), [(60, 60), (200, 60), (200, 1e-4)])
+def test_a_loop_is_a_cycle_born_with_its_bar(n, seconds):
     rng = np.random.default_rng(n)
     vectors = np.vstack([circle(n) + rng.normal(0, 0.02, size=(n, 2)), rng.normal(0, 0.2, size=(n, 2))])
-    found = budgeted(vectors)
-    for bar in np.flatnonzero(found.bars.dimension == 1)[::20]:
-        edges = loop(vectors, found, bar)
-        lengths = np.linalg.norm(vectors[edges[:, 0]] - vectors[edges[:, 1]], axis=1)
-        assert lengths.max() == pytest.approx(found.bars.birth[bar], rel=1e-12)
-        assert (np.bincount(edges.ravel()) % 2 == 0).all()
-        assert len({tuple(sorted(edge)) for edge in edges.tolist()}) == len(edges)
+    found = budgeted(vectors, seconds=seconds)
+    assert found.approximate == (seconds < 1)
+    loops = np.flatnonzero(found.bars.dimension == 1)
+    for bar in loops[:: max(1, len(loops) // 5)]:
+        rounds = loop(vectors, len(found.rows), found.bars.birth_simplex[bar, :2])
+        edges = [edge for walk in rounds for edge in edges_of(walk)]
+        lengths = [math.dist(vectors[a], vectors[b]) for a, b in edges]
+        assert max(lengths) == pytest.approx(found.bars.birth[bar], rel=1e-12)
+        assert len(set(edges)) == len(edges)
 
 
 def test_the_loop_of_a_circle_goes_round():
     vectors = circle(40)
-    found = budgeted(vectors)
-    edges = loop(vectors, found, int(np.flatnonzero(found.bars.dimension == 1)[0]))
-    assert {tuple(sorted(e)) for e in edges.tolist()} == {(i, i + 1) for i in range(39)} | {(0, 39)}
-    with pytest.raises(ValueError, match="dimension 1"):
-        loop(vectors, found, 0)
+    bars = diagram(vectors)
+    (walk,) = loop(vectors, 40, bars.birth_simplex[bars.dimension == 1][0, :2])
+    assert set(edges_of(walk)) == {(i, i + 1) for i in range(39)} | {(0, 39)}
+    with pytest.raises(ValueError, match="no loop is born with the edge between rows 0 and 7"):
+        loop(vectors, 40, np.array([0, 7]))
 
 
 @pytest.mark.parametrize(("kind", "max_dimension"), [("cloud", 1), ("circle", 1), ("cloud", 2)])
@@ -262,7 +302,7 @@ def test_farthest_points_of_a_line():
 
 def test_angles_are_angles_of_the_same_pairs():
     vectors = sphere(60, 4)
-    by_angle = angular(diagram(vectors))
+    by_angle = angular(budgeted(directions(3 * vectors))).bars
     tree = gudhi.RipsComplex(distance_matrix=np.arccos(np.clip(vectors @ vectors.T, -1, 1))).create_simplex_tree(
         max_dimension=2
     )
@@ -270,9 +310,11 @@ def test_angles_are_angles_of_the_same_pairs():
     expected = tree.persistence_intervals_in_dimension(1)
     np.testing.assert_allclose(by_angle.of(1), expected[np.lexsort((expected[:, 1], expected[:, 0]))], atol=1e-7)
     assert by_angle.of(0)[-1, 1] == np.inf
-    np.testing.assert_allclose(
-        angular(bars_of([(0, 0, math.sqrt(2)), (0, 0, 2)])).death, [math.pi / 2, math.pi], rtol=1e-12
-    )
+    half = Diagram(bars_of([(0, 0, math.sqrt(2)), (0, 0, 2)]), np.arange(2), 9, 2.0)
+    np.testing.assert_allclose(angular(half).bars.death, [math.pi / 2, math.pi], rtol=1e-12)
+    assert angular(half).error_bound == pytest.approx(2 * math.pi / 3)  # twice the angle of the chord 1
+    with pytest.raises(UserError, match="vector 1 is zero"):
+        directions(np.array([[1.0, 0], [0, 0]]))
 
 
 def test_the_projective_plane_has_its_long_loop_mod_2_only():

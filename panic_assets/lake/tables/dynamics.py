@@ -137,44 +137,32 @@ PROMPT_RECOVERABILITY = Table(
     hot=True,
 )
 
-PERSISTENCE_GENERATORS = Table(
-    name="persistence_generators",
-    doc="One row a finite bar of dimension 1 or more: the pairs of outputs whose distances are its birth and death.",
-    columns=(
-        _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
-        _DIMENSION,
-        Column("bar", "int32", "Index of the bar, as in persistence_bars."),
-        Column("birth", "float64", "Distance at which the feature appears."),
-        Column("death", "float64", "Distance at which it is filled."),
-        Column("birth_invocation_id", "string", "One end of the edge that makes it."),
-        Column("birth_other_invocation_id", "string", "The other end."),
-        Column("death_invocation_id", "string", "One end of the edge that fills it."),
-        Column("death_other_invocation_id", "string", "The other end."),
-        Column("error_bound", "float64", "0: exact. Else landmarks were used, and this bounds the bottleneck error."),
-    ),
-    key=("run_id", "embedding_model", "dimension", "bar"),
-    partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
-)
-
 DIAGRAM_DISTANCES = Table(
     name="diagram_distances",
-    doc="One row a pair of runs, embedding model and dimension: how far apart their diagrams are (finite bars).",
+    doc=(
+        "One row a pair of runs, embedding model and dimension: how far apart their diagrams are (finite bars). A pair "
+        "within an experiment is stored once; a pair of two experiments with the one that was analysed later."
+    ),
     columns=(
         _EXPERIMENT,
         _RUN,
-        Column("other_run_id", "string", "UUIDv7 of the other run, later in order of ids."),
+        Column("other_experiment", "string", "Experiment of the other run: the same or another."),
+        Column("other_run_id", "string", "UUIDv7 of the other run."),
         _EMBEDDER,
         _DIMENSION,
         Column("wasserstein", "float64", "1-Wasserstein distance, euclidean ground metric."),
         Column("bottleneck", "float64", "Bottleneck distance, maximum ground metric."),
-        Column("computed_at", "timestamp", "When it was computed; kept until a diagram of the pair is newer."),
+        Column("diagrams_hash", "string", "Hash of both diagrams' bars: while they stay, the row is kept."),
+        Column("computed_at", "timestamp", "When it was computed."),
+        _CODE,
     ),
     key=("run_id", "other_run_id", "embedding_model", "dimension"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=(
+        *_OF_RUN,
+        Reference(("other_run_id",), "runs", ("run_id",), anywhere=True),
+        Reference(("other_experiment",), "experiments", ("experiment",), anywhere=True),
+    ),
 )
 
 TOPOLOGY_NULLS = Table(
@@ -404,7 +392,6 @@ TABLES = (
     CHANGE_POINTS,
     RUN_DIVERGENCE,
     PROMPT_RECOVERABILITY,
-    PERSISTENCE_GENERATORS,
     DIAGRAM_DISTANCES,
     TOPOLOGY_NULLS,
     LAYOUT_POINTS,

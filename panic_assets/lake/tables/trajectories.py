@@ -131,7 +131,7 @@ EMBEDDINGS = Table(
 
 PERSISTENCE_BARS = Table(
     name="persistence_bars",
-    doc="One row a bar of a run's persistence diagram (Vietoris-Rips of its distinct vectors, chord distance).",
+    doc="One row a bar of a run's persistence diagram (Vietoris-Rips of its distinct vectors), and what makes and ends it.",
     columns=(
         _EXPERIMENT,
         _RUN,
@@ -140,6 +140,16 @@ PERSISTENCE_BARS = Table(
         Column("bar", "int32", "Index of the bar in its diagram and dimension, from 0, in order of birth and death."),
         Column("birth", "float64", "Distance at which the feature appears."),
         Column("death", "float64", "Distance at which it is filled; infinite when never.", finite=False),
+        Column(
+            "birth_invocations",
+            "strings",
+            "Invocations whose outputs make it: 2 in H1, 3 in H2; the first two are the birth apart. None in H0.",
+        ),
+        Column(
+            "death_invocations",
+            "strings",
+            "Invocations whose outputs end it: 2 in H0, 3 in H1, 4 in H2; the first two are the death apart.",
+        ),
     ),
     key=("run_id", "embedding_model", "dimension", "bar"),
     partitioned_by=("experiment", "embedding_model"),
@@ -154,6 +164,8 @@ PERSISTENCE_SUMMARY = Table(
         _RUN,
         _EMBEDDER,
         Column("dimension", "int32", "Homology dimension."),
+        Column("metric", "string", "Distance between vectors, also the unit of bars.", allowed=("chord", "angle")),
+        Column("field", "int32", "Coefficients are integers modulo this prime."),
         Column("points", "int32", "Vectors the diagram was made from."),
         Column("distinct_points", "int32", "Distinct vectors among them."),
         Column(
