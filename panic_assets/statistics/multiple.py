@@ -17,7 +17,7 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     order = made[np.argsort(p[made])[::-1]]
     m = len(order)
     adjusted[order] = np.minimum.accumulate(np.minimum(p[order] * m / np.arange(m, 0, -1), 1.0))
-    return adjusted
+    return np.maximum(adjusted, p)  # p m / m may round to less than p
 
 
 def adjust(rows: list[dict[str, Any]]) -> None:

@@ -93,9 +93,7 @@ def diverge(
     )
 
 
-def _resampled(
-    distances: np.ndarray, runs: np.ndarray | None, replicates: int, rng: np.random.Generator
-) -> np.ndarray:
+def _resampled(distances: np.ndarray, runs: np.ndarray | None, replicates: int, rng: np.random.Generator) -> np.ndarray:
     """(samples, times) mean curves. A run drawn k times and another drawn l times have k l pairs in a sample."""
     units = len(distances) if runs is None else int(runs.max()) + 1
     if units < (2 if runs is None else 3):

@@ -79,6 +79,7 @@ def test_benjamini_hochberg_agrees_with_scipy(p):
     found = benjamini_hochberg(np.array(p))
     if p:
         np.testing.assert_allclose(found, scipy.stats.false_discovery_control(p), atol=1e-12)
+    assert (found >= p).all()
     with_gap = benjamini_hochberg(np.array([np.nan, *p]))
     assert np.isnan(with_gap[0])
     np.testing.assert_array_equal(with_gap[1:], found)
