@@ -34,9 +34,9 @@ def list_() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """One run: configuration, lineage, checkpoints, what its target metrics say."""
+    """One run: configuration, lineage, checkpoints, what its target metrics say, and the animations asked for."""
     from panic_assets.cli.session import lake
-    from panic_assets.training import runs
+    from panic_assets.training import runs, stages
 
     row = runs.get(lake(), name)
     tree = runs.lineage(lake())
@@ -63,6 +63,20 @@ def show(name: Name) -> None:
     table(headings, [list(r.values()) for r in rows.to_pylist()], title="convergence")
     for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
         say(("advice: ", "bold"), advice)
+    drawn = (
+        lake()
+        .sql(
+            """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
+                  frames_done, frames, coalesce(failure, path) AS file, render
+           FROM renders ORDER BY computed_at""",
+            [stages.checkpoints_version(lake(), name)],
+            training_run=name,
+        )
+        .to_pylist()
+    )
+    if drawn:
+        headings = ["view", "options", "format", "status", "frames", "of", "file", "render"]
+        table(headings, [list(r.values()) for r in drawn], title="animations")
 
 
 @app.command()

@@ -76,6 +76,7 @@ def grokking_frequencies(context: dg.AssetExecutionContext, lake: LakeResource) 
             "grokking_row_scores",
             "grokking_lissajous",
             "grokking_tones",
+            "grokking_ratios",
             "grokking_circle",
         ]
     },

@@ -213,12 +213,13 @@ def reduced(k1: int, k2: int) -> str:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two free frequencies and the fraction it is within tolerance of, if any."""
+    """The ratio of two free frequencies and the simplest fraction it is within tolerance of, if any. `chance` is the
+    share of all ratios that are as near to a fraction with that denominator or a smaller one."""
 
     value: float
     rational: Fraction | None
     limit: int
-    tolerance: float
+    chance: float | None
 
     def __str__(self) -> str:
         if self.rational is None:
@@ -234,11 +235,26 @@ def ratio(f1: float, f2: float, limit: int = 50, tolerance: float = 1e-3) -> Rat
     if f1 <= 0 or f2 <= 0:
         raise UserError(f"frequencies {f1} and {f2}: both must be above zero")
     value = f1 / f2
-    for denominator in range(1, limit + 1):
-        fraction = Fraction(round(value * denominator), denominator)
-        if abs(float(fraction) - value) <= tolerance and fraction > 0:
-            return Ratio(value, fraction, limit, tolerance)
-    return Ratio(value, None, limit, tolerance)
+    low, high = (Fraction(value) + Fraction(sign * tolerance) for sign in (-1, 1))
+    found = simplest(max(low, Fraction(1, 2 * limit)), high) if high > 0 else None
+    if found is None or found.denominator > limit:
+        return Ratio(value, None, limit, None)
+    # Fractions in [0, 1) with denominators up to q: one for each q' and number below it without common divisor.
+    q = np.arange(1, found.denominator + 1)
+    count = int((np.gcd.outer(q, q) == 1)[np.tril_indices(len(q))].sum())
+    return Ratio(value, found, limit, min(1.0, 2 * tolerance * count))
+
+
+def simplest(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction with the smallest denominator between two positive numbers, by their common continued fraction.
+
+    >>> simplest(Fraction(314, 100), Fraction(315, 100))
+    Fraction(22, 7)
+    """
+    whole = math.ceil(low)
+    if whole <= high:
+        return Fraction(whole)
+    return whole - 1 + 1 / simplest(1 / (high - whole + 1), 1 / (low - whole + 1))
 
 
 def tone_frequency(signal: Sequence[float] | Array) -> float:
@@ -266,3 +282,13 @@ def tone_frequency(signal: Sequence[float] | Array) -> float:
         left_over, bounds=(max(peak - width, 1e-9), peak + width), method="bounded", options={"xatol": 1e-12}
     )
     return float(found.x)
+
+
+def cycles(scores: Array, epochs: Sequence[int]) -> list[float | None]:
+    """Cycles that each component of a path (T, c) makes over the run, read at even distances; None for one at rest.
+
+    A plain random walk's component k is cos(pi k t): k / 2 cycles.
+    """
+    even = np.linspace(epochs[0], epochs[-1], len(epochs))
+    signals = [np.interp(even, epochs, scores[:, i]) for i in range(scores.shape[1])]
+    return [tone_frequency(s) * (len(even) - 1) if np.ptp(s) > 0 else None for s in signals]

@@ -518,14 +518,17 @@ def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     matrices = [arrays(w) for w in loaded]
     grams = pca.grams(matrices)
     sizes = {n: m.size for n, m in matrices[0].items()}
-    path_rows = []
+    path_rows, ratios = [], []
     for group in (*pca.GROUPS, *pca.GROUPS["all"]):
         gram = pca.group_gram(grams, group)
         scores, speed = pca.of_gram(gram).scores, [None, *pca.velocities(gram, epochs).tolist()]
         for epoch, score, v in zip(epochs, scores.tolist(), speed, strict=True):
             pcs = dict(zip(("pc1", "pc2", "pc3"), score, strict=True))
             path_rows.append({"training_run": name, "matrices": group, "epoch": epoch, **pcs, "velocity": v})
+        if group in pca.GROUPS:
+            ratios += [{**stamp, "matrices": group, **row} for row in _ratios(scores, epochs)]
     lake.replace("grokking_trajectory", path_rows, training_run=name)
+    lake.replace("grokking_ratios", ratios, training_run=name)
     shares, scores_of_rows = _row_pca(name, epochs, matrices)
     lake.replace("grokking_row_pca", shares, training_run=name)
     lake.replace("grokking_row_scores", scores_of_rows, training_run=name)
@@ -543,6 +546,25 @@ def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     lake.replace("grokking_tones", list(_tones(stamp, epochs[-1], rings)), training_run=name)
     lake.replace("grokking_circle", [_circle(lake, name, now, epochs, grams, sizes)], training_run=name)
     return Done(len(path_rows) + len(standing))
+
+
+def _ratios(scores: np.ndarray, epochs: Sequence[int]) -> Iterator[dict[str, Any]]:
+    found = lissajous.cycles(scores, epochs)
+    for a, b in lissajous.PAIRS:
+        one, two = found[a - 1], found[b - 1]
+        if one is None or two is None:
+            continue
+        ratio = lissajous.ratio(one, two)
+        yield {
+            "first": a,
+            "second": b,
+            "cycles_first": one,
+            "cycles_second": two,
+            "ratio": ratio.value,
+            "rational": str(ratio),
+            "chance": ratio.chance,
+            "of_a_walk": a / b,
+        }
 
 
 def _fields(standing: lissajous.Standing) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A home with one tiny run, trained and analysed through the graph, made once and copied for each test."""
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
-from panic_assets.cli.session import materialise
-from panic_assets.grokking import config, stages
+from panic_assets.cli.main import main
+from panic_assets.grokking import stages
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
-from panic_assets.training import registration
+from panic_assets.training import runs
 
 TINY = {
     "name": "tiny",
@@ -34,23 +36,22 @@ class Silent:
     """Watches nothing."""
 
     def stage(self, name, total, unit):
-        import contextlib
-
         return contextlib.nullcontext(lambda count: None)
 
 
 @pytest.fixture(scope="session")
-def trained_home(tmp_path_factory) -> Iterator[Path]:
+def trained_home(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("grokking")
+    file = folder / "tiny.grokking"
+    file.write_text(yaml.safe_dump(TINY))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PANIC_HOME", str(folder))
+        patch.setenv("PANIC_HOME", str(folder / "home"))
         patch.setattr(stages, "DRAWS", 20)
-        with open_instance(home()) as instance:
-            (run,) = config.parse(TINY)
-            stages.register(Lake(home().lake), run)
-            registration.add_keys(instance, [run.name])
-            materialise(instance, "train_grokking", run.name, "the tiny run")
-        yield folder
+        patch.setattr(sys, "argv", ["panic", "grokking", "train", str(file)])
+        with contextlib.suppress(SystemExit):
+            main()
+    assert runs.get(Lake(folder / "home" / "lake"), RUN)["status"] == "finished"
+    return folder / "home"
 
 
 @pytest.fixture
@@ -79,8 +80,6 @@ def lake(instance: dg.DagsterInstance) -> Lake:
 @pytest.fixture
 def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """`panic("grokking", "plan", ...)` -> (exit code, what it printed, what it complained)."""
-    from panic_assets.cli.main import main
-
     monkeypatch.setenv("COLUMNS", "220")
 
     def call(*words):

@@ -271,6 +271,8 @@ def test_replay_and_show_say_what_the_rule_says(panic):
     assert "fewer than 3 points" in out
     code, out, _ = panic("training", "show", RUN)
     assert (code, "advice" in out, "7 checkpoints" in out) == (0, True, True)
+    code, out, _ = panic("training", "list")
+    assert (code, RUN in out, "finished" in out) == (0, True, True)
     code, _, err = panic("training", "show", RUN[:-1] + "3")
     assert code == 2
     assert f"did you mean '{RUN}'" in err
@@ -354,6 +356,8 @@ def test_a_render_is_drawn_once_finished_when_interrupted_and_renewed_when_outda
     rows = [r for r in runs.checkpoints(lake, RUN) if r["epoch"] != 60]
     lake.replace("checkpoints", rows, training_run=RUN)
     assert {r["view"] for r in renders.outdated(lake, RUN)} == {"embedding", "ring"}
+    code, out, _ = panic("training", "show", RUN)
+    assert (code, out.count("done, outdated")) == (0, 2)
     assert renders.request(lake, RUN, "ring", {"k": "2"}, "gif") != render
     renders.perform(lake, Silent(), RUN)
     assert renders.outdated(lake, RUN) == []
@@ -398,7 +402,7 @@ def change(lake, table, statement, **where):
     lake.rewrite(table, statement, (), training_run=RUN, **where)
 
 
-def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(instance, lake):
+def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, lake):
     assert doctor.examine(lake, instance) == []
     kept = (
         "checkpoints",
@@ -454,10 +458,8 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(instance, lake):
     for words in ("tombstone of gone", "gave training run child its key back", "the key of training run ghost"):
         assert words in said
     assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
-    stages.measure(lake, Silent(), lambda: None, RUN)
-    stages.frequencies(lake, RUN)
-    stages.trajectories(lake, Silent(), RUN)
-    stages.conclude(lake, RUN)
+    code, out, err = panic("grokking", "analyse", RUN)
+    assert (code, f"{RUN}: no second descent" in out) == (0, True), out + err
     assert stored() == before
     left = doctor.examine(lake, instance)
     assert [f.sentence.split("/")[-1] for f in left] == [

@@ -188,6 +188,36 @@ def test_free_signals_get_a_fraction_or_none_but_never_irrational():
     assert lissajous.ratio(np.pi, 1.0, limit=113, tolerance=1e-6).rational == Fraction(355, 113)
 
 
+@given(st.floats(0.02, 20), st.sampled_from([1e-2, 1e-3, 1e-6]))
+def test_the_fraction_is_the_simplest_there_is(value, tolerance):
+    found = lissajous.ratio(value, 1.0, 50, tolerance)
+    near = [
+        q
+        for q in range(1, 51)
+        if round(value * q) and abs(Fraction(round(value * q), q) - Fraction(value)) <= tolerance
+    ]
+    assert (found.rational and found.rational.denominator) == (near[0] if near else None)
+
+
+def test_the_chance_of_a_fraction_counts_those_as_simple():
+    assert lissajous.ratio(3.0, 2.0).chance == pytest.approx(2e-3 * 2)  # 0 and 1/2
+    assert lissajous.ratio(4.0, 5.0).chance == pytest.approx(2e-3 * 10)  # 0, 1/2, thirds, quarters, fifths
+    drawn = [lissajous.ratio(x, 1.0).rational for x in 1 + np.random.default_rng(0).random(3000)]
+    hits = [r is not None and r.denominator <= 5 for r in drawn]
+    assert np.mean(hits) == pytest.approx(0.02, abs=0.008)
+
+
+def test_the_path_of_a_walk_has_half_a_cycle_a_component():
+    epochs = [0, *range(5, 100, 10), *range(100, 1001, 7)]  # read unevenly
+    t = np.array(epochs) / 1000
+    walk = np.stack([np.cos(np.pi * k * t) for k in (1, 2, 3)], 1)
+    assert lissajous.cycles(walk, epochs) == pytest.approx([0.5, 1.0, 1.5], abs=0.02)
+    figure = np.stack([np.cos(2 * np.pi * 3 * t), np.cos(2 * np.pi * 2 * t), np.zeros(len(t))], 1)
+    three, two, rest = lissajous.cycles(figure, epochs)
+    assert rest is None
+    assert str(lissajous.ratio(three, two)) == "3:2"
+
+
 # --- rings -------------------------------------------------------------------------------------
 
 

@@ -300,6 +300,27 @@ TONES = Table(
     **_RUN_PARTITION,
 )
 
+RATIOS = Table(
+    name="grokking_ratios",
+    doc="One row a group of parameters and pair of components of the path: the ratio of their dominant frequencies. A "
+    "plain random walk has first : second, which is no finding.",
+    columns=(
+        RUN,
+        _GROUP,
+        Column("first", "int32", "Principal component, from 1."),
+        Column("second", "int32", "Another one."),
+        Column("cycles_first", "float64", "Cycles of the first over the run."),
+        Column("cycles_second", "float64", "Cycles of the second."),
+        Column("ratio", "float64", "First over second."),
+        Column("rational", "string", "The simplest fraction within 0.001, or `no rational within q <= 50`."),
+        Column("chance", "float64", "Share of all ratios as near to a fraction as simple.", nullable=True),
+        Column("of_a_walk", "float64", "The ratio that the components of a plain random walk have."),
+        _AT,
+    ),
+    key=("training_run", "matrices", "first", "second"),
+    **_RUN_PARTITION,
+)
+
 CIRCLE = Table(
     name="grokking_circle",
     doc="One row a run: the circle hypothesis as a test, at the first epoch with a train loss of 1e-6 or less.",
@@ -374,6 +395,7 @@ TABLES = (
     ROW_SCORES,
     LISSAJOUS,
     TONES,
+    RATIOS,
     CIRCLE,
     OUTCOMES,
 )
