@@ -158,7 +158,7 @@ def test_rows_are_durable_after_seconds_rows_or_bytes(lake: Lake) -> None:
 def test_the_writer_that_says_done_is_durable_last(lake: Lake) -> None:
     with lake.writer("cluster_members", **PLACE) as members, lake.writer("clusters", **PLACE) as out:
         out.flush_first = members
-        member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r"}
+        member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r", "assigned": False}
         members.add([{**member, "experiment": "e", "sequence_number": 0}])
         assert lake.manifest("cluster_members", **PLACE) is None
         out.add([cluster(0)])
@@ -332,7 +332,7 @@ def test_an_older_catalogue_stays_readable_until_a_newer_one_was_built(tmp_path:
     import duckdb
 
     lake, path = Lake(tmp_path / "lake", grace_seconds=0), tmp_path / "panic.duckdb"
-    member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r"}
+    member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r", "assigned": False}
     row = {**member, "experiment": "e", "sequence_number": 0}
     lake.replace("cluster_members", [row], **PLACE)
     catalogue.build(lake, path)
