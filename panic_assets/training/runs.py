@@ -129,11 +129,9 @@ def checkpoints(lake: Lake, name: str) -> list[dict[str, Any]]:
 
 def registered(lake: Lake, name: str) -> list[Registered]:
     """Every version of every checkpoint of a run, as a watcher needs it."""
-    rows = lake.sql("SELECT * FROM checkpoints", training_run=name).to_pylist()
-    return [
-        Registered(r["training_run"], r["epoch"], r["version"], r["path"], r["size"], r["mtime_ns"], r["content_hash"])
-        for r in rows
-    ]
+    fields = "training_run, epoch, version, path, size, mtime_ns, content_hash"
+    rows = lake.sql(f"SELECT {fields} FROM checkpoints", training_run=name)
+    return [Registered(*values) for values in zip(*(column.to_pylist() for column in rows.columns), strict=True)]
 
 
 def targets(row: Mapping[str, Any], settings: Settings) -> dict[str, float]:
