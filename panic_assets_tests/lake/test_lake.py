@@ -235,7 +235,7 @@ class LakeAgainstList(RuleBasedStateMachine):
             for count in counts:
                 rows = self.fresh(count)
                 out.add(rows)
-                self.rows += [int(str(r["cluster"])) for r in rows]
+                self.rows = [*self.rows, *(int(str(r["cluster"])) for r in rows)]  # a list may also be in the trash
                 if flush:
                     out.flush()
         self.written = True
