@@ -68,7 +68,11 @@ def fetch(what: What) -> None:
 
     for name in _named(what)[0]:
         spec = registry.get(name)
-        say((name, "bold"), f": {weights.fetch(spec)}" if spec.repository else ": built in, nothing to fetch")
+        own = weights.overrides().get(name)
+        if spec.repository:
+            say((name, "bold"), f": {own}, by PANIC_MODEL_PATHS" if own else f": {weights.fetch(spec)}")
+        else:
+            say((name, "bold"), ": built in, nothing to fetch")
 
 
 @app.command()

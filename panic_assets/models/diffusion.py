@@ -8,6 +8,7 @@ import numpy as np
 
 from panic_assets.errors import UserError
 from panic_assets.models.batching import Batcher
+from panic_assets.models.embedding import quiet
 from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
@@ -23,7 +24,9 @@ class TextToImage:
     def __init__(self, spec: ModelSpec, device: str = "cpu") -> None:
         import diffusers
 
+        quiet()
         diffusers.utils.logging.disable_progress_bar()
+        diffusers.utils.logging.set_verbosity_error()
         self.spec, self.device = spec, device
         self.placement = place(spec, device)
         self.batcher = Batcher(batch_limit(spec))

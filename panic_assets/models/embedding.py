@@ -61,7 +61,11 @@ class BatchedEmbedder:
 
 
 def quiet() -> None:
-    """No progress bars from transformers while weights load."""
-    from transformers.utils import logging
+    """No progress bars while weights load, and no warnings of what happens at every step: a caption cut, a default."""
+    import logging
 
-    logging.disable_progress_bar()
+    from transformers.utils import logging as transformers
+
+    transformers.disable_progress_bar()
+    transformers.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)

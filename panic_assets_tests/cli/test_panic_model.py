@@ -26,7 +26,8 @@ def test_a_name_can_be_pointed_at_a_folder_and_help_says_how(
     assert (code, "or point PANIC_MODEL_PATHS at a folder that holds them (`DINOv2=" in err) == (2, True)
     (tmp_path / "own").mkdir()
     monkeypatch.setenv("PANIC_MODEL_PATHS", f"DINOv2={tmp_path / 'own'}")
-    assert str(tmp_path / "own") in panic("model", "show", "DINOv2")[1]
+    for command in ("show", "fetch"):
+        assert str(tmp_path / "own") in panic("model", command, "DINOv2")[1]
     code, out, _ = panic("model", "check", "DINOv2")
     assert (code, "0.0 GB to download" in out) == (0, True)
     monkeypatch.setenv("PANIC_MODEL_PATHS", "DINOv2=/no/such/folder")

@@ -1,3 +1,4 @@
+import itertools
 import re
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from dagster._config import process_config, resolve_to_config_type
 from panic_assets.compute import choose
 from panic_assets.errors import UserError
 from panic_assets.executors import executor_from_environment, executor_name
+from panic_assets.models import registry
+from panic_assets.models.memory import placement
 from panic_assets.settings import PROJECT
+from panic_assets.trajectories import config
 
 
 @pytest.mark.parametrize("choice", [None, "", "in_process", "multiprocess", "k8s"])
@@ -88,3 +92,18 @@ def test_settings_and_files_that_the_documentation_names_exist():
         for path in set(re.findall(r"\bdocker/[\w./-]+\w", text)) - {"docker/.env"}:
             assert (PROJECT / path).exists(), path
     assert set(re.findall(r"`(\w+)`", CLUSTER.split("| `PANIC_COMPUTE` |")[1].splitlines()[0])) == set(choose.CHOICES)
+
+
+def test_the_experiment_of_the_one_gpu_page_is_what_the_page_says():
+    page = (PROJECT / "docs" / "one_gpu.md").read_text()
+    [block] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    wanted = config.parse({"name": "first", **yaml.safe_load(block)})
+    assert (len(wanted.networks), wanted.runs, wanted.runs * wanted.max_length) == (4, 48, 4800)
+    assert "48 runs, 4,800 invocations" in page
+    for name in {*itertools.chain(*wanted.networks), *wanted.embedding_models}:
+        spec = registry.get(name)
+        assert not spec.gated, name
+        assert not spec.needs, name
+        assert not spec.memory or placement(spec, 25.4) == "whole", name
+    disk = sum(registry.get(name).disk_gb for name in {*itertools.chain(*wanted.networks), *wanted.embedding_models})
+    assert 50 < disk < 60
