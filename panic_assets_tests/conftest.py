@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from hypothesis import settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+# The same examples every time: what fails, fails for everybody. `pytest --hypothesis-profile default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
 
 
 @event.listens_for(Engine, "connect")
