@@ -9,6 +9,7 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import analysis
+from panic_assets.trajectories.layers import COMPILES, SMALLEST
 from panic_assets_tests.cli.conftest import Panic
 from panic_assets_tests.cli.test_panic import write
 from panic_assets_tests.trajectories.world import Nobody
@@ -34,6 +35,8 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     for key in ("symbolic_dynamics", "cluster_stability"):
         assert instance.get_materialized_partitions(dg.AssetKey(key)) == {"DummyText", "RandomWalk"}
     assert instance.get_materialized_partitions(dg.AssetKey("cluster_layers")) == set()  # compiles for minutes
+    code, out, err = panic("cluster", "assign")
+    assert (code, out) == (0, "no clustering is stale\n"), err
     analysis.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
     analysis.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
     analysis.statistics(lake, Nobody(), "b")
@@ -48,6 +51,14 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     assert lake.sql("SELECT * FROM run_dynamics", experiment="a").num_rows == 0
     assert lake.sql("SELECT * FROM cluster_dwells WHERE experiment = 'a'").num_rows == 0
     assert lake.sql("SELECT * FROM run_dynamics", experiment="b").num_rows > 0
+    few = lake.sql("SELECT * FROM embeddings LIMIT 10", experiment="b", embedding_model="DummyText")
+    assert len(few) < SMALLEST  # EVoC is not asked, and does not compile
+    lake.replace("embeddings", few, experiment="b", embedding_model="DummyText")
+    code, out, err = panic("cluster", "layers", "DummyText")
+    assert code == 0, err
+    assert COMPILES in out
+    layer = lake.sql("SELECT layer, clusters, outliers FROM cluster_layers").to_pylist()
+    assert layer == [{"layer": 0, "clusters": 0, "outliers": 10}]
 
 
 def test_refusals(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:
