@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.finetunes.colour import HEX, Colours, Indexed, ciede2000, hex_of, lab, parse_hex
+from panic_assets.finetunes.colour import HEX, Colours, Indexed, apart, ciede2000, hex_of, lab, parse_hex
 from panic_assets.finetunes.prompts import (
     ACCESSORIES,
     EXPRESSIONS,
@@ -334,8 +334,7 @@ def _less_right(first: Labelled, second: Labelled, picture: Picture | None) -> L
         drawn = picture.regions.get(one.feature or "") if picture else None
         if drawn is None:
             return 1000.0
-        pair = lab(np.array([parse_hex(drawn), parse_hex(one.colour)], dtype=np.uint8))
-        return float(ciede2000(pair[0], pair[1]))
+        return apart(drawn, one.colour)
 
     return first if away(first) > away(second) else second
 

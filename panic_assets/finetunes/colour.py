@@ -148,6 +148,12 @@ def ciede2000(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(d_l * d_l + d_c * d_c + d_h * (d_h + rotation * d_c), 0.0))
 
 
+@cache
+def apart(first: str, second: str) -> float:
+    """CIEDE2000 between two colours `#rrggbb`."""
+    return float(ciede2000(_lab_of(first), _lab_of(second)))
+
+
 def pack(rgb: np.ndarray) -> np.ndarray:
     """uint8 RGB (..., 3) as one uint32 code 0xrrggbb a pixel."""
     wide = np.zeros((*rgb.shape[:-1], 4), dtype=np.uint8)

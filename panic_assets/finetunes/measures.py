@@ -14,6 +14,7 @@ from panic_assets.finetunes.colour import (
     Dominant,
     Indexed,
     Tones,
+    apart,
     decode,
     dominant,
     share_within,
@@ -29,6 +30,14 @@ VERSION = "2"
 
 MEASURED, NOT_SPECIFIED, NOT_FOUND, CANNOT_TELL = "measured", "not specified", "not found", "cannot tell"
 _SNAP = 32
+_TOUCHING = (
+    ("hair", "skin"),
+    ("hair", "background"),
+    ("hair", "clothes"),
+    ("skin", "clothes"),
+    ("skin", "background"),
+    ("clothes", "background"),
+)
 _LEAST = 4
 """A region of fewer pixels than this was not drawn."""
 
@@ -39,7 +48,7 @@ class RegionScore:
 
     score: share of the region's pixels within CIEDE2000 10 of the expected colour, as 0..100; 0 when the region
     was not drawn (`not found`); None when no colour was asked for (`not specified`) or the region cannot be
-    located (`cannot tell`). curve[t]: the same share, 0..1, within t = 0..20. area: share of the picture.
+    told from another (`cannot tell`). curve[t]: the same share, 0..1, within t = 0..20. area: share of the picture.
     purity: 100 minus the region's `spread` (RMS CIELAB distance from its mean colour), at least 0.
     """
 
@@ -108,11 +117,20 @@ def _region(region: str, own: Colours, expected: str | None, locatable: bool, to
     )
 
 
+def inseparable(expected: Mapping[str, str]) -> set[str]:
+    """Regions asked for in the same paint (CIEDE2000 10) as one that they touch: no mask can part the two.
+
+    The background is not among them: it is told by the border of the picture.
+    """
+    alike = (pair for pair in _TOUCHING if all(r in expected for r in pair) and apart(*map(expected.get, pair)) <= SAME)
+    return {region for pair in alike for region in pair} - {"background"}
+
+
 def measure(rgb: np.ndarray, expected: Mapping[str, str], accessories: Collection[str] = ()) -> Measures:
     """Measures a portrait, uint8 RGB (height, width, 3), against `expected` (region -> `#rrggbb`).
 
     Only the regions that can be located (background, skin, hair, clothes) are scored. Hair under an expected hat
-    is `cannot tell`.
+    is `cannot tell`, and so are regions that are `inseparable`.
     """
     picture = Indexed.of(rgb)
     found = find_regions(picture)
@@ -120,9 +138,9 @@ def measure(rgb: np.ndarray, expected: Mapping[str, str], accessories: Collectio
     of_label = found.labels.astype(np.intp) * kinds
     of_label += picture.index
     by_label = np.bincount(of_label.ravel(), minlength=(max(LABELS.values()) + 1) * kinds).reshape(-1, kinds)
-    scores = []
+    scores, alike = [], inseparable(expected)
     for region, label in LABELS.items():
-        locatable = found.face or region == "background"
+        locatable = (found.face or region == "background") and region not in alike
         if region == "hair" and HEADWEAR & set(accessories):
             locatable = False
         own = picture.colours.only(by_label[label])

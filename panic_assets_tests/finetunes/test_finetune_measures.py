@@ -131,6 +131,20 @@ def test_hair_under_a_hat_cannot_be_told():
     assert found["background"].score == 100
 
 
+def test_regions_asked_for_in_one_paint_cannot_be_told_apart():
+    asked = {**ASKED, "hair": "#5a3a20", "skin": "#704828"}
+    found = scores(portrait(asked=asked), asked)
+    assert {r: s.status for r, s in found.items() if s.expected} == {
+        "background": measures.MEASURED,
+        "skin": measures.CANNOT_TELL,
+        "hair": measures.CANNOT_TELL,
+    }
+    assert (found["hair"].score, found["background"].score) == (None, 100)
+    assert measures.inseparable(ASKED) == set()
+    assert measures.inseparable({"clothes": "#00ff00", "background": "#00f808"}) == {"clothes"}
+    assert measures.inseparable({"hair": "#00ff00"}) == set()
+
+
 def test_two_toned_hair_is_told():
     rgb = portrait()
     hair = find_regions(Indexed.of(rgb)).mask("hair")

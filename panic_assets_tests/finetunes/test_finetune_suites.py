@@ -37,6 +37,7 @@ def test_default_suite_is_fifteen_diverse_prompts():
         measured = prompt.text[: prompt.text.rindex("(#") + 9]
         pieces = re.findall(r"#|[0-9a-f](?=[0-9a-f]*\))|[a-z]+|[0-9]|[^\sa-z0-9]", measured)
         assert len(pieces) <= 75, f"{prompt.id}: what is measured must be within what CLIP reads"
+        assert measures.inseparable(prompt.colours) == set(), prompt.id
         assert prompt.expression is not None
         assert prompt.negative
         assert (prompt.category == "accessory") == bool(prompt.accessories), prompt.id
