@@ -13,20 +13,25 @@ app = typer.Typer(no_args_is_help=True, help="Perform, watch, delete and restore
 File = Annotated[Path, typer.Argument(help="Experiment file, JSON or YAML; see experiments/examples/.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
-MaxDimension = Annotated[int, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams; 2 is slow.")]
+MaxDimension = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams: at first 1; 2 is slow.")
+]
+Field = Annotated[int | None, typer.Option(help="Prime modulo which homology has its coefficients: at first 2.")]
+Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (at first) or angle, in radians.")]
 
 
 @app.command()
-def perform(file: File, max_dimension: MaxDimension = 1) -> None:
+def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
     """Register an experiment and carry it out to the end. Ctrl-C loses nothing; asking again carries on."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance
     from panic_assets.trajectories import config
 
     check_models(config.read(file))
+    asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         name = _add(opened, file)
-        _perform(opened, name, max_dimension)
+        _perform(opened, name, asked)
 
 
 @app.command()
@@ -43,7 +48,9 @@ def add(file: File) -> None:
 @app.command()
 def resume(
     name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
-    max_dimension: MaxDimension = 1,
+    max_dimension: MaxDimension = None,
+    field: Field = None,
+    metric: Metric = None,
 ) -> None:
     """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
     from panic_assets.cli.model import check_models
@@ -52,6 +59,7 @@ def resume(
     from panic_assets.settings import home
     from panic_assets.trajectories import stages, work
 
+    asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         for interrupted in journal.unfinished(home()):
             say(f"finishing the deletion of {interrupted.space} {interrupted.key}")
@@ -62,7 +70,7 @@ def resume(
             say("nothing is missing in any experiment")
         for each in left:
             check_models(stages.registered(lake(), each))
-            _perform(opened, each, max_dimension)
+            _perform(opened, each, asked)
 
 
 @app.command("list")
@@ -198,11 +206,21 @@ def _add(opened: Any, file: Path) -> str:
     return found.name
 
 
-def _perform(opened: Any, name: str, max_dimension: int) -> None:
+def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
+    """What was given of how diagrams are made, refused here when it is nonsense; the rest is as it was before."""
+    from panic_assets.trajectories.homology import Homology
+
+    given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
+    given = {name: value for name, value in given.items() if value is not None}
+    Homology(**given)
+    return given
+
+
+def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
     from panic_assets.cli.session import lake, materialise
     from panic_assets.settings import home
 
-    config = {"ops": {"persistence_diagrams": {"config": {"max_dimension": max_dimension}}}}
+    config = {"ops": {"persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
     rows = (
         lake()

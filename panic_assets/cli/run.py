@@ -1,6 +1,7 @@
 """panic run: the runs of experiments, one by one."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -41,13 +42,8 @@ def show(
 ) -> None:
     """One run: how it ended, and its first captions."""
     from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
 
-    found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
-    if len(found) != 1:
-        many = "several runs begin" if found else "no run begins"
-        raise UserError(f"{many} with {run_id!r}; `panic run list` shows their ids")
-    run = found[0]
+    run = _run(run_id)
     for key, value in run.items():
         if value is not None:
             say((f"{key:>14} ", "dim"), str(value))
@@ -59,3 +55,48 @@ def show(
     )
     table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows.to_pylist()])
     console.print()
+
+
+@app.command()
+def loop(
+    run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Embedding model.")],
+    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar in H1; the longest when not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
+) -> None:
+    """The outputs that make a point of a persistence diagram: a loop through them, and what begins and ends it."""
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories.loops import representative
+
+    found = representative(lake(), _run(run_id), model, bar)
+    say(
+        (f"bar {found.bar} of H1", "bold"), f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})"
+    )
+    headings = ["step", "image before" if found.captions else "image", "text" if found.captions else "text before"]
+    for title, steps in (
+        *((f"once round the loop, {len(walk)} outputs", walk) for walk in found.rounds),
+        ("its longest edge, with which it is born", found.birth_steps),
+        ("the triangle that fills it", found.death_steps),
+    ):
+        rows = [[f"{s.sequence_number}", s.image and len(s.image), s.text] for s in steps]
+        table(headings, [[step, f"{size:,} bytes" if size else None, text] for step, size, text in rows], title=title)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        images = {s.sequence_number: s for walk in found.rounds for s in walk}
+        images |= {s.sequence_number: s for s in (*found.birth_steps, *found.death_steps)}
+        for step in images.values():
+            if step.image is not None:
+                (out / f"{step.sequence_number:06}.{step.image_format}").write_bytes(step.image)
+        say(f"{len(images)} images in {out}")
+
+
+def _run(run_id: str) -> dict[str, Any]:
+    from panic_assets.cli.session import lake
+    from panic_assets.errors import UserError
+
+    found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
+    if len(found) != 1:
+        many = "several runs begin" if found else "no run begins"
+        raise UserError(f"{many} with {run_id!r}; `panic run list` shows their ids")
+    run: dict[str, Any] = found[0]
+    return run

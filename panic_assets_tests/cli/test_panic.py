@@ -101,6 +101,15 @@ def test_a_setting_or_a_home_that_cannot_be_is_one_sentence(
     assert (code, "PANIC_HOME is /proc/nobody, which cannot be made" in err) == (2, True)
 
 
+def test_homology_is_asked_for_on_the_command_line(panic: Panic, instance: dg.DagsterInstance, lake: Lake) -> None:
+    code, _, err = panic("experiment", "resume", "a", "--metric", "cosine")
+    assert (code, "metric is 'cosine'; it must be chord or angle" in err) == (2, True)
+    code, _, err = panic("experiment", "resume", "a", "--metric", "angle", "--field", 3)
+    assert code == 0, err
+    made = "SELECT DISTINCT experiment, metric, field FROM persistence_summary ORDER BY ALL"
+    assert [tuple(row.values()) for row in lake.sql(made).to_pylist()] == [("a", "angle", 3), ("b", "chord", 2)]
+
+
 def test_lists_and_shows(panic: Panic, instance: dg.DagsterInstance, lake: Lake) -> None:
     code, out, _ = panic("experiment", "list")
     assert code == 0

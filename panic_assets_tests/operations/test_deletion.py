@@ -12,9 +12,10 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import TABLES
 from panic_assets.operations import deletion, doctor, journal
 from panic_assets.settings import home
-from panic_assets.trajectories import registration, work
+from panic_assets.trajectories import invariants, registration, work
+from panic_assets.trajectories.similarity import similarity
 from panic_assets_tests.operations.conftest import MODELS
-from panic_assets_tests.trajectories.world import definition, trace
+from panic_assets_tests.trajectories.world import Nobody, definition, trace
 
 ASSETS = ["experiments", "invocations", "embeddings", "persistence_diagrams"]
 
@@ -52,6 +53,15 @@ def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterIn
     assert trace(lake, "b") == before
     assert materialised(instance, "b") == ASSETS
     assert {m.embedding_model for m in work.missing(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
+
+
+def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterInstance, lake: Lake) -> None:
+    place = {"experiment": "b", "embedding_model": MODELS[0]}
+    stored = similarity(lake, Nobody(), place, distance_runs=3, across_runs=2)
+    assert stored == 3 * 2 + 4 * 2
+    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    assert lake.sql("SELECT * FROM diagram_distances").num_rows == 3 * 2
+    assert invariants.all_findings(lake, "diagram_distances") == []
 
 
 def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance, lake: Lake) -> None:

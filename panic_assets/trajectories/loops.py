@@ -1,0 +1,102 @@
+"""From a point of a stored persistence diagram to the images and captions that make it: a loop through outputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from panic_assets.errors import UserError
+from panic_assets.lake.lake import Lake
+from panic_assets.models import registry
+from panic_assets.trajectories import diagrams, work
+from panic_assets.trajectories.vectors import matrix
+
+
+@dataclass(frozen=True)
+class Step:
+    """An embedded output with what it was made from: a caption and its image, or an image and its text."""
+
+    sequence_number: int
+    text: str | None
+    image: bytes | None
+    image_format: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A bar of H1, and outputs of the run that make it."""
+
+    bar: int
+    birth: float
+    death: float
+    metric: str
+    captions: bool
+    """Whether captions are what was embedded; else images."""
+    rounds: tuple[tuple[Step, ...], ...]
+    """A representative: closed walks in which neighbours are no farther apart than the birth. Mostly one."""
+    birth_steps: tuple[Step, ...]
+    """The two outputs whose distance is the birth."""
+    death_steps: tuple[Step, ...]
+    """Three outputs whose largest distance is the death: the triangle that fills the loop."""
+
+
+def representative(lake: Lake, run: Mapping[str, Any], model: str, bar: int | None = None) -> Loop:
+    """A loop of one H1 bar of a run's diagram, the longest bar when none is named. Recomputes the pairing, in memory."""
+    place = {"experiment": run["experiment"], "embedding_model": model}
+    bars = lake.sql(
+        """SELECT b.*, s.metric, s.used_points FROM persistence_bars b
+           JOIN persistence_summary s USING (run_id, dimension) WHERE run_id = ? AND dimension = 1 ORDER BY bar""",
+        [run["run_id"]],
+        **place,
+    ).to_pylist()
+    if not bars:
+        raise UserError(
+            f"run {run['run_id']} has no loop by {model!r}; `panic run list` and `panic status` show what there is"
+        )
+    if bar is None:
+        bar = max(range(len(bars)), key=lambda k: bars[k]["death"] - bars[k]["birth"])
+    if bar >= len(bars):
+        raise UserError(f"bar is {bar}; the diagram has bars 0 to {len(bars) - 1} in H1")
+    rows = lake.sql(
+        "SELECT invocation_id, vector FROM embeddings WHERE run_id = ? ORDER BY sequence_number",
+        [run["run_id"]],
+        **place,
+    )
+    chosen, ids = bars[bar], rows["invocation_id"].to_pylist()
+    vectors = matrix(rows["vector"], registry.get(model).dimension)
+    vectors = diagrams.directions(vectors) if chosen["metric"] == "angle" else vectors
+    edge = np.array([ids.index(i) for i in chosen["birth_invocations"]])
+    rounds = [[ids[row] for row in walk] for walk in diagrams.loop(vectors, chosen["used_points"], edge)]
+    captions = registry.get(model).input == "text"
+    needed = {i for walk in (*rounds, chosen["birth_invocations"], chosen["death_invocations"]) for i in walk}
+    steps = _steps(lake, run["experiment"], sorted(needed))
+
+    def seen(walk: list[str]) -> tuple[Step, ...]:
+        return tuple(steps[i] for i in walk)
+
+    return Loop(
+        bar,
+        chosen["birth"],
+        chosen["death"],
+        chosen["metric"],
+        captions,
+        tuple(map(seen, rounds)),
+        seen(chosen["birth_invocations"]),
+        seen(chosen["death_invocations"]),
+    )
+
+
+def _steps(lake: Lake, experiment: str, invocations: list[str]) -> dict[str, Step]:
+    found = work.definition(lake, experiment)
+    image_format = found.image_format if found else "png"
+    rows = lake.sql(
+        """SELECT i.invocation_id, i.sequence_number, coalesce(i.output_text, p.output_text, prompt) AS text,
+                  coalesce(i.output_image, p.output_image) AS image
+           FROM invocations i JOIN runs USING (run_id)
+           LEFT JOIN invocations p ON p.invocation_id = i.input_invocation_id
+           WHERE i.invocation_id IN (SELECT unnest(?))""",
+        [invocations],
+        experiment=experiment,
+    ).to_pylist()
+    return {r["invocation_id"]: Step(r["sequence_number"], r["text"], r["image"], image_format) for r in rows}
