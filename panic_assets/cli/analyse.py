@@ -128,6 +128,9 @@ TABLES = {
         SELECT experiment, network, embedding_model, statistic, observed, null_mean AS by_chance, percentile,
                adjusted_p_value FROM symbol_nulls
         WHERE experiment IN (SELECT unnest(?)) ORDER BY statistic, embedding_model, network, experiment""",
+    "what prompts and runs differ by, of what effects leave": """
+        SELECT experiment, outcome, source, deviation, share FROM model_variances
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, source""",
     "tests of terms": """
         SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",

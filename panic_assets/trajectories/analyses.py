@@ -51,7 +51,15 @@ def _common(tables: list[str]) -> dict[str, Any]:
     pool=GPU_POOL,
     **on(GPU),
     **_common(
-        ["drift_steps", "change_points", "run_divergence", "prompt_recoverability", "motion_nulls", "run_dynamics"]
+        [
+            "drift_steps",
+            "displacements",
+            "change_points",
+            "run_divergence",
+            "prompt_recoverability",
+            "motion_nulls",
+            "run_dynamics",
+        ]
     ),
 )
 def dynamics(
@@ -163,7 +171,7 @@ def cluster_layers(
     ],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["model_effects", "model_terms", "contrasts", "findings"]),
+    **_common(["model_effects", "model_terms", "model_variances", "contrasts", "findings"]),
 )
 def statistics(
     context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource

@@ -115,6 +115,7 @@ def dynamics(
             lake.replacing("drift_steps", **place) as drifts,
             lake.replacing("run_dynamics", **place) as summaries,
             lake.replacing("change_points", **place) as changes,
+            lake.replacing("displacements", **place) as displacements,
             watcher.stage(f"dynamics {model}", len(runs), "runs") as tell,
         ):
             for one in walked(lake, experiment, model):
@@ -122,6 +123,12 @@ def dynamics(
                 row, steps, jumps = _motion(one, origin, loops.get(one.run["run_id"]))
                 mark = {**place, "run_id": one.run["run_id"]}
                 drifts.add([{**mark, **s} for s in steps])
+                spread = [
+                    (lag, value)
+                    for lag, value in zip(*_displacements(one.vectors), strict=True)
+                    if lag < row["outputs"]
+                ]
+                displacements.add([{**mark, "lag": int(lag), "displacement": float(value)} for lag, value in spread])
                 summaries.add([{**mark, **row, "code_version": CODE_VERSION}])
                 changes.add([{**mark, "step": int(step)} for step in jumps])
                 if one.run["run_id"] in tested:
@@ -186,6 +193,9 @@ def _motion(
         "determinism": again.determinism,
         "laminarity": again.laminarity,
         "trapping_time": again.trapping_time,
+        "mean_diagonal": again.mean_diagonal,
+        "longest_diagonal": again.longest_diagonal,
+        "diagonal_entropy": again.diagonal_entropy,
         "changes": len(jumps),
         "walk_changes": float(np.mean(walks)),
         "loop_start": loop.first if loop else None,
@@ -253,9 +263,14 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
             }
 
 
-def _exponent(vectors: np.ndarray) -> float | None:
+def _displacements(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lags up to a quarter of the run, closer together where short, and the mean squared displacement at each."""
     lags = np.unique(np.geomspace(1, max(len(vectors) // 4, 1), 12).astype(int))
-    spread = motion.mean_squared_displacement(vectors, lags)
+    return lags, motion.mean_squared_displacement(vectors, lags)
+
+
+def _exponent(vectors: np.ndarray) -> float | None:
+    lags, spread = _displacements(vectors)
     if len(lags) < 3 or not (spread > 0).all():
         return None
     return float(np.polyfit(np.log(lags), np.log(spread), 1)[0])
@@ -302,6 +317,9 @@ def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
                 "growth_aic": found.growth.aic,
                 "relaxation_aic": found.relaxation.aic,
                 "constant_aic": found.constant.aic,
+                "growth_held_out": found.growth.held_out,
+                "relaxation_held_out": found.relaxation.held_out,
+                "constant_held_out": found.constant.held_out,
                 "first_distance": float(distances[:, 0].mean()),
                 "last_distance": float(distances[:, -1].mean()),
                 "code_version": CODE_VERSION,
@@ -466,7 +484,7 @@ Stays are those of the current clusters, which pool all experiments: there are n
 
 
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
-    """Mixed models of every outcome by network and embedder, random intercepts by prompt and run; contrasts."""
+    """Mixed models of every outcome by parts of the network and embedder, intercepts by prompt and run; contrasts."""
     from panic_assets.statistics import mixed
 
     done = Done()
@@ -474,7 +492,9 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     terms: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
-    runs = lake.sql("SELECT run_id, network, prompt FROM runs", experiment=experiment).to_pandas()
+    variances: list[dict[str, Any]] = []
+    runs = lake.sql("SELECT run_id, network, models, prompt FROM runs", experiment=experiment).to_pandas()
+    factors = parts(runs)
     with watcher.stage("statistics", len(OUTCOMES), "outcomes") as tell:
         for outcome, query in OUTCOMES.items():
             frame = lake.sql(query, experiment=experiment).to_pandas().merge(runs, on="run_id")
@@ -486,7 +506,7 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                 found = mixed.fit(
                     frame.rename(columns={"value": outcome}),
                     outcome,
-                    ["network", "embedding_model"] if by_model else ["network"],
+                    [*factors, "embedding_model"] if by_model else factors,
                     "prompt",
                     within="run_id" if by_model else None,
                 )
@@ -511,6 +531,11 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                             "code_version": CODE_VERSION,
                         }
                     )
+                mark = {"experiment": experiment, "outcome": outcome}
+                total = sum(deviation**2 for deviation in found.deviations.values())
+                for source, deviation in found.deviations.items():
+                    share = deviation**2 / total if total else 0.0
+                    variances.append({**mark, "source": SOURCES[source], "deviation": deviation, "share": share})
                 for t in found.terms:
                     mark = {"experiment": experiment, "outcome": outcome, "term": t.name}
                     terms.append({**mark, "chi2": t.chi2, "degrees": t.degrees, "p_value": t.p_value})
@@ -524,8 +549,30 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     lake.replace("contrasts", compared, experiment=experiment)
     lake.replace("model_effects", effects, experiment=experiment)
     lake.replace("model_terms", terms, experiment=experiment)
+    lake.replace("model_variances", variances, experiment=experiment)
     lake.replace("findings", said, experiment=experiment)
     return done
+
+
+SOURCES = {"prompt": "prompt", "run_id": "run", "residual": "residual"}
+
+
+def parts(runs: Any) -> list[str]:
+    """What about the network can be told apart: generator, captioner or both; else only the network as a whole.
+
+    Adds those columns to a frame of runs: the models that give images, and those that give texts, in order. Both are
+    told apart when some generator meets several captioners, and some captioner several generators.
+    """
+    for part, output in (("generator", "image"), ("captioner", "text")):
+        chosen = [[m for m in models if registry.get(m).output == output] for models in runs["models"]]
+        runs[part] = ["+".join(models) for models in chosen]
+    varying = [part for part in ("generator", "captioner") if runs[part].nunique() > 1]
+    whole = runs.groupby(["generator", "captioner"])["network"].nunique().max() == 1
+    crossed = all(
+        runs.groupby(one)[other].nunique().max() > 1
+        for one, other in (("generator", "captioner"), ("captioner", "generator"))
+    )
+    return varying if whole and (len(varying) == 1 or crossed) else ["network"]
 
 
 def _contrasts(frame: Any) -> Iterator[dict[str, Any]]:

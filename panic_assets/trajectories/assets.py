@@ -190,7 +190,7 @@ def clusters(
     if row is None:
         return dg.MaterializeResult(metadata={"vectors": 0})
     kept = ("vectors", "distinct_vectors", "clusters", "outliers", "assigned", "seconds", "experiments")
-    metadata: dict[str, Any] = {k: row[k] for k in kept}
+    metadata: dict[str, Any] = {k: row[k] for k in kept} | {"outlier share": round(row["outliers"] / row["vectors"], 4)}
     return dg.MaterializeResult(metadata={**metadata, "parameters": dg.MetadataValue.text(row["parameters"])})
 
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
@@ -227,6 +228,53 @@ def test_a_walk_is_a_walk_and_no_shuffled_walk_and_a_cycle_is_neither():
     cycle = stood(np.tile(rng.normal(size=(8, 5)), (10, 1)))
     for statistic in ("recurrence_rate", "determinism"):
         assert cycle["random walk", statistic]["percentile"] == 100
+
+
+def test_what_can_be_told_apart_about_networks():
+    def told(*networks):
+        runs = pd.DataFrame({"models": list(networks), "network": ["-".join(n) for n in networks]})
+        return analysis.parts(runs)
+
+    x, y, a, b = "DummyT2I", "DummyT2I2", "DummyI2T", "DummyI2T2"
+    assert told([x, a], [x, b], [y, a], [y, b]) == ["generator", "captioner"]
+    assert told([x, a], [x, b], [y, a]) == ["generator", "captioner"]
+    assert told([x, a], [y, a]) == ["generator"]
+    assert told([x, a], [x, b]) == ["captioner"]
+    assert told([x, a], [y, b]) == ["network"]  # which of the two it is, nothing can say
+    assert told([x, a]) == ["network"]
+    assert told([x, a, y, b], [x, b, y, a], [x, a], [y, a]) == ["generator", "captioner"]
+    assert told([x, a, y, a], [y, a, x, a]) == ["generator"]
+    assert told([x, a, y, b], [y, b, x, a], [a, x]) == ["network"]
+
+
+def test_variances_share_out_what_effects_leave(lake):
+    for r in rows(
+        lake, "SELECT outcome, sum(share) AS share, list(source) AS sources FROM model_variances GROUP BY ALL"
+    ):
+        assert r["share"] == pytest.approx(1)
+        assert {"prompt", "residual"} <= set(r["sources"]) <= {"prompt", "run", "residual"}
+
+
+def test_displacements_are_those_of_the_vectors(lake):
+    one = next(analysis.walked(lake, "a", "RandomWalk"))
+    found = rows(
+        lake, f"SELECT * FROM displacements WHERE run_id = '{one.run['run_id']}' AND embedding_model = 'RandomWalk'"
+    )
+    assert found
+    for r in found:
+        gap = one.vectors[r["lag"] :].astype(float) - one.vectors[: -r["lag"]]
+        assert r["displacement"] == pytest.approx((gap**2).sum(axis=1).mean())
+
+
+def test_loops_by_network_and_prompt(lake):
+    found = rows(lake, f"SELECT * FROM ({symbol_tables.VIEWS['loops'][1]}) ORDER BY network, prompt")
+    assert [(r["network"], r["prompt"]) for r in found] == [
+        (network, prompt) for network in sorted(map("-".join, (LOOP, LONG))) for prompt in ("a red cat", "two boats")
+    ]
+    assert sum(r["runs"] for r in found) == rows(lake, "SELECT count(*) AS n FROM runs")[0]["n"]
+    again = "SELECT count(DISTINCT run_id) AS n FROM run_dynamics WHERE loop_time IS NOT NULL"
+    assert sum(r["looped"] for r in found) == rows(lake, again)[0]["n"]
+    assert all(r["fixed_points"] <= r["looped"] <= r["runs"] for r in found)
 
 
 def test_embedders_are_contrasted_with_the_control_on_the_same_runs(lake):

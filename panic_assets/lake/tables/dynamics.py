@@ -64,6 +64,9 @@ RUN_DYNAMICS = Table(
         Column("determinism", "float64", "Share of those on diagonal lines: walked again in the same order."),
         Column("laminarity", "float64", "Share of those on vertical lines: stayed."),
         Column("trapping_time", "float64", "Mean stay, in outputs."),
+        Column("mean_diagonal", "float64", "Mean length of the diagonal lines."),
+        Column("longest_diagonal", "int32", "The longest one: outputs walked again in the same order."),
+        Column("diagonal_entropy", "float64", "Entropy of their lengths, in nats."),
         Column("changes", "int32", "Change points of the drift."),
         Column("walk_changes", "float64", "Mean number of change points of random walks with the same step lengths."),
         Column("loop_start", "int32", "Invocation that is first repeated exactly; null when none is.", nullable=True),
@@ -75,6 +78,21 @@ RUN_DYNAMICS = Table(
     references=_OF_RUN,
     hot=True,
 )  # fmt: skip
+
+DISPLACEMENTS = Table(
+    name="displacements",
+    doc="One row a run, embedding model and lag: how far the run is from where it was. Level: bounded; linear: a free walk.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        Column("lag", "int32", "Outputs between the two."),
+        Column("displacement", "float64", "Mean squared chord between outputs that far apart."),
+    ),
+    key=("run_id", "embedding_model", "lag"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
 
 CHANGE_POINTS = Table(
     name="change_points",
@@ -107,6 +125,9 @@ RUN_DIVERGENCE = Table(
         Column("growth_aic", "float64", "Akaike's criterion of growth; lower is better."),
         Column("relaxation_aic", "float64", "Akaike's criterion of relaxation."),
         Column("constant_aic", "float64", "Akaike's criterion of no change: what either must beat."),
+        Column("growth_held_out", "float64", "Root mean squared error on the last quarter, fitted before it."),
+        Column("relaxation_held_out", "float64", "That of relaxation."),
+        Column("constant_held_out", "float64", "That of no change: what either must beat."),
         Column("first_distance", "float64", "Mean chord at the first output."),
         Column("last_distance", "float64", "Mean chord at the last."),
         _CODE,
@@ -276,7 +297,7 @@ MARKOV_MODELS = Table(
 
 MODEL_EFFECTS = Table(
     name="model_effects",
-    doc="One row a fixed effect of a mixed model: outcome by network and embedder, random intercepts by prompt and run.",
+    doc="One row a fixed effect of a mixed model: outcome by parts of the network and embedder, random intercepts by prompt and run.",
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "What is explained, e.g. 'entropy H1': each homology dimension for itself."),
@@ -302,7 +323,7 @@ MODEL_TERMS = Table(
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "What is explained."),
-        Column("term", "string", "The whole term, e.g. 'network' or 'network:embedding_model'."),
+        Column("term", "string", "The whole term, e.g. 'generator' or 'captioner:embedding_model'."),
         Column("chi2", "float64", "Twice the difference of log likelihoods."),
         Column("degrees", "int32", "Degrees of freedom."),
         Column("p_value", "float64", "Of the chi-squared distribution."),
@@ -372,6 +393,22 @@ MOTION_NULLS = Table(
     references=_OF_RUN,
 )  # fmt: skip
 
+MODEL_VARIANCES = Table(
+    name="model_variances",
+    doc="One row a source of variance that a mixed model's effects leave: what prompts, and runs of one prompt, differ by.",
+    columns=(
+        _EXPERIMENT,
+        Column("outcome", "string", "What is explained."),
+        Column("source", "string", "Residual: between runs (seeds), or within a run between embedding models where 'run' is "
+               "a source too.", allowed=("prompt", "run", "residual")),
+        Column("deviation", "float64", "Standard deviation, in the outcome's units."),
+        Column("share", "float64", "Share of the variance that the effects leave."),
+    ),
+    key=("experiment", "outcome", "source"),
+    partitioned_by=("experiment",),
+    hot=True,
+)  # fmt: skip
+
 FINDINGS = Table(
     name="findings",
     doc="One row a sentence: what the models found, and what is wrong with them.",
@@ -389,6 +426,7 @@ FINDINGS = Table(
 TABLES = (
     DRIFT_STEPS,
     RUN_DYNAMICS,
+    DISPLACEMENTS,
     CHANGE_POINTS,
     RUN_DIVERGENCE,
     PROMPT_RECOVERABILITY,
@@ -400,6 +438,7 @@ TABLES = (
     MARKOV_MODELS,
     MODEL_EFFECTS,
     MODEL_TERMS,
+    MODEL_VARIANCES,
     CONTRASTS,
     MOTION_NULLS,
     FINDINGS,
