@@ -1,6 +1,6 @@
 """Which homology is made: on request, recorded in the rows, and kept to from then on."""
 
-import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.trajectories import invariants, stages
 from panic_assets.trajectories.diagrams import angle_of_chord
 from panic_assets.trajectories.homology import Homology, Points, homology
-from panic_assets_tests.trajectories.world import FORKSERVER, LONG, Nobody, definition, nothing, perform
+from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
 
 
 def made(lake, **asked):
@@ -63,20 +63,18 @@ def test_nonsense_is_refused(wrong, sentence):
         Homology(**wrong)
 
 
-def crowd():
-    """In a child: a run of 2,500 outputs with thousands of loops, every bar with its simplices."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    vectors = np.random.default_rng(0).normal(size=(2500, 4)).astype(np.float32)
-    (found,) = homology(Points("r", vectors, [str(i) for i in range(2500)], Homology()), None)
-    loops = [b for b in found.bars if b["dimension"] == 1]
-    assert len(loops) > 1000
-    assert all((len(b["birth_invocations"]), len(b["death_invocations"])) == (2, 3) for b in loops)
-    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert used < 600, f"{used:.0f} MB"
+def peak_mb():
+    """The most memory that this process had resident since the peak was last reset."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def test_simplices_of_2500_outputs_take_no_gigabytes():
-    process = FORKSERVER.Process(target=crowd)
-    process.start()
-    process.join()
-    assert process.exitcode == 0
+    vectors = np.random.default_rng(0).normal(size=(2500, 4)).astype(np.float32)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mb()
+    (found,) = homology(Points("r", vectors, [str(i) for i in range(2500)], Homology()), None)
+    assert peak_mb() - before < 600
+    loops = [b for b in found.bars if b["dimension"] == 1]
+    assert len(loops) > 1000
+    assert all((len(b["birth_invocations"]), len(b["death_invocations"])) == (2, 3) for b in loops)
