@@ -5,7 +5,7 @@ worker process that holds a GPU lease, in a Ray actor); what it yields comes bac
 only one that writes to the lake.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +36,10 @@ class Worker(Protocol):
 
     def model(self, name: str) -> Any:
         """The loaded model of that registry name; loaded at the first call, kept warm after."""
+        ...
+
+    def keep(self, names: Collection[str]) -> None:
+        """Frees every model but these: for a task that knows all it will use, before it loads any."""
         ...
 
 

@@ -1,17 +1,22 @@
 """A place where tasks run: a device, the models that are loaded on it, and what a task run there says."""
 
+import logging
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from panic_assets.compute import faults
 from panic_assets.compute.protocol import Function
-from panic_assets.models.batching import free_memory
 from panic_assets.models.failures import is_device_fault, one_sentence
 
 if TYPE_CHECKING:
     from panic_assets.models.residency import Residency
+
+log = logging.getLogger(__name__)
+
+LOST_GB = 0.5
+"""Less than this is the caches of libraries."""
 
 
 class WarmWorker:
@@ -31,14 +36,15 @@ class WarmWorker:
         self._used.add(name)
         return self._residency.model(name)
 
+    def keep(self, names: Collection[str]) -> None:
+        """Frees every model but these, and says so when the card does not get its memory back."""
+        if self._residency and (lost := self._residency.keep(names)) > LOST_GB:
+            log.warning("%.1f GB of the card stay taken although their models were freed", lost)
+
     def end_task(self) -> None:
         """Frees the models that the task did without: the next one is most likely of the same kind."""
-        if self._residency and self._used:
-            unused = set(self._residency.held) - self._used
-            for name in unused:
-                del self._residency.held[name]
-            if unused and self.device != "cpu":
-                free_memory()
+        if self._used:
+            self.keep(self._used)
         self._used = set()
 
 

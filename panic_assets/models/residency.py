@@ -1,6 +1,7 @@
 """Which models sit on the card: all of a network when they fit together, else the ones in use."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +59,18 @@ class Residency:
 
     def free(self) -> float:
         """Forgets every model and gives the memory back; the GB that torch still holds on the card (about 0)."""
-        self.held.clear()
-        if self.device != "cpu":
-            free_memory()
-        else:
-            import gc
+        return self.keep(())
 
+    def keep(self, names: Collection[str]) -> float:
+        """Forgets every model but these; the GB that torch then holds on the card beyond what is theirs (about 0)."""
+        gone = [name for name in self.held if name not in names]
+        for name in gone:
+            del self.held[name]
+        if gone and self.device != "cpu":
+            free_memory()
+        elif gone:
             gc.collect()
-        return _allocated_gb(self.device)
+        return max(0.0, _allocated_gb(self.device) - sum(held.gb for held in self.held.values() if held.on_card))
 
     def _needed(self, spec: ModelSpec) -> float:
         if self.device == "cpu" or not spec.memory:

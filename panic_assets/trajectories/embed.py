@@ -40,6 +40,7 @@ def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
     values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
     problems: dict[int, str] = {}
     parts = [list(enumerate(batch.contents))] if spec.input == "text" else _pictures(batch.contents, batch_limit(spec))
+    worker.keep([batch.embedding_model])
     for part in parts:
         problems |= {index: str(content) for index, content in part if isinstance(content, ValueError)}
         items = [(index, content) for index, content in part if not isinstance(content, ValueError)]

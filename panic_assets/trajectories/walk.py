@@ -102,6 +102,7 @@ def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
     A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
     the step is handed on first.
     """
+    worker.keep(cohort.models)
     for name in reversed(dict.fromkeys(cohort.models)):
         worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
     with ThreadPoolExecutor(ENCODERS) as encoders:

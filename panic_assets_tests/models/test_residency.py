@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 
+from panic_assets.compute.warm import WarmWorker
 from panic_assets.errors import UserError
 from panic_assets.models import registry
 from panic_assets.models.diffusion import TextToImage, denoiser
@@ -71,6 +72,22 @@ def test_only_as_many_make_room_as_must(monkeypatch):
     residency.model("Qwen25VL")
     residency.model("SDXLTurbo")
     assert on_card(residency) == {"Qwen25VL", "SDXLTurbo"}
+
+
+def test_what_is_kept_stays_and_what_does_not_come_back_is_told(monkeypatch, caplog):
+    residency = card(monkeypatch, 80)
+    painter = residency.model("SDXLTurbo")  # 9 GB
+    residency.model("Qwen25VL")  # 20 GB
+    monkeypatch.setattr("panic_assets.models.residency._allocated_gb", lambda device: 9.2)
+    assert residency.keep(["SDXLTurbo", "BLIP2"]) == pytest.approx(0.2)
+    assert residency.model("SDXLTurbo") is painter
+    assert set(residency.held) == {"SDXLTurbo"}
+    worker = WarmWorker("cuda:0")
+    worker._residency = residency
+    worker.keep(["SDXLTurbo"])
+    assert not caplog.records
+    worker.keep([])
+    assert "9.2 GB of the card stay taken although their models were freed" in caplog.text
 
 
 def test_on_a_cpu_nothing_moves(tiny_model, monkeypatch, checkpoints):

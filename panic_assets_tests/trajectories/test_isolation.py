@@ -45,6 +45,9 @@ class Worker:
     def model(self, name: str) -> Any:
         return {"DummyT2I": Painter, "DummyText": Measurer}.get(name, lambda: load(get(name)))()
 
+    def keep(self, names: Any) -> None:
+        """It has nothing to free."""
+
 
 def test_a_run_whose_output_fails_ends_there_and_its_cohort_goes_on() -> None:
     runs = tuple(Progress(f"run {p}", p, -1, 6) for p in ("good", "bad", "fine"))
@@ -90,6 +93,9 @@ class Ahead:
 
     def model(self, name: str) -> Any:
         return self
+
+    def keep(self, names: Any) -> None:
+        """It has nothing to free."""
 
     def embed(self, contents: list[Any]) -> np.ndarray:
         assert self.decoding.wait(60), "nothing is decoded while the model works"

@@ -330,6 +330,18 @@ class Breaking(WarmWorker):
         return self.loaded.generate(*given)
 
 
+def test_a_cohort_begins_with_its_own_models_only_all_loaded_before_the_first_call() -> None:
+    worker = WarmWorker("cpu")
+    walk(PAIR, [run(0, 1, 2)], worker=worker)
+    other = ("DummyT2I", "DummyI2T2")
+    steps = advance(Cohort("e", other, 16, "png", (run(1, 1, 4),)), worker)
+    kept = worker.model("DummyT2I")
+    next(steps)
+    assert worker._residency is not None
+    assert set(worker._residency.held) == set(other)
+    assert worker.model("DummyT2I") is kept
+
+
 def test_what_was_made_before_an_error_is_handed_on_before_it() -> None:
     steps = advance(Cohort("e", PAIR, 16, "png", (run(0, 4, 6),)), Breaking("cpu"))
     assert [row["sequence_number"] for row in next(steps).rows + next(steps).rows] == [0, 1]
