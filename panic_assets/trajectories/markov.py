@@ -71,8 +71,7 @@ def model(sequences: Sequence[np.ndarray], lag: int = 1) -> Model:
 
 def _model(states: np.ndarray, total: np.ndarray, lag: int) -> Model:
     active = _active(total)
-    inside = total[np.ix_(active, active)]
-    transition = inside / inside.sum(axis=1, keepdims=True) if len(active) else np.empty((0, 0))
+    inside, transition = total[np.ix_(active, active)], _transition(total, active)
     return Model(
         lag=lag,
         states=states[active],
@@ -85,14 +84,23 @@ def _model(states: np.ndarray, total: np.ndarray, lag: int) -> Model:
 
 def _active(total: np.ndarray) -> np.ndarray:
     """Indices of the strongly connected component with the most counts inside; a state alone needs to have stayed."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     if not total.sum():
         return np.empty(0, np.int64)
-    number, member = connected_components(csr_array(total), connection="strong")
-    inside = [total[np.ix_(member == c, member == c)].sum() for c in range(number)]
-    return np.flatnonzero(member == int(np.argmax(inside))) if max(inside) else np.empty(0, np.int64)
+    reach = (total > 0) | np.eye(len(total), dtype=bool)
+    while True:  # ways of twice the length, until there are no more: a handful of small products
+        further = reach.astype(np.float32) @ reach.astype(np.float32) > 0
+        if (further == reach).all():
+            break
+        reach = further
+    mutual = (reach & reach.T).astype(np.int64)
+    inside = ((mutual @ total) * mutual).sum(axis=1)
+    best = int(inside.argmax())
+    return np.flatnonzero(mutual[best]) if inside[best] else np.empty(0, np.int64)
+
+
+def _transition(total: np.ndarray, active: np.ndarray) -> np.ndarray:
+    inside = total[np.ix_(active, active)]
+    return inside / inside.sum(axis=1, keepdims=True) if len(active) else np.empty((0, 0))
 
 
 def stationary(transition: np.ndarray) -> np.ndarray:
@@ -147,7 +155,7 @@ def slowest(
 
 
 def _slowest(total: np.ndarray, lag: int) -> float:
-    scales = timescales(_model(np.arange(len(total)), total, lag).transition, lag)
+    scales = timescales(_transition(total, _active(total)), lag)
     return float(scales[0]) if len(scales) else float("nan")
 
 

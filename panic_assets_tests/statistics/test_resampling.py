@@ -21,13 +21,13 @@ def clustered(seed, runs=30, rows=20):
 
 def test_bootstrap_over_runs_covers_where_that_over_rows_does_not():
     by_run, by_row = 0, 0
-    for seed in range(150):
+    for seed in range(80):
         values, unit = clustered(seed, rows=8)
-        run, row = (bootstrap(values, units, replicates=120, seed=seed) for units in (unit, np.arange(len(values))))
+        run, row = (bootstrap(values, units, replicates=80, seed=seed) for units in (unit, np.arange(len(values))))
         by_run += run.low <= 0 <= run.high
         by_row += row.low <= 0 <= row.high
-    assert 0.87 <= by_run / 150 <= 0.99
-    assert by_row / 150 < 0.6
+    assert 0.87 <= by_run / 80 <= 0.99
+    assert by_row / 80 < 0.6
 
 
 def test_bootstrap_is_seeded_respects_blocks_and_statistics():

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from panic_assets.trajectories.markov import (
+    _active,
     chapman_kolmogorov,
     counts,
     entropy_rate,
@@ -62,6 +67,17 @@ def test_only_states_that_lead_to_each_other_are_modelled():
         assert len(model(empty).states) == 0
         assert entropy_rate(model(empty).transition) == 0
     assert model([np.array([4, 4])]).states.tolist() == [4]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.floats(0, 0.4))
+def test_the_active_set_is_a_strong_component_with_the_most_counts(seed, states, density):
+    rng = np.random.default_rng(seed)
+    total = rng.integers(1, 9, size=(states, states)) * (rng.random((states, states)) < density)
+    _, member = connected_components(csr_array(total), connection="strong")
+    inside = [total[np.ix_(member == c, member == c)].sum() for c in range(member.max() + 1)]
+    found = _active(total)
+    assert total[np.ix_(found, found)].sum() == max(inside)
+    assert not len(found) or set(np.flatnonzero(member == member[found[0]])) == set(found)
 
 
 def test_implied_timescales_are_flat_in_the_lag_and_covered():
