@@ -22,16 +22,19 @@ from safetensors.torch import save
 
 from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
-from panic_assets.grokking import lissajous, pca
-from panic_assets.grokking.analysis import arrays, load, measure
+from panic_assets.grokking import stages
+from panic_assets.grokking.config import RunConfig
 from panic_assets.grokking.model import Shape, initial, split
 from panic_assets.grokking.recipe import Recipe
 from panic_assets.grokking.stages import Task, train_task
 from panic_assets.grokking.trainer import Variant, checkpoint_name, train
 from panic_assets.instance.home import open_instance
+from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
 from panic_assets.settings import home
+from panic_assets.training import runs
 from panic_assets.training.sensors import checkpoint_files
+from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.plain import plain_train
 
 
@@ -101,32 +104,40 @@ def trainer(quick):
             print(f"| {p} | " + " | ".join(f"{r:,.0f}" for r in rates) + " |")
 
 
+class Silent:
+    """Watches nothing."""
+
+    def stage(self, *_):
+        return contextlib.nullcontext(lambda count: None)
+
+
 def analyses(quick):
+    """The stages themselves, rows written included, on checkpoints that arrive in two halves."""
     count, p = (10, 113) if quick else (100, 113)
-    recipe = Recipe(p, 999, 598)
     with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for i in range(count):
-            path = Path(folder) / checkpoint_name(i)
-            path.write_bytes(save({n: t * (1 + i / count) for n, t in initial(Shape(p), 999 + i % 3).items()}))
-            paths.append(path)
-        measure(load(paths[0]), recipe)
-        each = [spent(lambda path=path: measure(load(path), recipe)) for path in paths]
-        loaded = []
-        reading = spent(lambda: loaded.extend(arrays(load(path)) for path in paths))
-        grams = {}
-        gram = spent(lambda: grams.update(pca.grams(loaded)))
-        rows = spent(lambda: [pca.of_rows(r) for m in loaded for r in pca.token_rows(m).values()])
-        total = pca.group_gram(grams, "all")
-        size = sum(m.size for m in loaded[0].values())
-        nulls = 4 * spent(lambda: lissajous.against_nulls(total, size, 50 if quick else 200))
-    first, last = sum(each[: count // 2]), sum(each[count // 2 :])
+        os.environ["PANIC_HOME"] = folder
+        lake, run = Lake(home().lake), RunConfig("bench", Recipe(p, 999, 598), ())
+        stages.register(lake, run)
+        runs.change(lake, run.name, status="finished")
+        stages.folder(run.name).mkdir(parents=True)
+        half = []
+        for epochs in (range(count // 2), range(count // 2, count)):
+            for i in epochs:
+                weights = {n: t * (1 + i / count) for n, t in initial(Shape(p), 999 + i % 3).items()}
+                (stages.folder(run.name) / checkpoint_name(i)).write_bytes(save(weights))
+            register_checkpoints(lake, run.name, settle_seconds=0)
+            half.append(spent(lambda: stages.measure(lake, Silent(), lambda: None, run.name)) / len(epochs))
+        frequencies = spent(lambda: stages.frequencies(lake, run.name))
+        paths = spent(lambda: stages.trajectories(lake, Silent(), run.name))
+        conclusions = spent(lambda: stages.conclude(lake, run.name))
     print(f"\n| {count} checkpoints of p={p} | CPU seconds |\n|---|---|")
-    print(f"| spectra, neurons, rings, losses | {sum(each):.1f} |")
-    print(f"| a checkpoint of the first half, of the second | {2 * first / count:.2f}, {2 * last / count:.2f} |")
-    print(f"| reading, Gram matrices, rows' components | {reading:.1f}, {gram:.1f}, {rows:.1f} |")
-    print(f"| nulls of four groups | {nulls:.1f} |")
-    print(f"| all | {sum(each) + reading + gram + rows + nulls:.1f} |")
+    print(
+        f"| each checkpoint: spectra, neurons, rings, losses; first half, second half | {half[0]:.2f}, {half[1]:.2f} |"
+    )
+    print(
+        f"| the run: frequencies; paths, components and nulls; conclusions | {frequencies:.1f}, {paths:.1f}, {conclusions:.1f} |"
+    )
+    print(f"| all | {count * sum(half) / 2 + frequencies + paths + conclusions:.1f} |")
 
 
 def ticks(quick):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from panic_assets.errors import UserError
@@ -146,10 +147,11 @@ def split(p: int, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One CPU thread for torch: matrices this small are not worth a second, least of all on a busy machine."""
+    """One CPU thread for torch and numpy: matrices this small are not worth a second, least of all on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)

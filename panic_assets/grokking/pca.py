@@ -57,14 +57,16 @@ def of_rows(rows: Array, components: int = 3) -> Components:
     scores = np.zeros((len(rows), components))
     if total <= 1e-20 * max(float((rows**2).sum()), 1e-300):
         return Components(scores, None, 0.0)
-    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
-    count = min(components, len(sizes))
-    found = left[:, :count] * sizes[:count]
+    # Features are fewer than what a decomposition of the rows themselves would cost.
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    count = min(components, *rows.shape)
+    values, axes = values[::-1][:count].clip(0), vectors[:, ::-1][:, :count]
+    found = centred @ axes
     signs = _signs(found)
     scores[:, :count] = found * signs
     shares = np.zeros(components)
-    shares[:count] = sizes[:count] ** 2 / total
-    return Components(scores, shares, total, right[:count] * signs[:, None])
+    shares[:count] = values / total
+    return Components(scores, shares, total, (axes * signs).T)
 
 
 def project(rows: Array, basis: Components) -> tuple[Array, Array | None]:

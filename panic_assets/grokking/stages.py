@@ -506,6 +506,13 @@ def neuron_history(lake: Lake, name: str) -> tuple[list[int], np.ndarray, np.nda
 
 def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     """The path through parameter space with its nulls, the rows' components, the ring's tones and the circle test."""
+    from panic_assets.grokking.model import one_thread
+
+    with one_thread():
+        return _trajectories(lake, watcher, name)
+
+
+def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     from panic_assets.grokking.analysis import activations, arrays, centroids, load
 
     rows = runs.checkpoints(lake, name)
