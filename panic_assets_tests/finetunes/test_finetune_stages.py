@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,8 @@ from panic_assets.lake.tables.finetunes import TABLES
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Quiet:
@@ -216,6 +219,28 @@ def test_every_cell_is_compared_with_the_earliest_that_drew_it(tested):
     assert against(None) == {(p, s): name for (p, s), name in medium.items() if s == 1}, "one seed a prompt, epoch 7"
 
 
+def test_a_baseline_of_ones_own_choice(tested):
+    lake, _ = tested
+    found = work.plan(lake, "tune")
+    chosen = replace(found, config={**found.config, "baseline": {"run": "tune", "epoch": 10}})
+    whole = replace(stages.material(lake, "tune"), baseline=stages._baseline(lake, chosen, []))
+    page = report.html(stages.of_epoch(whole, 7), "")
+    assert "Epoch 7 against tune epoch 10" in page
+    assert page.count("against tune epoch 10; mean difference") == 45
+
+
+def test_cost_so_far_is_the_sum_of_the_rows(tested):
+    lake, _ = tested
+    whole = stages.material(lake, "tune")
+    whole = stages.of_epoch(whole, 1)
+    assert "No cost is known" in report.html(whole, "")
+    row = {"kind": "training", "card": "A40", "rate": 0.5, "estimated": False, "started_at": START}
+    paid = [{**row, "epoch": n, "hours": n / 2, "cost": n / 4} for n in (1, 2)]
+    page = report.html(replace(whole, costs=paid), "")
+    assert "<strong>0.75</strong>" in page
+    assert Page(page).by_row[report.row_id("costs", paid[1])] == ["1.0", "0.5", "0.5"]
+
+
 def test_a_heat_map_is_ciede2000_pixel_by_pixel():
     first, second = np.zeros((2, 8, 8, 3), dtype=np.uint8)
     first[:] = second[:] = (0, 255, 0)
@@ -307,6 +332,15 @@ def test_a_rewritten_checkpoint_is_tested_anew(tmp_path, lake):
     hashes = {r["content_hash"] for r in runs.checkpoints(lake, "tune")}
     for table in stages.BY_CHECKPOINT:
         assert {r["checkpoint_hash"] for r in rows(lake, f"SELECT checkpoint_hash FROM {table}")} <= hashes
+
+
+def test_another_version_of_the_measures_measures_everything_again(tmp_path, lake, monkeypatch):
+    setup(tmp_path, lake, depth="quick", count=1)
+    assert run_all(lake, "tune") == {"drawing": 3, "measuring": 3}
+    monkeypatch.setattr(measures, "VERSION", "next")
+    assert run_all(lake, "tune") == {"measuring": 3}
+    kept = rows(lake, "SELECT DISTINCT metric_version FROM prompt_test_results")
+    assert kept == [{"metric_version": "next"}], "numbers of two versions are never averaged"
 
 
 def test_a_changed_suite_is_a_new_version(tmp_path, lake):
