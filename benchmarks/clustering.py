@@ -1,15 +1,17 @@
 """Clustering at the size of a large experiment, and one long run from embeddings to statistics.
 
-    python -m benchmarks.clustering [--vectors 20000] [--dimension 768] [--hdbscan N] [--steps 5000]
+    python -m benchmarks.clustering [--vectors 20000] [--dimension 768] [--hdbscan N] [--steps 5000] [--readme]
 
-The published size is 141,600 x 768. Vectors are noisy members of a few hundred directions. Prints a Markdown table.
+The published size is 141,600 x 768 (`--vectors 141600`). Vectors are noisy members of a few hundred directions.
+Prints a Markdown table; `--readme` writes it into benchmarks/README.md. Memory is the most that was resident so far.
 """
 
-import argparse
+import resource
 import time
 
 import numpy as np
 
+from benchmarks._report import Report, arguments
 from panic_assets.trajectories import analysis
 from panic_assets.trajectories.clustering import cluster
 from panic_assets.trajectories.diagrams import budgeted, summary
@@ -28,16 +30,19 @@ def cloud(count: int, dimension: int, groups: int = 300) -> np.ndarray:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = arguments(__doc__)
     options.add_argument("--vectors", type=int, default=20_000)
     options.add_argument("--dimension", type=int, default=768)
     options.add_argument("--hdbscan", type=int, help="as many as --vectors")
     options.add_argument("--steps", type=int, default=5_000)
     asked = options.parse_args()
-    print("| what | vectors | seconds | result |\n|---|---|---|---|")
+    report = Report("clustering")
+    report.say("| what | vectors | seconds | memory, GB | result |")
+    report.say("|---|---|---|---|---|")
 
     def row(what: str, count: int, began: float, result: str) -> None:
-        print(f"| {what} | {count:,} x {asked.dimension} | {time.perf_counter() - began:.1f} | {result} |", flush=True)
+        took, most = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        report.say(f"| {what} | {count:,} x {asked.dimension} | {took:.1f} | {most:.1f} | {result} |")
 
     layers(cloud(200, 16))  # compile
     vectors = cloud(asked.vectors, asked.dimension)
@@ -62,6 +67,8 @@ def main() -> None:
     began = time.perf_counter()
     motion, _, jumps = analysis._motion(one, None, None)
     row("its motion", asked.steps, began, f"memory {motion['autocorrelation_time']:.1f}, {len(jumps)} changes")
+    if asked.readme:
+        report.publish()
 
 
 if __name__ == "__main__":
