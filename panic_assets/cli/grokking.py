@@ -64,6 +64,13 @@ def sweep(file: File) -> None:
 @app.command()
 def analyse(
     names: Annotated[list[str] | None, typer.Argument(help="Runs; all of the family when none is given.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Concentration from which a neuron has a frequency; as the last time, first 0.5."),
+    ] = None,
+    hysteresis: Annotated[
+        float | None, typer.Option(help="How far below it may fall; as the last time, first 0.1.")
+    ] = None,
 ) -> None:
     """Analyse what was not analysed yet, and conclude again."""
     from panic_assets.cli.session import instance, lake, materialise
@@ -71,9 +78,11 @@ def analyse(
     from panic_assets.training import runs
 
     mine = [r["training_run"] for r in runs.every(lake(), stages.FAMILY) if r["status"] != runs.TOMBSTONE]
+    given = {k: v for k, v in (("threshold", threshold), ("hysteresis", hysteresis)) if v is not None}
+    run_config = {"ops": {"grokking_frequencies": {"config": given}}}
     with instance() as opened:
         for name in [runs.get(lake(), n)["training_run"] for n in names] if names else mine:
-            materialise(opened, "analyse_grokking", name, f"analysing {name}")
+            materialise(opened, "analyse_grokking", name, f"analysing {name}", run_config)
             _report(name)
 
 

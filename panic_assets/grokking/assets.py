@@ -18,6 +18,13 @@ GROUP = "grokking"
 _COMMON: dict[str, Any] = {**COMMON, "group_name": GROUP}
 
 
+class HomeConfig(dg.Config):
+    """From which concentration a neuron has a frequency, and how far below it may fall; as the last time unless given."""
+
+    threshold: float | None = None
+    hysteresis: float | None = None
+
+
 @dg.asset(
     **{**_COMMON, "code_version": stages.TRAIN_VERSION, **on(GPU)},
     deps=[training_runs],
@@ -59,10 +66,12 @@ def grokking_measurements(
     deps=[grokking_measurements],
     metadata={"tables": ["grokking_adoptions", "grokking_neuron_paths", "grokking_sensitivity", "grokking_abandoned"]},
 )
-def grokking_frequencies(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+def grokking_frequencies(
+    context: dg.AssetExecutionContext, config: HomeConfig, lake: LakeResource
+) -> dg.MaterializeResult:
     """When each weight space adopted each frequency; every neuron's path, with how the count hangs on the threshold."""
     with work(context, lake):
-        done = stages.frequencies(lake.lake, context.partition_key)
+        done = stages.frequencies(lake.lake, context.partition_key, config.threshold, config.hysteresis)
     return result(context, lake, done, "grokking_adoptions", "grokking_neuron_paths")
 
 

@@ -38,7 +38,8 @@ PER_CHECKPOINT = (
     "grokking_centroids",
 )
 THRESHOLD, HYSTERESIS = 0.5, 0.1
-"""Concentration from which a neuron has a frequency, and how far below it may fall; stored with every result."""
+"""Concentration from which a neuron has a frequency, and how far below it may fall, unless asked for others; stored with
+every result."""
 DRAWS = 200
 """Random walks that a path is compared with, of each kind."""
 LOW_LOSS = 1e-6
@@ -426,9 +427,16 @@ def _prime(lake: Lake, name: str) -> int:
     return 2 * int(found) + 1
 
 
-def frequencies(lake: Lake, name: str, threshold: float = THRESHOLD, hysteresis: float = HYSTERESIS) -> Done:
-    """When each weight space adopted each frequency, every neuron's path, and how that hangs on the threshold."""
+def frequencies(lake: Lake, name: str, threshold: float | None = None, hysteresis: float | None = None) -> Done:
+    """When each weight space adopted each frequency, every neuron's path, and how that hangs on the threshold.
+
+    A threshold or hysteresis that is not given is the one of the last time, at first 0.5 and 0.1.
+    """
     p = _prime(lake, name)
+    last = lake.sql("SELECT threshold, hysteresis FROM grokking_neuron_paths LIMIT 1", training_run=name).to_pylist()
+    before = last[0] if last else {"threshold": THRESHOLD, "hysteresis": HYSTERESIS}
+    threshold = before["threshold"] if threshold is None else threshold
+    hysteresis = before["hysteresis"] if hysteresis is None else hysteresis
     now = datetime.now(UTC)
     level = fourier.adoption_threshold(p)
     table = lake.sql(

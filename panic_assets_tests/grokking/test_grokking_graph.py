@@ -40,6 +40,28 @@ def test_the_graph_fills_every_table_by_its_rules(lake):
     assert count(lake, "grokking_losses") == 61
 
 
+def test_the_checks_of_a_run_say_what_its_rows_say(instance, lake):
+    def said(asset, check):
+        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        return record.event.dagster_event.event_specific_data
+
+    for asset, check in (
+        ("training_runs", "lineage_whole"),
+        ("grokking_measurements", "complete"),
+        ("checkpoints", "control_reproduces_parent"),
+        ("grokking_trajectories", "grokking_lissajous_valid"),
+    ):
+        assert said(asset, check).passed, check
+    (row,) = lake.sql(
+        "SELECT * FROM convergence WHERE metric = 'test_accuracy' ORDER BY epoch DESC LIMIT 1", training_run=RUN
+    ).to_pylist()
+    state = said("convergence", "test_accuracy_state")
+    assert state.passed == (row["state"] in ("continue", "plateau"))
+    assert state.description == f"{row['state']}: {row['reason']}"
+    assert state.metadata["best_epoch"].value == row["best_epoch"]
+
+
 def test_losses_at_checkpoints_are_those_of_training(lake):
     rows = lake.sql(
         """SELECT m.metric, m.epoch, m.value, l.train_loss, l.test_loss, l.test_accuracy FROM metrics m
@@ -81,6 +103,27 @@ def test_coordinates_are_those_of_the_shares_beside_them(lake):
     ).to_pylist()
     assert {(r["site"], r["n"]) for r in sizes} == {(s, 7) for s in ("attn_out", "mlp_out", "resid_post")}
     assert len(sizes) == 3 * 7
+
+
+def test_threshold_and_hysteresis_are_stored_with_the_paths_and_kept(lake):
+    def used():
+        return lake.sql(
+            "SELECT DISTINCT threshold, hysteresis FROM grokking_neuron_paths", training_run=RUN
+        ).to_pylist()
+
+    def curve():
+        return lake.sql("SELECT threshold, switched FROM grokking_sensitivity ORDER BY threshold", training_run=RUN)
+
+    before = curve()
+    assert used() == [{"threshold": 0.5, "hysteresis": 0.1}]
+    stages.frequencies(lake, RUN, threshold=0.2, hysteresis=0.05)
+    stages.frequencies(lake, RUN)  # as every new checkpoint asks for
+    assert used() == [{"threshold": 0.2, "hysteresis": 0.05}]
+    assert curve() == before
+    switched = lake.sql("SELECT count(*) AS n FROM grokking_neuron_paths WHERE switches > 0", training_run=RUN)["n"][0]
+    assert {"threshold": 0.2, "switched": switched.as_py()} in curve().to_pylist()
+    with pytest.raises(UserError, match="0 <= hysteresis <= threshold <= 1"):
+        stages.frequencies(lake, RUN, threshold=0.2, hysteresis=0.3)
 
 
 def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_anew(lake):
@@ -458,9 +501,11 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     for words in ("tombstone of gone", "gave training run child its key back", "the key of training run ghost"):
         assert words in said
     assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
-    code, out, err = panic("grokking", "analyse", RUN)
+    code, out, err = panic("grokking", "analyse", RUN, "--threshold", 0.4)
     assert (code, f"{RUN}: no second descent" in out) == (0, True), out + err
     assert stored() == before
+    paths = lake.sql("SELECT DISTINCT threshold, hysteresis FROM grokking_neuron_paths", training_run=RUN).to_pylist()
+    assert paths == [{"threshold": 0.4, "hysteresis": 0.1}]
     left = doctor.examine(lake, instance)
     assert [f.sentence.split("/")[-1] for f in left] == [
         "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up"

@@ -128,12 +128,12 @@ def test_matched_walks_match():
 
 
 def test_a_random_walk_is_no_finding_and_a_circle_is():
-    walk = np.cumsum(RNG.normal(size=(60, 500)), axis=0)
-    stands = {s.statistic: s.percentile for s in lissajous.against_nulls(gram_of(walk), 500, 60) if s.null == "even"}
+    walk = np.cumsum(RNG.normal(size=(30, 500)), axis=0)
+    stands = {s.statistic: s.percentile for s in lissajous.against_nulls(gram_of(walk), 500, 40) if s.null == "even"}
     assert 1 < stands["share_pc1"] < 99
-    turn = 2 * np.pi * np.arange(60) / 59
+    turn = 2 * np.pi * np.arange(30) / 29
     ring = np.stack([np.cos(turn), np.sin(turn)], 1) @ np.linalg.qr(RNG.normal(size=(500, 2)))[0].T
-    stands = {s.statistic: s.percentile for s in lissajous.against_nulls(gram_of(ring), 500, 60) if s.null == "even"}
+    stands = {s.statistic: s.percentile for s in lissajous.against_nulls(gram_of(ring), 500, 40) if s.null == "even"}
     assert stands["share_pc2"] == 100
     with pytest.raises(UserError, match="four or more"):
         lissajous.against_nulls(np.eye(3), 10)
