@@ -85,7 +85,15 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
     from panic_assets.models import registry
 
     spec = registry.get(name)
-    found = measuring.measure(name, "cuda:0" if spec.device == "gpu" and gpus.visible_gpus() else "cpu")
+    cards = gpus.visible_gpus() if spec.device == "gpu" else ()
+    if cards:
+        held = gpus.lease(1, spec.least_vram_gb, cards, say)  # nobody else at work on it: times would mean nothing
+        try:
+            found = measuring.measure(name, f"cuda:{[card.identifier for card in cards].index(held.gpus[0])}")
+        finally:
+            held.release()
+    else:
+        found = measuring.measure(name, "cpu")
     for key, value in asdict(found).items():
         say((f"{key:>18} ", "dim"), str(value))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from panic_assets.compute import gpus
 from panic_assets.models import measured
 from panic_assets.models.measured import Measurement
 from panic_assets_tests.cli.conftest import Panic
@@ -33,6 +34,30 @@ def test_a_name_can_be_pointed_at_a_folder_and_help_says_how(
     monkeypatch.setenv("PANIC_MODEL_PATHS", "DINOv2=/no/such/folder")
     code, _, err = panic("model", "check", "DINOv2")
     assert (code, "DINOv2 is in '/no/such/folder', which is not a folder" in err) == (2, True)
+
+
+def test_a_card_is_measured_by_nobody_else_at_work_on_it(panic: Panic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANIC_GPUS", "3,5")
+    cards = gpus.visible_gpus()
+    other = gpus.try_lease(0.5, 0, cards)
+    assert other is not None
+    assert other.gpus == ("3",)
+    seen = []
+
+    def measure(name: str, device: str) -> Measurement:
+        seen.append((name, device, gpus.try_lease(1, 0, cards)))
+        return Measurement(4, 0.1)
+
+    monkeypatch.setattr("panic_assets.models.bench.measure", measure)
+    assert panic("model", "bench", "DINOv2")[0] == 0
+    assert seen == [("DINOv2", "cuda:1", None)]
+    free = gpus.try_lease(1, 0, cards)
+    assert free is not None
+    for lease in (free, other):
+        lease.release()
+    monkeypatch.setenv("PANIC_GPUS", "0")
+    panic("model", "bench", "DINOv2")
+    assert seen[1][1] == "cpu"
 
 
 def test_what_was_measured_is_shown(panic: Panic) -> None:
