@@ -209,16 +209,15 @@ class Colours:
     @cached_property
     def coarse(self) -> "Colours":
         """The same pixels with the colours of each bin merged into their weighted mean; bins keep their order."""
-        counts = self.counts.astype(np.float64)
-        weights = np.bincount(self.bins, counts)
-        held = np.flatnonzero(weights)
+        from panic_assets.finetunes import counting  # Late: compiled code is asleep until pictures are measured.
 
-        def mean(channel: np.ndarray) -> np.ndarray:
-            return np.bincount(self.bins, counts * channel)[held] / weights[held]
-
-        rgb = np.rint([mean(self.rgb[:, i]) for i in range(3)]).astype(np.uint8).T
-        lab_mean = np.array([mean(self.lab[:, i]) for i in range(3)], dtype=np.float32).T
-        return Colours(rgb, lab_mean, weights[held].astype(np.int64), held)
+        rgb, lab = np.ascontiguousarray(self.rgb.T), np.ascontiguousarray(self.lab.T)
+        total = counting.sums(self.bins, self.counts, rgb, lab, int(self.bins.max(initial=-1)) + 1)
+        held = np.flatnonzero(total[0])
+        weights = total[0, held]
+        mean = total[1:, held] / weights
+        rgb, lab = np.rint(mean[:3]).astype(np.uint8), mean[3:].astype(np.float32)
+        return Colours(rgb.T, lab.T, weights.astype(np.int64), held)
 
 
 _LOCAL = threading.local()
@@ -233,22 +232,13 @@ class Indexed:
 
     @classmethod
     def of(cls, rgb: np.ndarray) -> "Indexed":
-        """Indexes uint8 RGB (height, width, 3); no order of the distinct colours is promised.
+        """Indexes uint8 RGB (height, width, 3); colours are in the order in which they first occur."""
+        from panic_assets.finetunes import counting  # Late: compiled code is asleep until pictures are measured.
 
-        No sort: each pixel writes its number into the slot of its colour, and the one whose number stays speaks
-        for that colour. The table is kept for the next picture.
-        """
         if not hasattr(_LOCAL, "slots"):
-            _LOCAL.slots = np.empty(1 << 24, dtype=np.uint32)
-        slots: np.ndarray = _LOCAL.slots
-        codes = pack(rgb).ravel().astype(np.intp)
-        number = np.arange(codes.size, dtype=np.uint32)
-        slots[codes] = number
-        distinct = codes[np.flatnonzero(slots[codes] == number)]
-        slots[distinct] = number[: distinct.size]
-        index = slots[codes].astype(np.intp)
-        counts = np.bincount(index, minlength=distinct.size)
-        return cls(Colours.holding(distinct, counts), index.reshape(rgb.shape[:2]))
+            _LOCAL.slots = np.zeros(1 << 24, dtype=np.uint32)
+        codes, counts, index = counting.distinct(np.require(rgb, np.uint8, ["C", "W"]), _LOCAL.slots)
+        return cls(Colours.holding(codes, counts), index)
 
 
 @dataclass(frozen=True)

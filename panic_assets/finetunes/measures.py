@@ -132,18 +132,18 @@ def measure(rgb: np.ndarray, expected: Mapping[str, str], accessories: Collectio
     Only the regions that can be located (background, skin, hair, clothes) are scored. Hair under an expected hat
     is `cannot tell`, and so are regions that are `inseparable`.
     """
+    from panic_assets.finetunes import counting  # Late: compiled code is asleep until pictures are measured.
+
     picture = Indexed.of(rgb)
     found = find_regions(picture)
     kinds = len(picture.colours.counts)
-    of_label = found.labels.astype(np.intp) * kinds
-    of_label += picture.index
-    by_label = np.bincount(of_label.ravel(), minlength=(max(LABELS.values()) + 1) * kinds).reshape(-1, kinds)
+    held = counting.by_label(found.labels, picture.index, max(LABELS.values()) + 1, kinds)
     scores, alike = [], inseparable(expected)
     for region, label in LABELS.items():
         locatable = (found.face or region == "background") and region not in alike
         if region == "hair" and HEADWEAR & set(accessories):
             locatable = False
-        own = picture.colours.only(by_label[label])
+        own = picture.colours.only(held[label])
         scores.append(_region(region, own, expected.get(region), locatable, found.labels.size))
     asked = [s.score for s in scores if s.score is not None]
     return Measures(

@@ -153,6 +153,7 @@ def find_regions(picture: Indexed) -> Regions:
         height, width = picture.index.shape
         labels = np.where(_inner(labels), labels, OTHER).astype(np.uint8)
         labels = np.repeat(np.repeat(labels, every, axis=0)[:height], every, axis=1)[:, :width]
+        labels = np.ascontiguousarray(labels)
     return Regions(labels, face)
 
 

@@ -1,0 +1,55 @@
+"""Loops over pixels, compiled: which colours a picture has, how many pixels of each region hold each, their sums."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def distinct(rgb: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Codes 0xrrggbb of the distinct colours of uint8 RGB (height, width, 3) as they first occur, int64 (n,); how many
+    pixels hold each, int64 (n,); and for every pixel which one it holds, int64 (height, width).
+
+    slots: uint32 (2^24,), what it holds does not matter. A slot counts only when the colour it points at is its own,
+    so the table need not be cleared for the next picture.
+    """
+    height, width = rgb.shape[:2]
+    codes = np.empty(height * width, np.int64)
+    counts = np.zeros(height * width, np.int64)
+    index = np.empty((height, width), np.int64)
+    found = 0
+    for y in range(height):
+        for x in range(width):
+            code = np.int64(rgb[y, x, 0]) << 16 | np.int64(rgb[y, x, 1]) << 8 | np.int64(rgb[y, x, 2])
+            if slots[code] >= found or codes[slots[code]] != code:
+                slots[code] = found
+                codes[found] = code
+                found += 1
+            counts[slots[code]] += 1
+            index[y, x] = slots[code]
+    return codes[:found].copy(), counts[:found].copy(), index
+
+
+@njit(cache=True, nogil=True)
+def by_label(labels: np.ndarray, index: np.ndarray, label_count: int, kinds: int) -> np.ndarray:
+    """How many pixels with each label hold each kind: int64 (label_count, kinds), from arrays of one shape (h, w)."""
+    held = np.zeros((label_count, kinds), np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            held[labels[y, x], index[y, x]] += 1
+    return held
+
+
+@njit(cache=True, nogil=True)
+def sums(bins: np.ndarray, weights: np.ndarray, first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
+    """Of each bin 0..size-1: the weights' sum, and the weighted sums of `first` and of `second`, each (3, n).
+
+    float64 (7, size).
+    """
+    total = np.zeros((7, size))
+    for i in range(len(bins)):
+        at, weight = bins[i], weights[i]
+        total[0, at] += weight
+        for channel in range(3):
+            total[1 + channel, at] += weight * first[channel, i]
+            total[4 + channel, at] += weight * second[channel, i]
+    return total
