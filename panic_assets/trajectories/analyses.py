@@ -82,12 +82,12 @@ def dynamics(
     deps=[assets.persistence_diagrams],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["diagram_distances", "topology_nulls"]),
+    **_common(["persistence_curves", "persistence_images", "diagram_distances", "topology_nulls"]),
 )
 def topology(
     context: dg.AssetExecutionContext, config: TopologyConfig, lake: LakeResource, progress: ProgressResource
 ) -> dg.MaterializeResult:
-    """How far apart diagrams are, in the experiment and from others, and whether chance would have made them."""
+    """Diagrams as curves and images, how far apart they are, and whether chance would have made them."""
     began = time.monotonic()
     with working_on(context, lake, f"experiment {context.partition_key}"):
         done = analysis.topology(lake.lake, progress.watcher(context), context.partition_key, **config.model_dump())

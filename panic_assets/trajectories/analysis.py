@@ -22,6 +22,7 @@ from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
 from panic_assets.trajectories.similarity import sampled, similarity
 from panic_assets.trajectories.stages import Done, registered
+from panic_assets.trajectories.vectorised import vectorised
 from panic_assets.trajectories.vectors import matrix
 
 CODE_VERSION = "2"
@@ -361,10 +362,11 @@ def topology(
     null_points: int = 300,
     replicates: int = 39,
 ) -> Done:
-    """Distances between diagrams, also of other experiments; how diagrams stand among nulls."""
+    """Diagrams as curves and images; distances between them, also of other experiments; how they stand among nulls."""
     done = Done()
     for model in models_of(lake, experiment):
         place = {"experiment": experiment, "embedding_model": model}
+        done.rows += vectorised(lake, place)
         done.rows += similarity(lake, watcher, place, distance_runs, across_runs)
         runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary", **place)["run_id"].to_pylist()
         tested = sampled(runs, null_runs)

@@ -136,6 +136,25 @@ def test_simplices_of_bars_are_outputs_that_far_apart(lake):
             assert np.linalg.norm(one - other) == pytest.approx(apart, rel=1e-12)
 
 
+def test_curves_and_images_are_of_the_bars(lake):
+    bars = "FROM persistence_bars WHERE isfinite(death) GROUP BY ALL"
+    lengths = rows(lake, f"SELECT run_id, embedding_model, dimension, sum(death - birth) AS total {bars}")
+    curves = "FROM persistence_curves GROUP BY ALL"
+    areas = rows(lake, f"SELECT run_id, embedding_model, dimension, avg(betti) * max(value) AS area {curves}")
+    images = rows(lake, "SELECT run_id, embedding_model, sum(weight) AS total FROM persistence_images GROUP BY ALL")
+    area = {(r["run_id"], r["embedding_model"], r["dimension"]): r["area"] for r in areas}
+    inside = {(r["run_id"], r["embedding_model"]): r["total"] for r in images}
+    for r in lengths:
+        key = r["run_id"], r["embedding_model"]
+        if r["dimension"] == 1:  # H0 has a class that never dies.
+            assert area[*key, 1] == pytest.approx(r["total"], rel=0.5)
+            assert 0.4 * r["total"] < inside[key] <= 1.001 * r["total"], "what is spread beyond the edges is lost"
+    first = rows(
+        lake, "SELECT min(betti) AS low, max(betti) AS high FROM persistence_curves WHERE value = 0 AND dimension = 0"
+    )
+    assert first[0]["high"] == rows(lake, "SELECT max(distinct_points) AS n FROM persistence_summary")[0]["n"]
+
+
 def test_distances_are_those_of_the_stored_bars_and_are_kept(lake):
     stored = rows(lake, "SELECT * FROM diagram_distances ORDER BY ALL")
     assert len(stored) == 3 * 15 * 2  # models, pairs of 6 runs, dimensions

@@ -186,6 +186,42 @@ DIAGRAM_DISTANCES = Table(
     ),
 )
 
+PERSISTENCE_CURVES = Table(
+    name="persistence_curves",
+    doc="One row a run, embedding model, dimension and distance: its diagram as curves, which can be averaged.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        _DIMENSION,
+        Column("value", "float64", "Distance at which it is read; the same for all runs of a model and dimension."),
+        Column("betti", "int32", "Bars alive there: born, and not yet filled."),
+        Column("landscape_1", "float64", "Largest of the tents over finite bars, half a bar's length high."),
+        Column("landscape_2", "float64", "Second largest."),
+        Column("landscape_3", "float64", "Third largest."),
+    ),
+    key=("run_id", "embedding_model", "dimension", "value"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
+PERSISTENCE_IMAGES = Table(
+    name="persistence_images",
+    doc="One row a run, embedding model, dimension from 1 and pixel: its diagram as a picture of births and lengths.",
+    columns=(
+        _EXPERIMENT,
+        _RUN,
+        _EMBEDDER,
+        _DIMENSION,
+        Column("birth", "float64", "Middle of the pixel."),
+        Column("length", "float64", "Middle of the pixel."),
+        Column("weight", "float64", "Length of the finite bars there, each spread as a Gaussian one pixel wide."),
+    ),
+    key=("run_id", "embedding_model", "dimension", "birth", "length"),
+    partitioned_by=_BY_MODEL,
+    references=_OF_RUN,
+)
+
 TOPOLOGY_NULLS = Table(
     name="topology_nulls",
     doc="One row a run, embedding model, dimension, statistic and null: where the observed value stands among chance.",
@@ -431,6 +467,8 @@ TABLES = (
     RUN_DIVERGENCE,
     PROMPT_RECOVERABILITY,
     DIAGRAM_DISTANCES,
+    PERSISTENCE_CURVES,
+    PERSISTENCE_IMAGES,
     TOPOLOGY_NULLS,
     LAYOUT_POINTS,
     CLUSTER_DWELLS,
