@@ -133,9 +133,10 @@ def try_lease(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> Lease | None
         kept = [handle for name in chosen for handle in free[name][:wanted]]
         for handle in (handle for handles in free.values() for handle in handles if handle not in kept):
             os.close(handle)
+        signature = _signature()  # one for all slots, whatever second it is: a holder is told of once
         for handle in kept:
             os.ftruncate(handle, 0)
-            os.pwrite(handle, _signature(), 0)
+            os.pwrite(handle, signature, 0)
         return Lease(chosen, kept) if chosen else None
 
 

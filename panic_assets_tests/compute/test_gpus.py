@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -116,6 +117,14 @@ def test_leases_spread_over_cards():
     assert sorted(lease.gpus for lease in leases) == [("0",), ("0",), ("1",), ("1",)]
     assert leases[0].gpus != leases[1].gpus
     assert gpus.try_lease(0.125, 0, TWO) is None
+
+
+def test_a_holder_is_told_of_once_whatever_the_clock_does(monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr("panic_assets.compute.gpus.time.gmtime", lambda: (2026, 1, 1, 0, 0, next(seconds), 0, 1, 0))
+    held = gpus.try_lease(1, 0, TWO[:1])
+    assert len(gpus.holders(TWO)) == 1
+    held.release()
 
 
 @pytest.mark.parametrize("share", [0.2, 0.3, 0.5, 1 / 3, 1, 2])
