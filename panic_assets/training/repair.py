@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets.lake.invariants import Finding, all_findings
+from panic_assets.lake.invariants import Finding, Kind, all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import journal
 from panic_assets.settings import home
@@ -20,12 +20,13 @@ REMADE = {"convergence": stages.converge, "advice": stages.converge, "costs": st
 
 
 def examine_files(lake: Lake) -> Iterator[Finding]:
-    """Files of runs that are gone. Only those of a run that was deleted here are known to be nobody's."""
+    """Files of runs that are gone. Those of a run that was deleted here are left over; others wait to be taken up."""
     deleted = _deleted()
     for folder in _strangers(lake):
+        kind: Kind = "orphaned" if folder.name in deleted else "stale"
         fate = "was deleted" if folder.name in deleted else "nobody knows; `panic grokking ingest` takes it up"
         sentence = f"{folder} holds the files of a training run that {fate}"
-        yield Finding("orphaned", "training_runs", 1, sentence, (("training_run", folder.name),))
+        yield Finding(kind, "training_runs", 1, sentence, (("training_run", folder.name),))
     for folder in _undrawn(lake):
         yield Finding("orphaned", "renders", 1, f"{folder} holds an animation that no run has")
 

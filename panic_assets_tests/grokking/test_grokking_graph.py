@@ -507,8 +507,8 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     paths = lake.sql("SELECT DISTINCT threshold, hysteresis FROM grokking_neuron_paths", training_run=RUN).to_pylist()
     assert paths == [{"threshold": 0.4, "hysteresis": 0.1}]
     left = doctor.examine(lake, instance)
-    assert [f.sentence.split("/")[-1] for f in left] == [
-        "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up"
+    assert [(f.kind, f.sentence.split("/")[-1]) for f in left] == [
+        ("stale", "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up")
     ]
 
 
