@@ -134,11 +134,10 @@ def materialise(
             raise _interrupted(what)
         raise UserError(_failure(result.all_events))
     for event in result.all_events:
-        if event.is_step_materialization and (idle := event.materialization.metadata.get("idle share")):
-            say(
-                (f"{event.step_key}: ", "dim"),
-                f"models were at work {1 - idle.value:.0%} of the time (each cohort: `panic ui`)",
-            )
+        idle = event.materialization.metadata.get("idle share") if event.is_step_materialization else None
+        if idle and isinstance(idle.value, float):
+            busy = f"models were at work {1 - idle.value:.0%} of the time (each cohort: `panic ui`)"
+            say((f"{event.step_key}: ", "dim"), busy)
     for check in result.get_asset_check_evaluations():
         if not check.passed:
             sentence = f"check {check.check_name} of {check.asset_key.to_user_string()}: {check.description}"
