@@ -15,6 +15,7 @@ def add(a, b):
 
 def sleep_for(seconds):
     time.sleep(seconds)
+    return "woke"
 
 
 def spin():
@@ -36,9 +37,7 @@ def test_answers():
 
 @pytest.mark.parametrize(("function", "arguments"), [(spin, ()), (sleep_for, (60,))])
 def test_time(function, arguments):
-    began = time.monotonic()
     assert limited(function, *arguments, seconds=0.2, memory=1e9) is None
-    assert time.monotonic() - began < 6
 
 
 def test_memory():
