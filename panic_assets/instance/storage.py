@@ -4,10 +4,12 @@
 """
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 import dagster
+import sqlalchemy as db
 from dagster._config import Field, StringSource
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.base import EventLogStorage
@@ -18,6 +20,7 @@ from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from packaging.version import Version
+from sqlalchemy import event
 
 from panic_assets.errors import UserError
 from panic_assets.instance.wiping import DeletesPartitions
@@ -25,6 +28,9 @@ from panic_assets.instance.wiping import DeletesPartitions
 POSTGRES_URL = "PANIC_POSTGRES_URL"
 OLDEST, NEWEST = "1.13.27", "1.14"
 """Dagster releases whose private tables and classes were checked: OLDEST <= version < NEWEST."""
+
+PATIENCE_SECONDS = 60
+"""How long SQLite waits for another writer."""
 
 
 def require_known_dagster(version: str = dagster.__version__) -> None:
@@ -41,6 +47,13 @@ def postgres_url(text: str) -> str:
             f"{POSTGRES_URL} has the scheme {scheme!r}; it must be postgresql://user:password@host:port/name"
         )
     return f"postgresql+psycopg2://{rest}"
+
+
+@event.listens_for(db.Engine, "connect")
+def _be_patient(connection: Any, _: object) -> None:
+    """SQLite waits for whoever writes: runs and schedules would give up after five seconds, which a busy disk takes."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000}")
 
 
 class SqliteEvents(DeletesPartitions, SqliteEventLogStorage):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from fractions import Fraction
@@ -205,15 +206,21 @@ def test_never_more_holders_than_slots_while_processes_are_killed(monkeypatch):
         assert had == 12
 
 
-def test_workers_see_their_own_card_only(monkeypatch):
+def test_workers_see_their_own_card_only(monkeypatch, tmp_path):
     monkeypatch.setenv("PANIC_GPUS", "2")
     compute = LocalCompute()
-    seen = [item for _, item in compute.stream(work.pid_and_devices, [0.5, 0.5], Needs(device="gpu", gpus=1))]
-    assert {device for _, device, _, _ in seen} == {"cuda:0"}
-    assert sorted(cards for _, _, cards, _ in seen) == ["0", "1"]
+
+    def cards(count, share):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        tasks = [(folder, name, count) for name in range(count)]
+        return sorted(card for _, (_, card) in compute.stream(work.meet, tasks, Needs(device="gpu", gpus=share)))
+
+    assert cards(2, 1) == ["0", "1"]
+    [(_, (_, device, _, _))] = compute.stream(work.pid_and_devices, [0], Needs(device="gpu", gpus=1))
+    assert device == "cuda:0"
     # A share is asked next: the warm workers that hold the cards make room instead of blocking their own parent.
-    halves = [c for _, (_, _, c, _) in compute.stream(work.pid_and_devices, [0.5] * 4, Needs(device="gpu", gpus=0.5))]
-    assert sorted(halves) == ["0", "0", "1", "1"]
+    assert cards(4, 0.5) == ["0", "0", "1", "1"]
     compute.close()
     assert gpus.holders(gpus.visible_gpus()) == []
 
@@ -237,11 +244,16 @@ def test_a_task_waits_for_a_card_that_another_holds(monkeypatch, caplog):
     compute = LocalCompute()
     with holder(1, monkeypatch) as other:
         assert other.stdout.readline() == "held 0\n"
-        stream = compute.stream(work.pid_and_devices, [0], Needs(device="gpu"))
-        timer = subprocess.Popen(["sh", "-c", f"sleep 0.6; kill -9 {other.pid}"])
-        assert len(list(stream)) == 1
-        timer.wait()
-    assert f"waiting for a GPU: 0 is held by process {other.pid}" in caplog.text
+        said = f"waiting for a GPU: 0 is held by process {other.pid}"
+
+        def release():
+            while said not in caplog.text:
+                time.sleep(0.05)
+            other.kill()
+
+        threading.Thread(target=release, daemon=True).start()
+        assert len(list(compute.stream(work.pid_and_devices, [0], Needs(device="gpu")))) == 1
+    assert said in caplog.text
     compute.close()
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def test_data_stays_and_the_server_goes_with_its_last_user(folder):
         _ask(url, "INSERT INTO t VALUES (7)")
         pid = _server_pid(folder)
         assert _is_alive(pid)
+    deadline = time.monotonic() + 30
+    while _is_alive(pid) and time.monotonic() < deadline:  # it has been told to end
+        time.sleep(0.02)
     assert not _is_alive(pid)
     assert not (folder / "postmaster.pid").exists()
 

@@ -129,6 +129,14 @@ def test_the_gpu_pool_is_limited_to_the_gpus(home, clean_environment, gpus, limi
         assert (pool.name, pool.limit, pool.from_default) == ("gpu", 2, False)
 
 
+def test_every_sqlite_connection_waits_for_other_writers(home, clean_environment):
+    with open_instance(home) as instance:
+        parts = (instance.run_storage, instance.schedule_storage)
+        for connect in (*(part.connect for part in parts), instance.event_log_storage.index_connection):
+            with connect() as connection:
+                assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+
+
 def test_storage_needs_no_postgresql_package_on_sqlite(tmp_path):
     """`python -X importtime` would say the same: SQLite users do not pay for dagster-postgres."""
     import subprocess
