@@ -120,7 +120,7 @@ def _draw(lake: Lake, watcher: Watcher, name: str, row: Mapping[str, Any]) -> No
         with watcher.stage(f"frames of {row['view']}", total, "frames") as advance:
             for count in animation.draw_frames(scene, frames):
                 advance(1)
-                if count % 10 == 0:
+                if count % 10 == 0 or count == total:
                     found = get(lake, name, row["render"])
                     if found is not None and found["status"] == "cancelled":
                         return

@@ -1,5 +1,6 @@
 """The family on the graph: trained, analysed, resumed, swept, intervened on, deleted; by command, job and sensor."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -423,6 +424,38 @@ def test_renders_can_be_cancelled_and_say_why_they_failed(lake):
     for view, options, sentence in (("rings", {}, "did you mean 'ring'"), ("spaces", {"k": "1"}, "no option 'k'")):
         with pytest.raises(UserError, match=sentence):
             renders.request(lake, RUN, view, options, "html")
+
+
+def test_a_running_render_is_seen_at_work_and_can_be_cancelled(lake):
+    render = renders.request(lake, RUN, "spectrum", {}, "gif")
+    seen = []
+
+    class Impatient:
+        """Looks at the render while its first frame is there, and cancels it."""
+
+        def stage(self, name, total, unit):
+            def advance(count):
+                if not seen:
+                    seen.append(renders.get(lake, RUN, render))
+                    renders.cancel(lake, RUN, render)
+
+            return contextlib.nullcontext(advance)
+
+    renders.perform(lake, Impatient(), RUN)
+    assert (seen[0]["status"], seen[0]["frames"]) == ("running", 7)
+    assert renders.get(lake, RUN, render)["status"] == "cancelled"
+    frames = sorted((renders.folder(render) / "frames").glob("*.png"))
+    before = {f: f.stat().st_mtime_ns for f in frames}
+    assert len(frames) == 7
+    assert renders.request(lake, RUN, "spectrum", {}, "gif") == render  # asked for again: nothing is drawn twice
+    times = {}
+
+    class Watching:
+        def stage(self, name, total, unit):
+            return contextlib.nullcontext(lambda count: times.update({f: f.stat().st_mtime_ns for f in frames}))
+
+    renders.perform(lake, Watching(), RUN)
+    assert (renders.get(lake, RUN, render)["status"], times) == ("done", before)
 
 
 def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
