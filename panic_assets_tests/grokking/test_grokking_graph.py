@@ -24,6 +24,7 @@ from panic_assets.operations import doctor
 from panic_assets.settings import home
 from panic_assets.training import removal, runs, settings
 from panic_assets.training import stages as spine
+from panic_assets.training.sensors import checkpoint_files
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
 
 
@@ -339,6 +340,23 @@ def test_runs_with_checkpoints_nobody_analysed_are_asked_for_once(instance, lake
     two, _ = tick(sensors.grokking_work, instance)
     assert [r.partition_key for r in one.run_requests] == [RUN]
     assert one.run_requests[0].run_key == two.run_requests[0].run_key
+
+
+def test_a_new_checkpoint_in_a_watched_folder_asks_for_its_analysis_unattended(instance, lake, tmp_path):
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (home().root / "training.yaml").write_text(json.dumps({"watch": [{"family": "grokking", "url": str(folder)}]}))
+    kept = [Path(row["path"]) for row in runs.checkpoints(lake, RUN)]
+    asked, cursor = [], None
+    for path in kept[:2]:
+        (folder / path.name).write_bytes(path.read_bytes())
+        _, cursor = tick(checkpoint_files, instance, cursor)  # seen, and waits to stand still
+        found, cursor = tick(checkpoint_files, instance, cursor)
+        assert [(e.asset_key.to_user_string(), e.partition) for e in found.asset_events] == [("checkpoints", "watched")]
+        work, _ = tick(sensors.grokking_work, instance)
+        asked += [(r.partition_key, r.run_key) for r in work.run_requests]
+    assert [name for name, _ in asked] == ["watched", "watched"]
+    assert asked[0] != asked[1]
 
 
 def test_a_dropped_file_is_registered_and_its_training_asked_for(instance, lake, tmp_path, monkeypatch):
