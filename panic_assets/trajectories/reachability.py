@@ -42,6 +42,11 @@ def spanning_tree(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(tree), np.concatenate(weights)
 
 
+def core_distances(points: np.ndarray, k: int) -> np.ndarray:
+    """(n,) distance of each of n >= k distinct points to its k-th neighbour, itself being the first."""
+    return _neighbours(_Space(points), k)[1]
+
+
 class _Space:
     """Distances between points, many at once in float32 or some in float64."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from panic_assets.trajectories.clustering import OUTLIER
+from panic_assets.trajectories.distinct import distinct
+from panic_assets.trajectories.reachability import core_distances
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def assign(new: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> np.ndarr
     reach = np.zeros(int(labels.max(initial=OUTLIER)) + 2)
     reach[-1] = -1.0  # nothing joins the outliers
     for cluster in range(len(reach) - 1):
-        members = np.unique(vectors[labels == cluster], axis=0)
+        members = vectors[labels == cluster]
+        members = members[distinct(members).first]
         if len(members) > 1:
-            reach[cluster] = NearestNeighbors(n_neighbors=2).fit(members).kneighbors(members)[0][:, 1].max()
+            reach[cluster] = core_distances(members, 2).max()
     distance, nearest = (found[:, 0] for found in NearestNeighbors(n_neighbors=1).fit(vectors).kneighbors(new))
     label = labels[nearest]
     return np.where(distance <= reach[label] * (1 + 1e-6), label, OUTLIER)
