@@ -67,7 +67,7 @@ class Viewers:
     def of(cls, config: Mapping[str, Any]) -> "Viewers":
         """Of a fine-tune's configuration. A detector that is a space compares picture and prompt, too."""
         detector, alignment = config.get("detector"), config.get("alignment")
-        return cls(detector, alignment or (detector if detector in SPACES else None))
+        return cls(detector, alignment or (detector if detector in tuple(SPACES) else None))
 
     @property
     def label(self) -> str | None:
