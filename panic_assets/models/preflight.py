@@ -103,14 +103,18 @@ def inspect(wanted: Wanted, worker: Worker) -> Iterator[tuple[str, ...]]:
     ).problems
 
 
-def refuse(compute: Compute, needs: Needs, workers: int, names: Iterable[str], image_size: int | None = None) -> None:
-    """UserError with every problem of these models, found where `compute` will run them: by as many of its workers.
+def refuse(
+    compute: Compute, needs: Needs, names: Iterable[str], image_size: int | None = None, tasks: int | None = None
+) -> None:
+    """UserError with every problem of these models, found by the workers of `compute` that are about to load them.
 
-    The workers stay warm for the work itself. Models that are built in have no problems.
+    All of its workers, but no more than there are `tasks` for; they stay warm. Built-in models have no problems.
     """
     real = tuple(name for name in dict.fromkeys(names) if registry.get(name).repository)
     if real:
-        for _, problems in compute.stream(inspect, [Wanted(real, image_size)] * workers, needs, lambda task: task):
+        width = compute.width(needs)
+        wanted = [Wanted(real, image_size)] * (width if tasks is None else min(width, tasks))
+        for _, problems in compute.stream(inspect, wanted, needs, lambda task: task):
             if problems:
                 raise UserError("; ".join(problems))
 

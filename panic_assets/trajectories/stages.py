@@ -145,11 +145,11 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
 
     note([p.outcome() for _, p in standing])
     needs = _needs(itertools.chain(*found.networks))
-    width = compute.width(needs)
-    cohorts = cohorts_of(name, found.image_size, found.image_format, standing, width)
+    cohorts = cohorts_of(name, found.image_size, found.image_format, standing, compute.width(needs))
     # All models are looked for before the first run starts: that an embedder is missing is no news for tomorrow.
+    # Where the networks need no card, an embedder may: it is looked for by a worker that has one.
     named = [*itertools.chain(*found.networks), *found.embedding_models]
-    refuse(compute, needs, min(width, len(cohorts)), named, found.image_size)
+    refuse(compute, needs if needs.device == "gpu" else _needs(named), named, found.image_size, len(cohorts))
     with (
         lake.writer("invocations", experiment=name) as out,
         watcher.stage("invocations", left, "invocations") as tell,
@@ -186,7 +186,7 @@ def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name
         with watcher.stage(f"embeddings {spec.name}", left.count, "vectors") as tell:
             if left.count:
                 needs = _needs([spec.name])
-                refuse(compute, needs, compute.width(needs), [spec.name])
+                refuse(compute, needs, [spec.name])
                 rows, problems = embed_missing(lake, compute, needs, name, spec, tell, refresh)
                 done.rows += rows
                 done.problems += problems

@@ -150,16 +150,20 @@ def test_a_compute_refuses_with_every_problem_and_asks_nobody_about_built_in_mod
     compute, asked = InProcessCompute(), []
     stream = compute.stream
     monkeypatch.setattr(compute, "stream", lambda *given: asked.append(given) or stream(*given))
-    refuse(compute, Needs(), 3, ["DummyT2I", "DummyText", "RandomWalk"])
+    refuse(compute, Needs(), ["DummyT2I", "DummyText", "RandomWalk"])
     assert not asked
     with pytest.raises(UserError) as caught:
-        refuse(compute, Needs(), 3, ["DINOv2", "SigLIP2", "DummyT2I", "Qwen25VL", "DINOv2"])
+        refuse(compute, Needs(), ["DINOv2", "SigLIP2", "DummyT2I", "Qwen25VL", "DINOv2"])
     dino, siglip, qwen = str(caught.value).split("; ")
     assert "model DINOv2 needs the weights of facebook/dinov2-base" in dino
     assert "model SigLIP2 needs the weights of google/siglip2-base-patch16-224" in siglip
     assert "model Qwen25VL needs a GPU with 9 GB or more, 20 GB to run at full speed" in qwen
     monkeypatch.setenv("PANIC_MODEL_PATHS", f"DINOv2={checkpoints('DINOv2')}")
-    refuse(compute, Needs(), 3, ["DINOv2"])
+    compute.width = lambda needs: 5
+    refuse(compute, Needs(), ["DINOv2"], tasks=2)
+    refuse(compute, Needs(), ["DINOv2"])
+    refuse(compute, Needs(), ["DINOv2"], tasks=0)
+    assert [len(given[1]) for given in asked] == [1, 2, 5, 0]
 
 
 def test_models_share_a_card_as_measured_and_as_far_as_it_holds_them():

@@ -186,6 +186,24 @@ def test_unequal_progress_resumes_to_the_same_end(lake: Lake, reference: dict[st
     sound(lake)
 
 
+def test_an_embedder_that_needs_a_card_is_looked_for_where_one_is(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the network needs none."""
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"Qwen3Embed={tmp_path}")
+    stages.register(lake, definition(embedding_models=["Qwen3Embed"], max_length=2))
+    stages.plan(lake, "a")
+    asked: list[tuple[Function, Needs]] = []
+
+    class Noting(InProcessCompute):
+        def stream(self, function: Function, tasks: Any, needs: Needs, resume: Any = None) -> Iterator[tuple[int, Any]]:
+            asked.append((function, needs))
+            return super().stream(function, tasks, needs, resume)
+
+    stages.walk(lake, Noting(), Nobody(), nothing, "a")
+    assert [(function.__name__, needs.device) for function, needs in asked] == [("inspect", "gpu"), ("advance", "cpu")]
+
+
 def test_the_pace_of_each_cohort_is_that_of_its_calls(lake: Lake) -> None:
     wanted = definition(networks=[LOOP, LONG], seeds=[-1, -1], max_length=6)
     stages.register(lake, wanted)
