@@ -12,6 +12,7 @@ import yaml
 
 from panic_assets.cli.main import main
 from panic_assets.grokking import stages
+from panic_assets.grokking.model import one_thread
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
@@ -37,6 +38,12 @@ class Silent:
 
     def stage(self, name, total, unit):
         return contextlib.nullcontext(lambda count: None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def matrices_this_small_on_one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
