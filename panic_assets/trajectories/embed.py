@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from panic_assets.compute import machine
 from panic_assets.compute.protocol import Worker
 from panic_assets.models import registry
 from panic_assets.models.measured import batch_limit
 from panic_assets.trajectories.content import decode
 
 CODE_VERSION = "1"
-DECODERS = 4
+DECODERS = min(4, machine.cores())
 """Threads that decode pictures while the model works on others."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from panic_assets.compute import machine
 from panic_assets.compute.protocol import Worker
 from panic_assets.ids import uuid7
 from panic_assets.models import registry, weights
@@ -19,7 +20,7 @@ from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.trajectories.content import LOSSY, decode, encode, image_hash, stored, text_hash
 
 CODE_VERSION = "1"
-ENCODERS = 4
+ENCODERS = min(4, machine.cores())
 """Threads that encode pictures while a model works on the next step."""
 
 
