@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.finetunes import config, measures, stages, suites, synthetic
+from panic_assets.finetunes import config, measures, report, stages, suites, synthetic
 from panic_assets.finetunes.colour import decode, encode
 from panic_assets.lake.lake import Lake
 from panic_assets.training.settings import Settings
@@ -77,7 +77,7 @@ def full_run(folder: Path) -> dict[str, float]:
     stages.summarise(lake, "tune")
     converge(lake, "tune", Settings())
     began = time.perf_counter()
-    stages.report.html(stages.material(lake, "tune"), "")
+    report.html(stages.material(lake, "tune"), "")
     took["report of 10 epochs x 15 prompts x 3 seeds"] = time.perf_counter() - began
     synthetic.checkpoints(Path(tune.folder), "tune", best=6)
     latest = Path(tune.folder) / "tune.safetensors"
@@ -90,8 +90,8 @@ def full_run(folder: Path) -> dict[str, float]:
     stages.summarise(lake, "tune")
     converge(lake, "tune", Settings())
     whole = stages.material(lake, "tune")
-    stages.report.html(whole, "")
-    stages.report.html(stages.of_epoch(whole, 10), "")
+    report.html(whole, "")
+    report.html(stages.of_epoch(whole, 10), "")
     took[f"{latest.name}: 45 pictures measured, compared, both reports"] = time.perf_counter() - began
     return took
 

@@ -17,6 +17,7 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.steps import GPU, on
 from panic_assets.training.assets import COMMON, checkpoints, convergence, costs, result, training_runs
 from panic_assets.training.assets import work as working
+from panic_assets.training.stages import Done
 from panic_assets.trajectories.assets import ProgressResource
 
 GROUP = "finetunes"
@@ -38,7 +39,7 @@ def prompt_suites(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
     return result(
         context,
         lake,
-        stages.Done(int(new)),
+        Done(int(new)),
         "prompt_suites",
         version=plan.suite.hash,
         suite=f"{plan.suite.name} version {plan.suite.version}",

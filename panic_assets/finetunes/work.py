@@ -153,3 +153,16 @@ def missing(lake: Lake, name: str) -> dict[str, int]:
         "prompt_test_results": len(unmeasured(lake, name)),
         "attribute_answers": len(unasked(lake, found)),
     }
+
+
+def cell_of(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What a picture shows: suite, prompt, seed."""
+    return row["suite_hash"], row["prompt"], row["seed"]
+
+
+def images(lake: Lake, name: str, checkpoint: str) -> dict[tuple[str, str, int], bytes]:
+    """The pictures of a checkpoint, by what they show."""
+    rows = lake.sql(
+        "SELECT suite_hash, prompt, seed, image FROM test_images", training_run=name, checkpoint=checkpoint
+    ).to_pylist()
+    return {cell_of(r): r["image"] for r in rows}

@@ -15,7 +15,7 @@ import yaml
 from panic_assets.cli.session import materialise
 from panic_assets.definitions import build
 from panic_assets.errors import UserError
-from panic_assets.finetunes import checks, jobs, sensors, stages, synthetic, voting, work
+from panic_assets.finetunes import captions, checks, jobs, sensors, stages, synthetic, voting, work
 from panic_assets.lake import invariants
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
@@ -128,7 +128,7 @@ def test_deleting_the_run_takes_everything_with_it(instance, home_lake):
     folder = home().root / "captions"
     folder.mkdir()
     folder_of(folder, [SOUND])
-    stages.check_captions(home_lake, RUN, folder, stages.captions.Rules(), run=RUN)
+    stages.check_captions(home_lake, RUN, folder, captions.Rules(), run=RUN)
     removal.delete(instance, RUN, "block")
     for table in tables.TABLES:
         left = Lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()

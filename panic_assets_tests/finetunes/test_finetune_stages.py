@@ -223,7 +223,7 @@ def test_a_baseline_of_ones_own_choice(tested):
     lake, _ = tested
     found = work.plan(lake, "tune")
     chosen = replace(found, config={**found.config, "baseline": {"run": "tune", "epoch": 10}})
-    whole = replace(stages.material(lake, "tune"), baseline=stages._baseline(lake, chosen, []))
+    whole = replace(stages.material(lake, "tune"), baseline=stages.reports._baseline(lake, chosen, []))
     page = report.html(stages.of_epoch(whole, 7), "")
     assert "Epoch 7 against tune epoch 10" in page
     assert page.count("against tune epoch 10; mean difference") == 45

@@ -1,0 +1,146 @@
+"""The pictures that checkpoints draw of a suite's prompts, or that were drawn elsewhere."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.errors import UserError
+from panic_assets.finetunes import (
+    generate,
+    ingest,
+    measures,
+    work,
+)
+from panic_assets.finetunes.colour import decode
+from panic_assets.finetunes.depth import Cell
+from panic_assets.finetunes.work import Plan, Row
+from panic_assets.lake.lake import Lake
+from panic_assets.models import registry
+from panic_assets.progress import Watcher
+from panic_assets.training.stages import Done
+
+BY_CHECKPOINT = ("test_images", "prompt_test_results", "image_metrics", "attribute_answers")
+Refresh = Callable[[], None]
+
+
+def draw(
+    lake: Lake,
+    compute: Compute,
+    watcher: Watcher,
+    refresh: Refresh,
+    name: str,
+    levels: Mapping[int, str] | None = None,
+) -> Done:
+    """Draw (or read) every cell that is missing, checkpoint by checkpoint; a killed step goes on at the last flush."""
+    found = work.plan(lake, name)
+    for level in (levels or {}).values():
+        work.check_level(found, level)
+    for table, checkpoint in work.stale(lake, name, BY_CHECKPOINT):
+        lake.remove(table, training_run=name, checkpoint=checkpoint)
+    if found.config.get("images"):
+        return read_images(lake, name, Path(found.config["images"]), str(found.config["image_pattern"]))
+    base = found.config.get("base")
+    if base is None:
+        return Done(problems=["no pictures: the run names no base model; `panic finetune add` gives it one"])
+    left = work.undrawn(lake, found, levels)
+    checkpoints = work.current(lake, name)
+    tasks = [_task(found, str(base), checkpoints[key], cells) for key, cells in left.items()]
+    done = Done()
+    keys = list(left)
+    with (
+        watcher.stage("drawing", sum(map(len, left.values())), "pictures") as advance,
+        contextlib.ExitStack() as writers,
+    ):
+        out = {
+            key: writers.enter_context(lake.writer("test_images", training_run=name, checkpoint=key)) for key in keys
+        }
+        for index, drawn in compute.stream(generate.draw, tasks, needs_of(str(base))):
+            row = checkpoints[keys[index]]
+            cell = _image_row(name, row, found.suite.hash, drawn.prompt, drawn.seed, drawn.png, "drawn", str(base))
+            if out[keys[index]].add([cell]):
+                refresh()
+            done.rows += 1
+            advance(1)
+    return done
+
+
+def needs_of(base: str) -> Needs:
+    """What drawing with a base asks of a machine."""
+    if base == generate.SYNTHETIC:
+        return Needs()
+    spec = registry.get(base)
+    return Needs(device=spec.device, gpus=1.0 if spec.device == "gpu" else 0.0, vram_gb=spec.vram_gb, memory_gb=8.0)
+
+
+def _task(found: Plan, base: str, checkpoint: Row, cells: Sequence[Cell]) -> generate.Task:
+    return generate.Task(
+        base=base,
+        checkpoint=checkpoint["path"],
+        checkpoint_hash=checkpoint["content_hash"],
+        cells=tuple(cells),
+        generation=found.suite.generation,
+        scale=float(found.config.get("scale", 1.0)),
+    )
+
+
+def _image_row(
+    name: str, checkpoint: Row, suite_hash: str, prompt: str, seed: int, data: bytes, source: str, origin: str
+) -> Row:
+    return {
+        "training_run": name,
+        "checkpoint": work.checkpoint_key(checkpoint["epoch"], checkpoint["content_hash"]),
+        "epoch": checkpoint["epoch"],
+        "checkpoint_hash": checkpoint["content_hash"],
+        "suite_hash": suite_hash,
+        "prompt": prompt,
+        "seed": seed,
+        "image": data,
+        "image_hash": measures.content_hash(data),
+        "source": source,
+        "origin": origin,
+        "draw_version": generate.VERSION,
+        "drawn_at": datetime.now(UTC),
+    }
+
+
+def read_images(lake: Lake, name: str, folder: Path, pattern: str) -> Done:
+    """Take pictures drawn elsewhere as cells. A picture that differs from the one its cell has is not taken."""
+    found = work.plan(lake, name)
+    checkpoints = {r["epoch"]: r for r in work.current(lake, name).values()}
+    told = ingest.find(folder, found.suite, pattern)
+    done = Done(problems=[f"{path}: {why}" for path, why in told.strangers])
+    have = {
+        (r["epoch"], r["prompt"], r["seed"]): r["image_hash"]
+        for r in lake.sql(
+            "SELECT epoch, prompt, seed, image_hash FROM test_images WHERE suite_hash = ?",
+            [found.suite.hash],
+            training_run=name,
+        ).to_pylist()
+    }
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for one in told.found:
+        checkpoint = checkpoints.get(one.epoch)
+        if checkpoint is None:
+            done.problems.append(f"{one.path}: epoch {one.epoch} has no registered checkpoint")
+            continue
+        data = one.path.read_bytes()
+        known = have.get((one.epoch, one.prompt, one.seed))
+        if known is not None:
+            if known != measures.content_hash(data):
+                done.problems.append(f"{one.path}: this cell has another picture ({known[:12]}...), which stays")
+            continue
+        try:
+            decode(data)
+        except UserError as error:
+            done.problems.append(f"{one.path}: {error}")
+            continue
+        row = _image_row(name, checkpoint, found.suite.hash, one.prompt, one.seed, data, "ingested", str(one.path))
+        rows[row["checkpoint"]].append(row)
+    for key, new in rows.items():
+        with lake.writer("test_images", training_run=name, checkpoint=key) as out:
+            out.add(new)
+        done.rows += len(new)
+    return done
