@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from panic_assets.cli import output
 from panic_assets.cli.session import materialise
 from panic_assets.finetunes import config, suites, synthetic
 from panic_assets.finetunes.jobs import add
@@ -74,7 +75,7 @@ def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """`panic("finetune", "weak", ...)` -> (exit code, what it printed, what it complained)."""
     from panic_assets.cli.main import main
 
-    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.setattr(output.console, "width", 220)
 
     def call(*words):
         capsys.readouterr()

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from panic_assets.cli import output
 from panic_assets.cli.main import main
 from panic_assets.grokking import stages
 from panic_assets.grokking.model import one_thread
@@ -53,7 +54,7 @@ def trained_home(tmp_path_factory) -> Path:
     file.write_text(yaml.safe_dump(TINY))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PANIC_HOME", str(folder / "home"))
-        patch.setattr(stages, "DRAWS", 20)
+        patch.setattr(stages.paths, "DRAWS", 20)
         patch.setattr(sys, "argv", ["panic", "grokking", "train", str(file)])
         with contextlib.suppress(SystemExit):
             main()
@@ -69,7 +70,7 @@ def instance(trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PANIC_HOME", str(folder))
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
     monkeypatch.setenv("PANIC_COMPUTE", "in_process")  # tiny runs are done before a worker process has started
-    monkeypatch.setattr(stages, "DRAWS", 20)
+    monkeypatch.setattr(stages.paths, "DRAWS", 20)
     found = Lake(home().lake)
     for table, column in (("training_runs", "folder"), ("checkpoints", "path")):
         rows = found.sql(f"SELECT * FROM {table}", training_run=RUN).to_pylist()
@@ -87,7 +88,7 @@ def lake(instance: dg.DagsterInstance) -> Lake:
 @pytest.fixture
 def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """`panic("grokking", "plan", ...)` -> (exit code, what it printed, what it complained)."""
-    monkeypatch.setenv("COLUMNS", "220")
+    monkeypatch.setattr(output.console, "width", 220)
 
     def call(*words):
         capsys.readouterr()

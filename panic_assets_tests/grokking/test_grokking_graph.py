@@ -25,6 +25,7 @@ from panic_assets.settings import home
 from panic_assets.training import removal, runs, settings
 from panic_assets.training import stages as spine
 from panic_assets.training.sensors import checkpoint_files
+from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
 
 
@@ -137,7 +138,7 @@ def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_ane
     tensors = {n: t * 1.5 if n == "embed.W_E" else t for n, t in load_file(path).items()}
     save_file(tensors, path)
     old = spine.checkpoints_version(lake, RUN)
-    stages.register_checkpoints(lake, RUN, settle_seconds=0)
+    register_checkpoints(lake, RUN, settle_seconds=0)
     assert spine.checkpoints_version(lake, RUN) != old  # by which Dagster sees what hangs on it as stale
     assert stages.measure(lake, Silent(), lambda: None, RUN).rows == 1
     rows = lake.sql(

@@ -1,0 +1,136 @@
+"""What is measured of every checkpoint, once."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from panic_assets.errors import UserError
+from panic_assets.grokking.config import recipe_of
+from panic_assets.grokking.stages.registering import FAMILY
+from panic_assets.lake.lake import Lake
+from panic_assets.progress import Watcher
+from panic_assets.training import runs
+from panic_assets.training.series import Direction, Measurement
+from panic_assets.training.stages import Done, store_metrics
+
+ANALYSIS_VERSION = "2"
+SOURCE = "grokking_measurements"
+PER_CHECKPOINT = (
+    "grokking_spectra",
+    "grokking_dominant",
+    "grokking_neurons",
+    "grokking_rings",
+    "grokking_class_pca",
+    "grokking_centroids",
+)
+Refresh = Callable[[], None]
+
+
+def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
+    """Current checkpoints that were not analysed yet: new, written again since, or by another version of the code."""
+    return lake.sql(
+        "SELECT c.* FROM checkpoints c ANTI JOIN grokking_analyses a ON a.epoch = c.epoch "
+        "AND a.content_hash = c.content_hash AND a.code_version = ? WHERE c.current ORDER BY c.epoch",
+        [ANALYSIS_VERSION],
+        training_run=name,
+    ).to_pylist()
+
+
+def waiting(lake: Lake) -> dict[str, list[dict[str, Any]]]:
+    """Runs that nobody trains here now -> their checkpoints that were not analysed yet; without those that have none."""
+    idle = [r for r in runs.every(lake, FAMILY) if r["status"] not in ("training", "registered", runs.TOMBSTONE)]
+    found = {row["training_run"]: unanalysed(lake, row["training_run"]) for row in idle}
+    return {name: left for name, left in found.items() if left}
+
+
+def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
+    """Analyse every checkpoint that was not: spectra, neurons, rings, losses. Rows of one that was written again go."""
+    todo = unanalysed(lake, name)
+    done = Done()
+    if not todo:
+        return done
+    from panic_assets.grokking.analysis import load
+    from panic_assets.grokking.analysis import measure as measured_of
+    from panic_assets.grokking.model import one_thread
+
+    config = json.loads(runs.get(lake, name)["config"])
+    recipe = recipe_of(config) if "recipe" in config else None
+    _drop_epochs(lake, name, [row["epoch"] for row in todo])
+    measured: list[Measurement] = []
+    with (
+        one_thread(),
+        watcher.stage("checkpoints", len(todo), "checkpoints") as advance,
+        lake.writer("grokking_spectra", training_run=name) as spectra,
+        lake.writer("grokking_dominant", training_run=name) as dominant,
+        lake.writer("grokking_neurons", training_run=name) as found_neurons,
+        lake.writer("grokking_rings", training_run=name) as rings,
+        lake.writer("grokking_class_pca", training_run=name) as class_pca,
+        lake.writer("grokking_centroids", training_run=name) as found_centroids,
+    ):
+        analysed = []
+        for row in todo:
+            began = time.monotonic()
+            try:
+                found = measured_of(load(row["path"]), recipe)
+            except (UserError, OSError) as why:
+                done.problems.append(f"epoch {row['epoch']}: {why}")
+                advance(1)
+                continue
+            place = {"training_run": name, "epoch": row["epoch"]}
+            for out, rows in (
+                (spectra, found.spectra),
+                (dominant, found.dominant),
+                (found_neurons, found.neurons),
+                (rings, found.rings),
+                (class_pca, found.class_pca),
+                (found_centroids, found.centroids),
+            ):
+                out.add([{**place, **r} for r in rows])
+            measured += _measurements(row, found.metrics)
+            analysed.append(
+                {
+                    **place,
+                    "content_hash": row["content_hash"],
+                    "code_version": ANALYSIS_VERSION,
+                    "seconds": time.monotonic() - began,
+                    "computed_at": datetime.now(UTC),
+                }
+            )
+            done.rows += 1
+            advance(1)
+    kept = lake.sql("SELECT * FROM metrics", training_run=name, source=SOURCE).to_pylist()
+    again = {(m.epoch, m.metric) for m in measured}
+    old = [
+        Measurement(r["training_run"], r["epoch"], r["metric"], r["value"], r["direction"], r["method"], r["measured"])
+        for r in kept
+        if (r["epoch"], r["metric"]) not in again and r["method"] == ANALYSIS_VERSION
+    ]
+    store_metrics(lake, name, SOURCE, [*old, *measured])
+    # Last: says that everything else of these epochs is there.
+    before = lake.sql("SELECT * FROM grokking_analyses", training_run=name).to_pylist()
+    lake.replace("grokking_analyses", [*before, *analysed], training_run=name)
+    refresh()
+    return done
+
+
+def _measurements(row: Mapping[str, Any], metrics: Mapping[str, tuple[float, str]]) -> list[Measurement]:
+    out = []
+    for metric, (value, direction) in metrics.items():
+        towards: Direction = "up" if direction == "up" else "down"
+        measured = row["content_hash"]
+        out.append(Measurement(row["training_run"], row["epoch"], metric, value, towards, ANALYSIS_VERSION, measured))
+    return out
+
+
+def _drop_epochs(lake: Lake, name: str, epochs: Sequence[int]) -> None:
+    """Remove what a checkpoint's earlier version, or an interrupted analysis, left."""
+    listed = ", ".join(map(str, epochs))
+    for table in ("grokking_analyses", *PER_CHECKPOINT):
+        if lake.manifest(table, training_run=name) is None:
+            continue
+        where = f"epoch IN ({listed})"
+        if lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", training_run=name)["n"][0].as_py():
+            rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where}) ORDER BY epoch", training_run=name)
+            lake.replace(table, rest, training_run=name)

@@ -1,0 +1,179 @@
+"""The path of the weights through training, beside random walks, and the circle it may be."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from panic_assets.grokking import circle, lissajous, pca
+from panic_assets.lake.lake import Lake
+from panic_assets.progress import Watcher
+from panic_assets.training import runs
+from panic_assets.training.stages import Done, metric_series
+
+DRAWS = 200
+"""Random walks that a path is compared with, of each kind."""
+LOW_LOSS = 1e-6
+
+
+def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
+    """The path through parameter space with its nulls, the rows' components, the ring's tones and the circle test."""
+    from panic_assets.grokking.model import one_thread
+
+    with one_thread():
+        return _trajectories(lake, watcher, name)
+
+
+def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
+    from panic_assets.grokking.analysis import activations, arrays, centroids, load
+
+    rows = runs.checkpoints(lake, name)
+    epochs = [r["epoch"] for r in rows]
+    if len(epochs) < 4:
+        return Done(0, [f"{len(epochs)} checkpoints make no path; four or more are needed"])
+    now = datetime.now(UTC)
+    stamp = {"training_run": name, "computed_at": now}
+    loaded = [load(r["path"]) for r in rows]
+    matrices = [arrays(w) for w in loaded]
+    grams = pca.grams(matrices)
+    sizes = {n: m.size for n, m in matrices[0].items()}
+    path_rows, ratios = [], []
+    for group in (*pca.GROUPS, *pca.GROUPS["all"]):
+        gram = pca.group_gram(grams, group)
+        scores, speed = pca.of_gram(gram).scores, [None, *pca.velocities(gram, epochs).tolist()]
+        for epoch, score, v in zip(epochs, scores.tolist(), speed, strict=True):
+            pcs = dict(zip(("pc1", "pc2", "pc3"), score, strict=True))
+            path_rows.append({"training_run": name, "matrices": group, "epoch": epoch, **pcs, "velocity": v})
+        if group in pca.GROUPS:
+            ratios += [{**stamp, "matrices": group, **row} for row in _ratios(scores, epochs)]
+    lake.replace("grokking_trajectory", path_rows, training_run=name)
+    lake.replace("grokking_ratios", ratios, training_run=name)
+    shares, scores_of_rows = _row_pca(name, epochs, matrices)
+    lake.replace("grokking_row_pca", shares, training_run=name)
+    lake.replace("grokking_row_scores", scores_of_rows, training_run=name)
+    standing = []
+    with watcher.stage("nulls", len(pca.GROUPS), "groups") as advance:
+        for group in pca.GROUPS:
+            dimension = sum(sizes[n] for n in pca.GROUPS[group])
+            for s in lissajous.against_nulls(pca.group_gram(grams, group), dimension, DRAWS):
+                standing.append({**stamp, "matrices": group, **_fields(s)})
+            advance(1)
+    lake.replace("grokking_lissajous", standing, training_run=name)
+    last = loaded[-1]
+    p = len(matrices[-1]["W_E"]) - 1
+    rings = centroids(activations(last), p)
+    lake.replace("grokking_tones", list(_tones(stamp, epochs[-1], rings)), training_run=name)
+    lake.replace("grokking_circle", [_circle(lake, name, now, epochs, grams, sizes)], training_run=name)
+    return Done(len(path_rows) + len(standing))
+
+
+def _ratios(scores: np.ndarray, epochs: Sequence[int]) -> Iterator[dict[str, Any]]:
+    found = lissajous.cycles(scores, epochs)
+    for a, b in lissajous.PAIRS:
+        one, two = found[a - 1], found[b - 1]
+        if one is None or two is None:
+            continue
+        ratio = lissajous.ratio(one, two)
+        yield {
+            "first": a,
+            "second": b,
+            "cycles_first": one,
+            "cycles_second": two,
+            "ratio": ratio.value,
+            "rational": str(ratio),
+            "chance": ratio.chance,
+            "of_a_walk": a / b,
+        }
+
+
+def _fields(standing: lissajous.Standing) -> dict[str, Any]:
+    return {
+        "statistic": standing.statistic,
+        "value": standing.value,
+        "null_model": standing.null,
+        "median": standing.median,
+        "percentile": standing.percentile,
+        "draws": standing.draws,
+    }
+
+
+def _row_pca(
+    name: str, epochs: Sequence[int], matrices: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], pa.Table]:
+    """Rows of grokking_row_pca (shares) and of grokking_row_scores (coordinates)."""
+    rows = [pca.token_rows(weights) for weights in matrices]
+    shares, scores = [], []
+    for matrix in rows[-1]:
+        own = [pca.of_rows(r[matrix]) for r in rows]
+        turned = pca.aligned([found.scores for found in own])
+        for epoch, r, found, mine in zip(epochs, rows, own, turned, strict=True):
+            # Without directions of its own at the end, a matrix has no final basis.
+            fixed = pca.project(r[matrix], own[-1]) if own[-1].axes is not None else (np.zeros_like(mine), None)
+            for basis, at, share in (("own", mine, found.shares), ("final", *fixed)):
+                place = {"training_run": name, "epoch": epoch, "matrix": matrix, "basis": basis}
+                part = [None if share is None or i >= len(share) else float(share[i]) for i in range(3)]
+                shares.append(place | dict(zip(("pc1", "pc2", "pc3"), part, strict=True)))
+                width = 3 - at.shape[1]
+                scores.append((place, np.pad(at, ((0, 0), (0, width)))))
+    lengths = [len(at) for _, at in scores]
+    columns = {c: np.repeat([place[c] for place, _ in scores], lengths) for c in scores[0][0]}
+    columns["item"] = np.concatenate([np.arange(n) for n in lengths])
+    together = np.concatenate([at for _, at in scores])
+    return shares, pa.table({**columns, **{f"pc{i + 1}": together[:, i] for i in range(3)}})
+
+
+def _tones(stamp: Mapping[str, Any], epoch: int, rings: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    for site, points in rings.items():
+        found = pca.of_rows(points)
+        if found.shares is None:
+            continue
+        tones = lissajous.ring_tones(found.scores)
+        for tone, following in zip(tones, [*tones[1:], None], strict=True):
+            if tone is not None:
+                yield {
+                    **stamp,
+                    "epoch": epoch,
+                    "site": site,
+                    "component": tone.component,
+                    "k": tone.k,
+                    "ratio_to_next": None if following is None else lissajous.reduced(tone.k, following.k),
+                    "amplitude": tone.amplitude,
+                    "phase": tone.phase,
+                    "r2": tone.r2,
+                }
+
+
+def _circle(
+    lake: Lake,
+    name: str,
+    now: datetime,
+    epochs: Sequence[int],
+    grams: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+) -> dict[str, Any]:
+    losses = lake.sql("SELECT epoch, train_loss FROM grokking_losses ORDER BY epoch", training_run=name)
+    if losses.num_rows:
+        low = circle.first_below(losses["epoch"].to_pylist(), losses["train_loss"].to_pylist(), LOW_LOSS)
+    else:
+        series = metric_series(lake, name, ["train_loss"]).get("train_loss")
+        low = None if series is None else circle.first_below(series.epochs, series.values, LOW_LOSS)
+    circularity: dict[int, dict[str, float | None]] = {}
+    for site in circle.SITES:
+        found = metric_series(lake, name, [f"circularity_{site}"]).get(f"circularity_{site}")
+        for epoch, value in zip(found.epochs, found.values, strict=True) if found else ():
+            circularity.setdefault(epoch, {})[site] = value
+    test = circle.circle_hypothesis(low, epochs, pca.group_gram(grams, "all"), sum(sizes.values()), circularity, DRAWS)
+    return {
+        "training_run": name,
+        "verdict": test.verdict,
+        "reason": test.reason,
+        "epoch": test.epoch,
+        "checkpoint": test.checkpoint,
+        "circularity": json.dumps(test.circularity, sort_keys=True),
+        **{f"distance_pc{i + 1}": d for i, d in enumerate(test.distances)},
+        "percentile": test.percentile,
+        "computed_at": now,
+    }
