@@ -52,7 +52,7 @@ def representative(lake: Lake, run: Mapping[str, Any], model: str, bar: int | No
     ).to_pylist()
     if not bars:
         raise UserError(
-            f"run {run['run_id']} has no loop by {model!r}; `panic run list` and `panic status` show what there is"
+            f"run {run['run_id']} has no loop by {model!r}; `panic run list` and `panic experiment status` show what there is"
         )
     if bar is None:
         bar = max(range(len(bars)), key=lambda k: bars[k]["death"] - bars[k]["birth"])
