@@ -251,7 +251,12 @@ def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch
 @app.command()
 def detect(
     labels: Annotated[Path, typer.Argument(help="CSV with columns image, name, present (yes or no).")],
-    detector: Annotated[str, typer.Option(help="Who is asked: a chat model that sees, like Qwen3VL, or a space of embedders, Jina or Nomic.")],
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="Who is asked: a chat model that sees, like Qwen3VL, or a space of embedders, Jina or Nomic."
+        ),
+    ],
 ) -> None:
     """Precision and recall of a detector of accessories and expressions on pictures somebody has labelled."""
     from panic_assets.compute.choose import compute_from_environment
