@@ -20,20 +20,12 @@ HEAVY = (
 )
 
 
-def test_importing_the_definitions_is_quick_and_wakes_nothing_heavy() -> None:
-    code = (
-        "import sys, time; began = time.process_time(); import panic_assets.definitions; "
-        "print(time.process_time() - began, *[m for m in sys.modules if '.' not in m])"
-    )
-    seconds = []
-    for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        assert set(out[1:]).isdisjoint(HEAVY)
-        seconds.append(float(out[0]))
-        if seconds[-1] < 2:
-            break
-    # Seconds of processor, the best of three (the first may compile modules): 2 is what is wanted on an idle machine.
-    assert min(seconds) < 4
+def test_importing_the_definitions_wakes_nothing_heavy() -> None:
+    """How long it takes is measured in benchmarks/; here, what it takes along: 1,750 modules, most of them Dagster's."""
+    code = "import sys, panic_assets.definitions; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {name for name in modules if "." not in name}.isdisjoint(HEAVY)
+    assert len(modules) < 2000
 
 
 def test_the_graph_is_as_committed() -> None:
