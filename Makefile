@@ -32,8 +32,7 @@ test: setup browser ## lint, types and every test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@# One file stays in one process (files share servers), in alphabetical order: the slow end-to-end tests start early.
-	@# Many tests wait for processes they started: a third process of tests keeps two cores busy.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A test in a browser needs one. Without the right to install it, that test is skipped, and says so.
 browser:

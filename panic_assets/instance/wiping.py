@@ -90,6 +90,26 @@ class DeletesPartitions(SqlEventLogStorage):
             )
         conn.execute(AssetKeyTable.update().where(AssetKeyTable.c.asset_key == name).values(**values))
 
+    def _store_runless_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
+        """What a sensor says of a check and a partition replaces what it said before.
+
+        Stock storage knows one run for all that is said outside runs, and refuses the second time.
+        """
+        assert event.dagster_event is not None
+        said = event.dagster_event.asset_check_evaluation_data
+        if said.partition is not None:
+            with self.index_connection() as conn:
+                executions = AssetCheckExecutionsTable.c
+                conn.execute(
+                    AssetCheckExecutionsTable.delete().where(
+                        executions.asset_key == said.asset_key.to_string(),
+                        executions.check_name == said.check_name,
+                        executions.run_id == event.run_id,
+                        executions.partition == said.partition,
+                    )
+                )
+        super()._store_runless_asset_check_evaluation(event, event_id)
+
     def update_asset_cached_status_data(self, asset_key: AssetKey, cache_values: AssetStatusCacheValue) -> None:
         """Stores the partition status that a reader computed, unless partitions were wiped while it computed.
 

@@ -130,6 +130,10 @@ def test_the_graph_can_still_be_walked():
     assert _parameters(AssetGraph.from_assets) == ["assets"]
 
 
+def test_what_is_said_of_checks_outside_runs_is_still_stored_there():
+    assert _parameters(SqliteEventLogStorage._store_runless_asset_check_evaluation) == ["self", "event", "event_id"]
+
+
 def test_every_private_import_is_of_this_room_and_named_here():
     """The list to read through when the pin on Dagster is raised."""
     used = set()

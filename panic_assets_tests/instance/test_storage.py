@@ -404,3 +404,17 @@ def test_postgres_urls_name_the_driver(scheme):
 def test_other_urls_are_refused(text):
     with pytest.raises(UserError, match=r"PANIC_POSTGRES_URL has the scheme .* it must be postgresql://"):
         postgres_url(text)
+
+
+def test_a_check_of_a_partition_may_be_reported_again_outside_runs(instance):
+    """As the orphan sensor does when clusters become stale."""
+    for passed in (True, False, True):
+        for partition in ("p", "q", None):
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(asset_key=AssetKey("a"), check_name="c", passed=passed, partition=partition)
+            )
+    key = dg.AssetCheckKey(AssetKey("a"), "c")
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+    latest = {r.partition: r.status.value for r in reversed(records)}
+    assert latest == {"p": "SUCCEEDED", "q": "SUCCEEDED", None: "SUCCEEDED"}
+    assert sum(r.partition == "p" for r in records) == 1
