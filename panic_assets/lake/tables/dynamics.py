@@ -1,16 +1,13 @@
 """Tables of what was found in trajectories: motion, topology, symbols, statistics. Each claim beside its null."""
 
+from panic_assets.lake.columns import CODE, EMBEDDER, NETWORK, OF_RUN, RUN, SEED, standing
 from panic_assets.lake.schema import Column, Reference, Table
 
 _EXPERIMENT = Column("experiment", "string", "Name of the experiment; also its partition key.")
-_RUN = Column("run_id", "string", "UUIDv7 of the run.")
-_EMBEDDER = Column("embedding_model", "string", "Registry name of the embedding model.")
 _STEP = Column("step", "int32", "Position among the run's outputs that this model embeds, from 0.")
 _DIMENSION = Column("dimension", "int32", "Homology dimension.")
-_CODE = Column("code_version", "string", "Version of the code that made the row.")
-_SEED = Column("seed", "int32", "Seed of what is random in it.")
-_OF_RUN = (Reference(("run_id",), "runs", ("run_id",)),)
 _BY_MODEL = ("experiment", "embedding_model")
+_OF_REPLICATES = standing("run", "null", "replicates", "experiment and model", "null values")
 
 MOTION_STATISTICS = (
     "final_drift",
@@ -28,8 +25,8 @@ DRIFT_STEPS = Table(
     doc="One row an embedded output: how far it is from where the run started, and from the output before it.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         Column("invocation_id", "string", "UUIDv7 of the invocation."),
         Column("sequence_number", "int32", "Position in the run, from 0."),
         _STEP,
@@ -42,7 +39,7 @@ DRIFT_STEPS = Table(
     ),
     key=("invocation_id", "embedding_model"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 RUN_DYNAMICS = Table(
@@ -50,8 +47,8 @@ RUN_DYNAMICS = Table(
     doc="One row a run and embedding model: what its motion comes to.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         Column("outputs", "int32", "Embedded outputs."),
         Column("distinct_outputs", "int32", "Distinct vectors among them."),
         Column("final_drift", "float64", "Chord from the origin of the last output; null without one.", nullable=True),
@@ -71,11 +68,11 @@ RUN_DYNAMICS = Table(
         Column("walk_changes", "float64", "Mean number of change points of random walks with the same step lengths."),
         Column("loop_start", "int32", "Invocation that is first repeated exactly; null when none is.", nullable=True),
         Column("loop_time", "int32", "Invocation that repeats it: the time to the first loop.", nullable=True),
-        _CODE,
+        CODE,
     ),
     key=("run_id", "embedding_model"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
     hot=True,
 )  # fmt: skip
 
@@ -84,23 +81,23 @@ DISPLACEMENTS = Table(
     doc="One row a run, embedding model and lag: how far the run is from where it was. Level: bounded; linear: a free walk.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         Column("lag", "int32", "Outputs between the two."),
         Column("displacement", "float64", "Mean squared chord between outputs that far apart."),
     ),
     key=("run_id", "embedding_model", "lag"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 CHANGE_POINTS = Table(
     name="change_points",
     doc="One row a change point: where the mean of a run's drift jumps.",
-    columns=(_EXPERIMENT, _RUN, _EMBEDDER, _STEP),
+    columns=(_EXPERIMENT, RUN, EMBEDDER, _STEP),
     key=("run_id", "embedding_model", "step"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 RUN_DIVERGENCE = Table(
@@ -108,7 +105,7 @@ RUN_DIVERGENCE = Table(
     doc="One row an embedding model, network and kind of pair: how runs come apart, and which law that follows.",
     columns=(
         _EXPERIMENT,
-        _EMBEDDER,
+        EMBEDDER,
         Column("network", "string", "Network of both runs."),
         Column("pairs_of", "string", "Which runs are paired.", allowed=("same prompt", "different prompts")),
         Column("pairs", "int32", "Pairs of runs used."),
@@ -130,7 +127,7 @@ RUN_DIVERGENCE = Table(
         Column("constant_held_out", "float64", "That of no change: what either must beat."),
         Column("first_distance", "float64", "Mean chord at the first output."),
         Column("last_distance", "float64", "Mean chord at the last."),
-        _CODE,
+        CODE,
     ),
     key=("experiment", "embedding_model", "network", "pairs_of"),
     partitioned_by=_BY_MODEL,
@@ -142,7 +139,7 @@ PROMPT_RECOVERABILITY = Table(
     doc="One row an embedding model and step: how well the starting prompt can be told, beside shuffled prompts.",
     columns=(
         _EXPERIMENT,
-        _EMBEDDER,
+        EMBEDDER,
         _STEP,
         Column("accuracy", "float64", "Share of runs given their own prompt by the nearest mean of other runs."),
         Column("chance", "float64", "Mean accuracy with prompts shuffled within networks."),
@@ -166,21 +163,21 @@ DIAGRAM_DISTANCES = Table(
     ),
     columns=(
         _EXPERIMENT,
-        _RUN,
+        RUN,
         Column("other_experiment", "string", "Experiment of the other run: the same or another."),
         Column("other_run_id", "string", "UUIDv7 of the other run."),
-        _EMBEDDER,
+        EMBEDDER,
         _DIMENSION,
         Column("wasserstein", "float64", "1-Wasserstein distance, euclidean ground metric."),
         Column("bottleneck", "float64", "Bottleneck distance, maximum ground metric."),
         Column("diagrams_hash", "string", "Hash of both diagrams' bars: while they stay, the row is kept."),
         Column("computed_at", "timestamp", "When it was computed."),
-        _CODE,
+        CODE,
     ),
     key=("run_id", "other_run_id", "embedding_model", "dimension"),
     partitioned_by=_BY_MODEL,
     references=(
-        *_OF_RUN,
+        *OF_RUN,
         Reference(("other_run_id",), "runs", ("run_id",), anywhere=True),
         Reference(("other_experiment",), "experiments", ("experiment",), anywhere=True),
     ),
@@ -191,8 +188,8 @@ PERSISTENCE_CURVES = Table(
     doc="One row a run, embedding model, dimension and distance: its diagram as curves, which can be averaged.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         _DIMENSION,
         Column("value", "float64", "Distance at which it is read; the same for all runs of a model and dimension."),
         Column("betti", "int32", "Bars alive there: born, and not yet filled."),
@@ -202,7 +199,7 @@ PERSISTENCE_CURVES = Table(
     ),
     key=("run_id", "embedding_model", "dimension", "value"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 PERSISTENCE_IMAGES = Table(
@@ -210,8 +207,8 @@ PERSISTENCE_IMAGES = Table(
     doc="One row a run, embedding model, dimension from 1 and pixel: its diagram as a picture of births and lengths.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         _DIMENSION,
         Column("birth", "float64", "Middle of the pixel."),
         Column("length", "float64", "Middle of the pixel."),
@@ -219,7 +216,7 @@ PERSISTENCE_IMAGES = Table(
     ),
     key=("run_id", "embedding_model", "dimension", "birth", "length"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 TOPOLOGY_NULLS = Table(
@@ -227,26 +224,20 @@ TOPOLOGY_NULLS = Table(
     doc="One row a run, embedding model, dimension, statistic and null: where the observed value stands among chance.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         _DIMENSION,
         Column("statistic", "string", "What is compared.", allowed=("entropy", "total_persistence", "max_persistence")),
         Column("null_model", "string", "What chance is: a walk with the same steps; a Gaussian with the same covariance; the "
                "same outputs in shuffled order (there, points are pairs of consecutive outputs).",
                allowed=("random walk", "gaussian", "shuffled time")),
         Column("points", "int32", "Outputs compared, from the run's start."),
-        Column("observed", "float64", "The statistic of the run."),
-        Column("null_mean", "float64", "Its mean over the null."),
-        Column("null_deviation", "float64", "Its standard deviation over the null."),
-        Column("percentile", "float64", "Share of null values below, ties counted half; 50 is chance."),
-        Column("p_value", "float64", "Two-sided, among the replicates."),
-        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment and model (Benjamini-Hochberg)."),
-        Column("replicates", "int32", "Null values."),
-        _CODE,
+        *_OF_REPLICATES,
+        CODE,
     ),
     key=("run_id", "embedding_model", "dimension", "statistic", "null_model"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )  # fmt: skip
 
 LAYOUT_POINTS = Table(
@@ -254,29 +245,28 @@ LAYOUT_POINTS = Table(
     doc="One row a point of a flat map (t-SNE), for charts: of outputs by embedding, or of runs by diagram distance.",
     columns=(
         _EXPERIMENT,
-        _EMBEDDER,
+        EMBEDDER,
         Column("kind", "string", "What is laid out.", allowed=("outputs", "runs H0", "runs H1")),
         Column("item_id", "string", "invocation_id of an output, run_id of a run."),
-        _RUN,
+        RUN,
         Column("x", "float64", "Position."),
         Column("y", "float64", "Position."),
         Column("trustworthiness", "float64", "Of the whole map, 0 to 1; null below 8 points.", nullable=True),
     ),
     key=("embedding_model", "kind", "item_id"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 _CLUSTER = Column("cluster", "int32", "Cluster number; outliers are held by the last cluster visited.")
-_NETWORK = Column("network", "string", "Network of the runs.")
 
 CLUSTER_DWELLS = Table(
     name="cluster_dwells",
     doc="One row a stay of a run in a cluster (outliers: -1, not held here).",
     columns=(
-        _EMBEDDER,
+        EMBEDDER,
         _EXPERIMENT,
-        _RUN,
+        RUN,
         Column("cluster", "int32", "Cluster number; -1 is outside of all."),
         Column("start", "int32", "Step at which the stay begins."),
         Column("length", "int32", "Outputs in it."),
@@ -284,7 +274,7 @@ CLUSTER_DWELLS = Table(
     ),
     key=("run_id", "embedding_model", "start"),
     partitioned_by=("embedding_model",),
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 CLUSTER_TRANSITIONS = Table(
@@ -292,9 +282,9 @@ CLUSTER_TRANSITIONS = Table(
     doc="One row a bigram that was seen: a cluster and that of the next output, within runs only, outliers held by the "
     "last cluster. Two different ones are a move, the same twice is staying.",
     columns=(
-        _EMBEDDER,
+        EMBEDDER,
         _EXPERIMENT,
-        _NETWORK,
+        NETWORK,
         _CLUSTER,
         Column("next_cluster", "int32", "Cluster of the next output."),
         Column("moves", "int64", "How often."),
@@ -308,9 +298,9 @@ MARKOV_MODELS = Table(
     name="markov_models",
     doc="One row an experiment, network, embedding model and lag: a Markov state model of the cluster sequences.",
     columns=(
-        _EMBEDDER,
+        EMBEDDER,
         _EXPERIMENT,
-        _NETWORK,
+        NETWORK,
         Column("lag", "int32", "Outputs between a state and the next."),
         Column("runs", "int32", "Runs."),
         Column("states", "int32", "Clusters that all lead to each other at this lag."),
@@ -324,7 +314,7 @@ MARKOV_MODELS = Table(
         ),
         Column("recurrent_sets", "int32", "Sets of clusters that, once entered, were not left."),
         Column("absorbing_clusters", "int32", "Those of a single cluster."),
-        _CODE,
+        CODE,
     ),
     key=("embedding_model", "experiment", "network", "lag"),
     partitioned_by=("embedding_model",),
@@ -346,7 +336,7 @@ MODEL_EFFECTS = Table(
         Column("rows", "int32", "Observations."),
         Column("prompts", "int32", "Prompts: groups of the random intercept."),
         Column("converged", "bool", "Whether the optimiser did; if not, this is no finding."),
-        _CODE,
+        CODE,
     ),
     key=("experiment", "outcome", "effect"),
     partitioned_by=("experiment",),
@@ -395,8 +385,8 @@ CONTRASTS = Table(
         Column("p_value", "float64", "Of exchanging labels within prompts (networks) or runs (controls)."),
         Column("adjusted_p_value", "float64", "Adjusted for all contrasts of the experiment (Benjamini-Hochberg)."),
         Column("permutations", "int32", "Permutations made."),
-        _SEED,
-        _CODE,
+        SEED,
+        CODE,
     ),
     key=("experiment", "outcome", "factor", "measured_by", "level", "other_level"),
     partitioned_by=("experiment",),
@@ -408,25 +398,19 @@ MOTION_NULLS = Table(
     doc="One row a run, embedding model, statistic and null: where its motion stands among chance.",
     columns=(
         _EXPERIMENT,
-        _RUN,
-        _EMBEDDER,
+        RUN,
+        EMBEDDER,
         Column("statistic", "string", "What is compared, as in run_dynamics.", allowed=MOTION_STATISTICS),
         Column("null_model", "string", "What chance is: a walk with the same steps; the same outputs in shuffled order.",
                allowed=("random walk", "shuffled time")),
         Column("points", "int32", "Outputs compared, from the run's start."),
-        Column("observed", "float64", "The statistic of the run."),
-        Column("null_mean", "float64", "Its mean over the null."),
-        Column("null_deviation", "float64", "Its standard deviation over the null."),
-        Column("percentile", "float64", "Share of null values below, ties counted half; 50 is chance."),
-        Column("p_value", "float64", "Two-sided, among the replicates."),
-        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment and model (Benjamini-Hochberg)."),
-        Column("replicates", "int32", "Null values."),
-        _SEED,
-        _CODE,
+        *_OF_REPLICATES,
+        SEED,
+        CODE,
     ),
     key=("run_id", "embedding_model", "statistic", "null_model"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )  # fmt: skip
 
 MODEL_VARIANCES = Table(

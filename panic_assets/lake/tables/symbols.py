@@ -1,15 +1,11 @@
 """Tables of clusters beyond the clustering itself: whether it holds, at which resolution, and what runs do in it."""
 
+from panic_assets.lake.columns import CODE, NETWORK, OF_RUN, RUN, SEED, standing
 from panic_assets.lake.schema import Column, Reference, Table
 
 _EMBEDDER = Column("embedding_model", "string", "Registry name of the embedding model; also its partition key.")
 _EXPERIMENT = Column("experiment", "string", "Name of the experiment.")
-_RUN = Column("run_id", "string", "UUIDv7 of the run.")
-_NETWORK = Column("network", "string", "Network of the runs.")
-_CODE = Column("code_version", "string", "Version of the code that made the row.")
-_SEED = Column("seed", "int32", "Seed of what is random in it.")
 _LAYER = Column("layer", "int32", "Resolution, from 0: the finest.")
-_OF_RUN = (Reference(("run_id",), "runs", ("run_id",)),)
 _BY_MODEL = ("embedding_model",)
 
 CLUSTERING_STABILITY = Table(
@@ -27,8 +23,8 @@ CLUSTERING_STABILITY = Table(
         Column("null_clusters", "float64", "Mean clusters found in Gaussian clouds of the same mean and covariance."),
         Column("null_outlier_share", "float64", "Mean share of those clouds in no cluster."),
         Column("null_vectors", "int32", "Distinct vectors of each of those clouds."),
-        _SEED,
-        _CODE,
+        SEED,
+        CODE,
     ),
     key=("embedding_model",),
     partitioned_by=_BY_MODEL,
@@ -63,10 +59,10 @@ CLUSTER_LAYERS = Table(
         Column("seed_agreement", "float64", "Mean adjusted Rand index with the most alike layer under other seeds."),
         Column("subsample_agreement", "float64", "The same on subsamples of four fifths of the vectors."),
         Column("parameters", "string", "The parameters actually used, as JSON."),
-        _SEED,
+        SEED,
         Column("computed_at", "timestamp", "When it was stored."),
         Column("seconds", "float64", "Time all layers took, stability included."),
-        _CODE,
+        CODE,
     ),
     key=("embedding_model", "layer"),
     partitioned_by=_BY_MODEL,
@@ -82,7 +78,7 @@ CLUSTER_LAYER_MEMBERS = Table(
         Column("cluster", "int32", "Cluster number within the layer."),
         Column("medoid", "bool", "Whether it is the member nearest to all others."),
         Column("invocation_id", "string", "UUIDv7 of the invocation."),
-        _RUN,
+        RUN,
         _EXPERIMENT,
         Column("sequence_number", "int32", "Position in the run, from 0."),
     ),
@@ -100,7 +96,7 @@ CLUSTER_STATES = Table(
     columns=(
         _EMBEDDER,
         _EXPERIMENT,
-        _NETWORK,
+        NETWORK,
         Column("cluster", "int32", "Cluster number; outliers are held by the last cluster visited."),
         Column("outputs", "int64", "Outputs in it."),
         Column("share", "float64", "Share of all outputs from the first cluster of each run on."),
@@ -121,12 +117,12 @@ CLUSTER_CHANGE_POINTS = Table(
     columns=(
         _EMBEDDER,
         _EXPERIMENT,
-        _RUN,
+        RUN,
         Column("step", "int32", "Position among the run's outputs that this model embeds, from 0."),
     ),
     key=("embedding_model", "run_id", "step"),
     partitioned_by=_BY_MODEL,
-    references=_OF_RUN,
+    references=OF_RUN,
 )
 
 SYMBOL_NULLS = Table(
@@ -136,19 +132,13 @@ SYMBOL_NULLS = Table(
     columns=(
         _EMBEDDER,
         _EXPERIMENT,
-        _NETWORK,
+        NETWORK,
         Column("statistic", "string", "What is compared, over a sample of runs: outputs in a completed stay, nats per "
                "step, change points of a run.", allowed=("mean stay", "entropy rate", "change points")),
         Column("runs", "int32", "Runs compared."),
-        Column("observed", "float64", "The statistic of the runs."),
-        Column("null_mean", "float64", "Its mean over the shuffled."),
-        Column("null_deviation", "float64", "Its standard deviation over the shuffled."),
-        Column("percentile", "float64", "Share of shuffled values below, ties counted half; 50 is chance."),
-        Column("p_value", "float64", "Two-sided, among the shuffled."),
-        Column("adjusted_p_value", "float64", "Adjusted for all rows of the model (Benjamini-Hochberg)."),
-        Column("replicates", "int32", "Shuffled values."),
-        _SEED,
-        _CODE,
+        *standing("runs", "shuffled", "shuffled", "model", "shuffled values"),
+        SEED,
+        CODE,
     ),
     key=("embedding_model", "experiment", "network", "statistic"),
     partitioned_by=_BY_MODEL,

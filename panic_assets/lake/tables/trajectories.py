@@ -1,13 +1,12 @@
 """Tables of the trajectories workload: experiments, runs, what they produced, and what was measured of it."""
 
+from panic_assets.lake.columns import CODE, EMBEDDER
 from panic_assets.lake.schema import Column, Reference, Table
 
 _EXPERIMENT = Column("experiment", "string", "Name of the experiment; also its partition key.")
 _RUN = Column("run_id", "string", "UUIDv7 of the run; stable across resumes.")
 _INVOCATION = Column("invocation_id", "string", "UUIDv7 of the invocation; its time is when the model call began.")
 _SEQUENCE = Column("sequence_number", "int32", "Position in the run, from 0.")
-_EMBEDDER = Column("embedding_model", "string", "Registry name of the embedding model.")
-_CODE = Column("code_version", "string", "Version of the code that made the row.")
 
 EXPERIMENTS = Table(
     name="experiments",
@@ -94,7 +93,7 @@ INVOCATIONS = Table(
         Column("completed_at", "timestamp", "End of the batched call."),
         Column("batch_size", "int32", "Inputs in the batched call."),
         Column("duration_share", "float64", "Seconds of the batched call divided by its batch size."),
-        _CODE,
+        CODE,
     ),
     key=("invocation_id",),
     partitioned_by=("experiment",),
@@ -112,7 +111,7 @@ EMBEDDINGS = Table(
         _RUN,
         _EXPERIMENT,
         _SEQUENCE,
-        _EMBEDDER,
+        EMBEDDER,
         Column(
             "model_revision",
             "string",
@@ -122,7 +121,7 @@ EMBEDDINGS = Table(
         Column("normalised", "bool", "Whether the vector has L2 norm 1."),
         Column("vector", "vector", "The embedding, float32, of the model's dimension."),
         Column("embedded_at", "timestamp", "When the vector was stored."),
-        _CODE,
+        CODE,
     ),
     key=("invocation_id", "embedding_model"),
     partitioned_by=("experiment", "embedding_model"),
@@ -135,7 +134,7 @@ PERSISTENCE_BARS = Table(
     columns=(
         _EXPERIMENT,
         _RUN,
-        _EMBEDDER,
+        EMBEDDER,
         Column("dimension", "int32", "Homology dimension."),
         Column("bar", "int32", "Index of the bar in its diagram and dimension, from 0, in order of birth and death."),
         Column("birth", "float64", "Distance at which the feature appears."),
@@ -162,7 +161,7 @@ PERSISTENCE_SUMMARY = Table(
     columns=(
         _EXPERIMENT,
         _RUN,
-        _EMBEDDER,
+        EMBEDDER,
         Column("dimension", "int32", "Homology dimension."),
         Column("metric", "string", "Distance between vectors, also the unit of bars.", allowed=("chord", "angle")),
         Column("field", "int32", "Coefficients are integers modulo this prime."),
@@ -189,7 +188,7 @@ PERSISTENCE_SUMMARY = Table(
         Column("max_persistence", "float64", "Length of the longest finite bar; 0 when there are none."),
         Column("seconds", "float64", "Time the diagram took (the same in each of its dimensions)."),
         Column("computed_at", "timestamp", "When the diagram was stored."),
-        _CODE,
+        CODE,
     ),
     key=("run_id", "embedding_model", "dimension"),
     partitioned_by=("experiment", "embedding_model"),
@@ -205,7 +204,7 @@ CLUSTERINGS = Table(
     doc="One row an embedding model: the current clustering of its vectors, pooled over all experiments.",
     columns=(
         _CLUSTERING,
-        _EMBEDDER,
+        EMBEDDER,
         Column("experiments", "strings", "Experiments whose vectors were pooled."),
         Column("vectors", "int64", "Vectors clustered, one an invocation."),
         Column("distinct_vectors", "int64", "Distinct vectors among them."),
@@ -215,7 +214,7 @@ CLUSTERINGS = Table(
         Column("parameters", "string", "The parameters actually used, as JSON."),
         Column("computed_at", "timestamp", "When the clustering, or what was assigned to it later, was stored."),
         Column("seconds", "float64", "Time it took."),
-        _CODE,
+        CODE,
     ),
     key=("embedding_model",),
     partitioned_by=("embedding_model",),
@@ -227,7 +226,7 @@ CLUSTERS = Table(
     doc="One row a cluster: its size and its medoid, a real member. Row -1 counts the outliers and has no medoid.",
     columns=(
         _CLUSTERING,
-        _EMBEDDER,
+        EMBEDDER,
         _CLUSTER,
         Column("size", "int64", "Members."),
         Column("medoid_invocation_id", "string", "The member nearest to all others.", nullable=True),
@@ -244,7 +243,7 @@ CLUSTER_MEMBERS = Table(
     doc="One row a clustered invocation: the cluster it is in; -1 is an outlier.",
     columns=(
         _CLUSTERING,
-        _EMBEDDER,
+        EMBEDDER,
         _CLUSTER,
         Column("assigned", "bool", "Whether it came later and was given to the nearest cluster or none."),
         _INVOCATION,
