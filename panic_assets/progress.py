@@ -8,6 +8,8 @@ from typing import Protocol
 import dagster as dg
 
 Advance = Callable[[int], None]
+Refresh = Callable[[], None]
+"""Called when rows were stored in the middle of a stage, to show them."""
 
 
 class Watcher(Protocol):

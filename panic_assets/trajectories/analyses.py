@@ -25,14 +25,11 @@ class DynamicsConfig(dg.Config):
     replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
 
 
-class TopologyConfig(dg.Config):
+class TopologyConfig(DynamicsConfig):
     """How many runs and repetitions; each costs diagrams, and distances cost the square of runs."""
 
     distance_runs: int = Field(default=100, ge=2, description="Runs whose diagrams are compared in pairs.")
     across_runs: int = Field(default=20, ge=0, description="Runs of each experiment compared with those of the others.")
-    null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
-    null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
-    replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
 
 
 def _common(tables: list[str]) -> dict[str, Any]:

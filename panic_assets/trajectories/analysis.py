@@ -121,15 +121,18 @@ def dynamics(
         ):
             for one in walked(lake, experiment, model):
                 origin = origins.get(one.run["prompt"])
-                row, steps, jumps = _motion(one, origin, loops.get(one.run["run_id"]))
+                lags, spread = _displacements(one.vectors)
+                exponent = _exponent(lags, spread)
+                row, steps, jumps = _motion(one, origin, loops.get(one.run["run_id"]), exponent)
                 mark = {**place, "run_id": one.run["run_id"]}
                 drifts.add([{**mark, **s} for s in steps])
-                spread = [
-                    (lag, value)
-                    for lag, value in zip(*_displacements(one.vectors), strict=True)
-                    if lag < row["outputs"]
-                ]
-                displacements.add([{**mark, "lag": int(lag), "displacement": float(value)} for lag, value in spread])
+                displacements.add(
+                    [
+                        {**mark, "lag": int(lag), "displacement": float(value)}
+                        for lag, value in zip(lags, spread, strict=True)
+                        if lag < row["outputs"]
+                    ]
+                )
                 summaries.add([{**mark, **row, "code_version": CODE_VERSION}])
                 changes.add([{**mark, "step": int(step)} for step in jumps])
                 if one.run["run_id"] in tested:
@@ -169,7 +172,7 @@ def _loops(lake: Lake, experiment: str) -> dict[str, Any]:
 
 
 def _motion(
-    one: Walked, prompt: np.ndarray | None, loop: Any
+    one: Walked, prompt: np.ndarray | None, loop: Any, exponent: float | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]], np.ndarray]:
     from panic_assets.trajectories.changes import change_points
     from panic_assets.trajectories.surrogates import random_walk
@@ -187,7 +190,7 @@ def _motion(
         "distinct_outputs": len(distinct(vectors).first),
         "final_drift": float(drift[-1]),
         "mean_step": number(step.mean()) if n > 1 else None,
-        "displacement_exponent": _exponent(vectors),
+        "displacement_exponent": exponent,
         "autocorrelation_time": number(motion.autocorrelation_time(vectors)),
         "recurrence_radius": again.radius,
         "recurrence_rate": again.rate,
@@ -235,7 +238,7 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
         drift, again = motion.drift(points, origin), _recurrence(points)
         return {
             "final_drift": float(drift[-1]),
-            "displacement_exponent": _exponent(points),
+            "displacement_exponent": _exponent(*_displacements(points)),
             "autocorrelation_time": number(motion.autocorrelation_time(points)),
             "recurrence_rate": again.rate,
             "determinism": again.determinism,
@@ -270,8 +273,7 @@ def _displacements(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lags, motion.mean_squared_displacement(vectors, lags)
 
 
-def _exponent(vectors: np.ndarray) -> float | None:
-    lags, spread = _displacements(vectors)
+def _exponent(lags: np.ndarray, spread: np.ndarray) -> float | None:
     if len(lags) < 3 or not (spread > 0).all():
         return None
     return float(np.polyfit(np.log(lags), np.log(spread), 1)[0])

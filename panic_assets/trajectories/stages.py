@@ -25,7 +25,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import short_lock
 from panic_assets.models import measured, registry
 from panic_assets.models.preflight import refuse
-from panic_assets.progress import Watcher
+from panic_assets.progress import Refresh, Watcher
 from panic_assets.trajectories import work
 from panic_assets.trajectories.config import Definition, extended
 from panic_assets.trajectories.embed import CODE_VERSION as EMBED_VERSION
@@ -40,8 +40,6 @@ CLUSTER_VERSION = "2"
 __all__ = ["CLUSTER_VERSION", "DIAGRAM_VERSION", "EMBED_VERSION", "WALK_VERSION"]
 VECTOR_BYTES = 128 << 20
 """Vectors that are in memory at once while diagrams are made, as far as one run allows."""
-
-Refresh = Callable[[], None]
 
 
 @dataclass

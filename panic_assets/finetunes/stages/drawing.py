@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,11 +19,10 @@ from panic_assets.finetunes.depth import Cell
 from panic_assets.finetunes.work import Plan, Row
 from panic_assets.lake.lake import Lake
 from panic_assets.models import registry
-from panic_assets.progress import Watcher
+from panic_assets.progress import Refresh, Watcher
 from panic_assets.training.stages import Done
 
 BY_CHECKPOINT = ("test_images", "prompt_test_results", "image_metrics", "attribute_answers")
-Refresh = Callable[[], None]
 
 
 def draw(

@@ -1,7 +1,7 @@
 """What is measured of every picture, and what models answer about it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,11 +15,10 @@ from panic_assets.finetunes import (
 from panic_assets.finetunes.suites import Suite, from_json
 from panic_assets.finetunes.work import Plan, Row
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Refresh, Watcher
 from panic_assets.training.stages import Done
 
 _CHUNK = 16
-Refresh = Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
 from panic_assets.grokking.stages.registering import FAMILY
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Refresh, Watcher
 from panic_assets.training import runs
 from panic_assets.training.series import Direction, Measurement
 from panic_assets.training.stages import Done, store_metrics
@@ -25,7 +25,6 @@ PER_CHECKPOINT = (
     "grokking_class_pca",
     "grokking_centroids",
 )
-Refresh = Callable[[], None]
 
 
 def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
 from panic_assets.grokking.recipe import Recipe
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Refresh, Watcher
 from panic_assets.training import cost, runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import Done, outlook_of, register_checkpoints
@@ -24,7 +24,6 @@ TRAIN_VERSION = "2"
 COPY_SECONDS = 15.0
 """How often the losses of a run in training are copied into the lake."""
 SHARED = "PANIC_HOME must be one folder, under one path, for every machine that trains"
-Refresh = Callable[[], None]
 
 
 @dataclass(frozen=True)
