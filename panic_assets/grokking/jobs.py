@@ -1,15 +1,12 @@
 """What can be asked of the grokking family from Dagster: train, analyse, sweep, intervene, add checkpoints."""
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 import yaml
 
-from panic_assets.compute import gpus
-from panic_assets.compute.local import LocalCompute
+from panic_assets.compute.choose import side_by_side
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.grokking import config, renders, stages
@@ -204,17 +201,6 @@ def _train(context: dg.OpExecutionContext, lake: LakeResource, compute: Compute,
     for problem in done.problems:
         context.log.warning(problem)
     _told(context, lake, ["training_runs", "grokking_training", "checkpoints"], names)
-
-
-@contextlib.contextmanager
-def side_by_side(compute: Compute, count: int) -> Iterator[Compute]:
-    """Where several runs train on a CPU and PANIC_COMPUTE leaves the choice: one worker process a core. A run trains on
-    one thread, so in one process the other cores would idle. Else the compute as it is."""
-    if count < 2 or (os.environ.get("PANIC_COMPUTE") or "auto") != "auto" or gpus.visible_gpus():
-        yield compute
-        return
-    with contextlib.closing(LocalCompute()) as workers:
-        yield workers
 
 
 def _told(context: dg.OpExecutionContext, lake: LakeResource, assets: Sequence[str], names: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from panic_assets.compute import choose
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, jobs, renders, sensors, stages
+from panic_assets.grokking import config, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
@@ -246,7 +247,7 @@ def test_several_runs_on_a_cpu_train_side_by_side(monkeypatch, count, choice, ca
     monkeypatch.delenv("PANIC_COMPUTE", raising=False)
     if choice:
         monkeypatch.setenv("PANIC_COMPUTE", choice)
-    with jobs.side_by_side(InProcessCompute(), count) as compute:
+    with choose.side_by_side(InProcessCompute(), count) as compute:
         assert type(compute).__name__ == expected
 
 
