@@ -1,10 +1,17 @@
 """What all tests share."""
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+from panic_assets.cli import output
+
+Panic = Callable[..., tuple[int, str, str]]
 
 # The same examples every time: what fails, fails for everybody. `pytest --hypothesis-profile default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -15,3 +22,26 @@ def without_waiting_for_the_disk(connection: Any, _: object) -> None:
     """SQLite need not outlive a power cut in a test; a killed process still finds what it committed."""
     if type(connection).__module__ == "sqlite3":
         connection.execute("PRAGMA synchronous=OFF")
+
+
+@pytest.fixture
+def panic(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Panic:
+    """`panic("experiment", "list")` -> (exit code, what it printed, what it complained)."""
+    from panic_assets.cli.main import main
+
+    for shown in (output.console, output.errors):
+        monkeypatch.setattr(shown, "_width", 200)  # Nothing that a test looks for is folded.
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["panic", *map(str, words)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from panic_assets.lake.lake import Lake
-from panic_assets_tests.cli.conftest import Panic
+from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import trace
 
 FILE = {

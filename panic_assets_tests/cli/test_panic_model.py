@@ -7,7 +7,7 @@ import pytest
 from panic_assets.compute import gpus
 from panic_assets.models import measured
 from panic_assets.models.measured import Measurement
-from panic_assets_tests.cli.conftest import Panic
+from panic_assets_tests.conftest import Panic
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,13 @@
 """A home with one fine-tune tested through the graph, made once and copied for each test."""
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from panic_assets.cli import output
 from panic_assets.cli.session import materialise
 from panic_assets.finetunes import config, suites, synthetic
 from panic_assets.finetunes.jobs import add
@@ -17,6 +15,7 @@ from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
 from panic_assets.settings import home
+from panic_assets_tests.conftest import Panic
 
 RUN = "tune"
 
@@ -71,20 +70,6 @@ def home_lake(instance: dg.DagsterInstance) -> Lake:
 
 
 @pytest.fixture
-def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
-    """`panic("finetune", "weak", ...)` -> (exit code, what it printed, what it complained)."""
-    from panic_assets.cli.main import main
-
-    monkeypatch.setattr(output.console, "width", 220)
-
-    def call(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["panic", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return call
+def panic(instance: dg.DagsterInstance, panic: Panic) -> Panic:
+    """The command, in that home."""
+    return panic

@@ -3,14 +3,13 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from panic_assets.cli import output
 from panic_assets.cli.main import main
 from panic_assets.grokking import stages
 from panic_assets.grokking.model import one_thread
@@ -18,6 +17,7 @@ from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
 from panic_assets.training import runs
+from panic_assets_tests.conftest import Panic
 
 TINY = {
     "name": "tiny",
@@ -86,18 +86,6 @@ def lake(instance: dg.DagsterInstance) -> Lake:
 
 
 @pytest.fixture
-def panic(instance, capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
-    """`panic("grokking", "plan", ...)` -> (exit code, what it printed, what it complained)."""
-    monkeypatch.setattr(output.console, "width", 220)
-
-    def call(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["panic", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        return code, *capsys.readouterr()
-
-    return call
+def panic(instance: dg.DagsterInstance, panic: Panic) -> Panic:
+    """The command, in that home."""
+    return panic

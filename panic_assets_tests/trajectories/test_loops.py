@@ -10,10 +10,8 @@ from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
 from panic_assets.trajectories.loops import representative
-from panic_assets_tests.cli.conftest import panic
 from panic_assets_tests.trajectories.world import LONG, definition, perform
 
-__all__ = ["panic"]
 MODELS = ["DummyText", "DummyVision"]
 
 
