@@ -31,11 +31,15 @@ UPSTREAM_CHANGED = (
         | dg.AutomationCondition.execution_failed().newly_true()
     )
 )
+IDLE = ~dg.AutomationCondition.in_progress()
+# A tick reads first what was made and then what is in progress: of what ends in between it knows neither. So what was
+# in progress at the last tick still counts as busy at this one.
+BUSY = dg.AutomationCondition.in_progress().since(IDLE & ~IDLE.newly_true())
 FOLLOW = (
     UPSTREAM_CHANGED
     & ~dg.AutomationCondition.any_deps_missing()
     & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
+    & ~BUSY
 ).with_label("follows its upstream")
 """Made once whenever something upstream was made; a failure is not asked again until something changes."""
 

@@ -1,5 +1,6 @@
 """The stages as assets: really materialised, asked for once by automation, refused and retried as they should."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.definitions.declarative_automation.automation_condition_evaluator import AutomationConditionEvaluator
 
 from panic_assets import steps
 from panic_assets.compute.in_process import InProcessCompute
@@ -15,6 +17,7 @@ from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, registration
 from panic_assets.trajectories.embed import embed
+from panic_assets.trajectories.homology import homology
 from panic_assets_tests.trajectories.world import definition
 
 STAGES = (assets.experiments, assets.invocations, assets.embeddings, assets.persistence_diagrams)
@@ -263,6 +266,44 @@ def test_a_model_named_later_runs_down_the_chain_once(instance: dg.DagsterInstan
     assert daemon.make(*FOLLOWERS)
     assert daemon.quiet()
     assert vectors() == {"a": 4}
+
+
+def test_what_ends_while_the_daemon_looks_is_not_asked_for_again(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick reads what was made first and what is in progress later: what ends in between was made by neither."""
+    daemon = Daemon(instance)
+    assert daemon.make(assets.experiments)
+    assert daemon.tick() == CHAIN
+    assert daemon.quiet()
+    read, ended, asked = threading.Event(), threading.Event(), []
+    prefetch = AutomationConditionEvaluator.prefetch
+
+    def slowly(evaluator: AutomationConditionEvaluator) -> None:
+        prefetch(evaluator)
+        read.set()
+        assert ended.wait(60)
+
+    class Looking(InProcessCompute):
+        """The daemon looks once in the middle of the last stage, and a second time until the run has ended."""
+
+        def stream(
+            self, function: Function, tasks: Sequence[Any], needs: Needs, resume: Resume | None = None
+        ) -> Iterator[tuple[int, Any]]:
+            if function is homology and not read.is_set():
+                asked.append(daemon.tick())
+                monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", slowly)
+                looking.start()
+                assert read.wait(60)
+            return super().stream(function, tasks, needs, resume)
+
+    looking = threading.Thread(target=lambda: asked.append(daemon.tick()))
+    assert daemon.make(*FOLLOWERS, compute=Looking())
+    ended.set()
+    looking.join(60)
+    monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", prefetch)
+    assert asked == [{}, {}]
+    assert daemon.quiet()
 
 
 def test_clusters_are_never_asked_for(instance: dg.DagsterInstance) -> None:
