@@ -61,22 +61,32 @@ def show(
 def loop(
     run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Embedding model.")],
-    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar in H1; the longest when not given.")] = None,
+    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; the longest when not given.")] = None,
+    dimension: Annotated[int, typer.Option(min=1, max=2, help="1: a loop. 2: a void, as the loop around it.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
 ) -> None:
     """The outputs that make a point of a persistence diagram: a loop through them, and what begins and ends it."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories.loops import representative
 
-    found = representative(lake(), _run(run_id), model, bar)
+    found = representative(lake(), _run(run_id), model, bar, dimension)
     say(
-        (f"bar {found.bar} of H1", "bold"), f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})"
+        (f"bar {found.bar} of H{dimension}", "bold"),
+        f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})",
     )
     headings = ["step", "image before" if found.captions else "image", "text" if found.captions else "text before"]
+    around, birth, death = {
+        1: ("once round the loop", "its longest edge, with which it is born", "the triangle that fills it"),
+        2: (
+            "once round the void",
+            "the triangle with which it is born",
+            "the tetrahedron that fills it, its poles first",
+        ),
+    }[dimension]
     for title, steps in (
-        *((f"once round the loop, {len(walk)} outputs", walk) for walk in found.rounds),
-        ("its longest edge, with which it is born", found.birth_steps),
-        ("the triangle that fills it", found.death_steps),
+        *((f"{around}, {len(walk)} outputs", walk) for walk in found.rounds),
+        (birth, found.birth_steps),
+        (death, found.death_steps),
     ):
         rows = [[f"{s.sequence_number}", s.image and len(s.image), s.text] for s in steps]
         table(headings, [[step, f"{size:,} bytes" if size else None, text] for step, size, text in rows], title=title)

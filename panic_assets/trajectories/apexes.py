@@ -40,20 +40,15 @@ class Apexes:
         self._taken[key] += 1
         return self._taken[key]
 
-    def _lune(self, u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the lune, and the ranks between them."""
-        points = np.flatnonzero(np.maximum(self._ranks[u], self._ranks[v]) < self._ranks[u, v])
-        return points, self._ranks[np.ix_(points, points)]
-
     def _points_of(self, u: int, v: int) -> list[int]:
-        points, ranks = self._lune(u, v)
+        points, ranks = lune(self._ranks, u, v)
         _, label = connected_components(csr_array(ranks < self._ranks[u, v]), directed=False)
         return points[np.unique(label, return_index=True)[1]].tolist()
 
     def _edges_of(self, u: int, v: int) -> list[tuple[int, int]]:
         from panic_assets.trajectories.lunes import pairs
 
-        points, ranks = self._lune(u, v)
+        points, ranks = lune(self._ranks, u, v)
         if len(points) < 4:
             return []
         between = squareform(ranks, checks=False)
@@ -64,3 +59,9 @@ class Apexes:
         open_loops = found.births[(found.births < there) & (found.deaths >= there)]
         ends = np.column_stack(np.triu_indices(len(points), 1))[order[open_loops]]
         return [(int(a), int(b)) for a, b in points[ends]]
+
+
+def lune(ranks: np.ndarray, u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the lune of an edge, and the ranks between them, given the (n, n) ranks of all edges."""
+    points = np.flatnonzero(np.maximum(ranks[u], ranks[v]) < ranks[u, v])
+    return points, ranks[np.ix_(points, points)]

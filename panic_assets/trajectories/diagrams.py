@@ -10,7 +10,7 @@ Exact before fast, in two places where the usual call is neither:
 Dimensions 0 and 1 mod 2 go through `lunes`, everything else through giotto-ph. `diagram` is exact however long it takes; `budgeted` answers in time, if need be from landmarks and with a certified error bound.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -147,60 +147,10 @@ def farthest_points(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
     return chosen, radii
 
 
-def loop(vectors: np.ndarray, used: int, birth_edge: np.ndarray) -> list[list[int]]:
-    """Rows of `vectors` round the loop that is born with an edge between two rows, and that its H1 bar's death fills.
-
-    One of many such loops; the birth edge is its longest, and mod 2 it may be several rounds. `used` points were used
-    by `budgeted`. Recomputes the diagram, which keeps diagrams small.
-    """
-    from panic_assets.trajectories.lunes import pairs
-
+def used_rows(vectors: np.ndarray, used: int) -> np.ndarray:
+    """(used,) int64: the rows of `vectors` that `budgeted` made a diagram of that used so many points."""
     rows = distinct(vectors).first
-    if used < len(rows):
-        rows = rows[farthest_points(vectors[rows], used)[0]]
-    points = vectors[rows].astype(np.float64)
-    order = np.argsort(pdist(points))
-    ends = _ends(len(points))[order]
-    birth = int(np.flatnonzero((np.sort(rows[ends], axis=1) == np.sort(birth_edge)).all(axis=1))[0])
-    computed = pairs(order, len(points), loop_of=birth)
-    assert computed is not None  # without a budget nothing gives up
-    if not len(computed.loop):
-        raise ValueError(f"no loop is born with the edge between rows {birth_edge[0]} and {birth_edge[1]}")
-    chords = ends[computed.loop]
-    edges = np.vstack([chords, _closing(ends[computed.tree], chords, len(points))])
-    return [rows[walk].tolist() for walk in _rounds(edges)]
-
-
-def _rounds(edges: np.ndarray) -> Iterator[list[int]]:
-    """Edges of which every point has an even number, as closed walks."""
-    left: dict[int, list[int]] = {}
-    for a, b in edges.tolist():
-        left.setdefault(a, []).append(b)
-        left.setdefault(b, []).append(a)
-    for start in left:
-        while left[start]:
-            walk: list[int] = []
-            here = start
-            while not walk or here != start:
-                walk.append(here)
-                there = left[here].pop()
-                left[there].remove(here)
-                here = there
-            yield walk
-
-
-def _closing(tree: np.ndarray, chords: np.ndarray, n: int) -> np.ndarray:
-    """The edges of a spanning tree that turn chords into a cycle: those that separate an odd number of ends."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import breadth_first_order
-
-    graph = coo_array((np.ones(len(tree)), (tree[:, 0], tree[:, 1])), shape=(n, n))
-    order, parents = breadth_first_order(graph, 0, directed=False)
-    odd = np.bincount(chords.ravel(), minlength=n) % 2
-    for point in order[:0:-1]:
-        odd[parents[point]] ^= odd[point]
-    below = order[1:][odd[order[1:]] == 1]
-    return np.column_stack([below, parents[below]])
+    return rows[farthest_points(vectors[rows], used)[0]] if used < len(rows) else rows
 
 
 def _bars(
@@ -231,7 +181,7 @@ def _bars(
         from panic_assets.trajectories.limited import limited
 
         found = limited(_giotto, order, n, max_dimension, field, seconds=seconds, memory=memory)
-    return None if found is None else _measured(found, distances[order], rows, _ends(n)[order])
+    return None if found is None else _measured(found, distances[order], rows, ends(n)[order])
 
 
 @dataclass(frozen=True)
@@ -294,7 +244,7 @@ def _none(count: int, width: int) -> np.ndarray:
     return np.full((count, width), -1)
 
 
-def _ends(n: int) -> np.ndarray:
+def ends(n: int) -> np.ndarray:
     """(n (n - 1) / 2, 2): the two ends of each edge in scipy's condensed order."""
     return np.column_stack(np.triu_indices(n, 1))
 

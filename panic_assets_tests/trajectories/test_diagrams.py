@@ -22,7 +22,6 @@ from panic_assets.trajectories.diagrams import (
     directions,
     entropy,
     farthest_points,
-    loop,
     summary,
 )
 from panic_assets.trajectories.lunes import pairs
@@ -233,34 +232,6 @@ def test_generators_are_the_edges_whose_lengths_are_birth_and_death(n, max_dimen
     assert (bars.death_simplex[~finite] == -1).all()
     assert not np.isin(np.arange(9, 18), np.concatenate([birth_edge, death_edge])).any()  # repeats
     assert loops.sum() > 3
-
-
-def edges_of(walk):
-    return [tuple(sorted(edge)) for edge in zip(walk, walk[1:] + walk[:1], strict=True)]
-
-
-@pytest.mark.parametrize(("n", "seconds"), [(60, 60), (200, 60), (200, 1e-4)])
-def test_a_loop_is_a_cycle_born_with_its_bar(n, seconds):
-    rng = np.random.default_rng(n)
-    vectors = np.vstack([circle(n) + rng.normal(0, 0.02, size=(n, 2)), rng.normal(0, 0.2, size=(n, 2))])
-    found = budgeted(vectors, seconds=seconds)
-    assert found.approximate == (seconds < 1)
-    loops = np.flatnonzero(found.bars.dimension == 1)
-    for bar in loops[:: max(1, len(loops) // 5)]:
-        rounds = loop(vectors, len(found.rows), found.bars.birth_simplex[bar, :2])
-        edges = [edge for walk in rounds for edge in edges_of(walk)]
-        lengths = [math.dist(vectors[a], vectors[b]) for a, b in edges]
-        assert max(lengths) == pytest.approx(found.bars.birth[bar], rel=1e-12)
-        assert len(set(edges)) == len(edges)
-
-
-def test_the_loop_of_a_circle_goes_round():
-    vectors = circle(40)
-    bars = diagram(vectors)
-    (walk,) = loop(vectors, 40, bars.birth_simplex[bars.dimension == 1][0, :2])
-    assert set(edges_of(walk)) == {(i, i + 1) for i in range(39)} | {(0, 39)}
-    with pytest.raises(ValueError, match="no loop is born with the edge between rows 0 and 7"):
-        loop(vectors, 40, np.array([0, 7]))
 
 
 @pytest.mark.parametrize(("kind", "max_dimension"), [("cloud", 1), ("circle", 1), ("cloud", 2)])
