@@ -20,8 +20,9 @@ from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
 from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
+from panic_assets.trajectories.homology import Homology, diagram_of
 from panic_assets.trajectories.similarity import sampled, similarity
-from panic_assets.trajectories.stages import Done, registered
+from panic_assets.trajectories.stages import Done, homology_of, registered
 from panic_assets.trajectories.vectorised import vectorised
 from panic_assets.trajectories.vectors import matrix
 
@@ -365,7 +366,12 @@ def topology(
     replicates: int = 39,
 ) -> Done:
     """Diagrams as curves and images; distances between them, also of other experiments; how they stand among nulls."""
+    from panic_assets.trajectories.diagrams import SMALL
+
     done = Done()
+    wanted = homology_of(lake, experiment)
+    # What `lunes` does not compute takes minutes for some hundred points, and nulls are many diagrams.
+    most = null_points if wanted.max_dimension <= 1 and wanted.field == 2 else min(null_points, SMALL)
     for model in models_of(lake, experiment):
         place = {"experiment": experiment, "embedding_model": model}
         done.rows += vectorised(lake, place)
@@ -376,7 +382,7 @@ def topology(
         with watcher.stage(f"nulls {model}", len(tested), "runs") as tell:
             for one in walked(lake, experiment, model, tested):
                 mark = {**place, "run_id": one.run["run_id"]}
-                nulls += [{**mark, **n} for n in _nulls(one.vectors[:null_points], replicates)]
+                nulls += [{**mark, **n} for n in _nulls(one.vectors[:most], wanted, replicates)]
                 tell(1)
         adjust(nulls)
         lake.replace("topology_nulls", nulls, **place)
@@ -384,16 +390,16 @@ def topology(
     return done
 
 
-def _nulls(vectors: np.ndarray, replicates: int) -> Iterator[dict[str, Any]]:
+def _nulls(vectors: np.ndarray, wanted: Homology, replicates: int) -> Iterator[dict[str, Any]]:
     from panic_assets.statistics.nulls import standing
     from panic_assets.trajectories import surrogates
-    from panic_assets.trajectories.diagrams import diagram, summary
+    from panic_assets.trajectories.diagrams import summary
 
     if len(vectors) < 3:
         return
 
     def measured(points: np.ndarray) -> dict[tuple[int, str], float]:
-        rows = summary(diagram(points))
+        rows = summary(diagram_of(points, wanted).bars, wanted.max_dimension)
         return {
             (r.dimension, name): value
             for r in rows

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories import diagrams
 
 CODE_VERSION = "3"
 METRICS = ("chord", "angle")
@@ -53,19 +56,23 @@ class Diagram:
     summary: list[dict[str, Any]]
 
 
+def diagram_of(vectors: np.ndarray, wanted: Homology) -> "diagrams.Diagram":
+    """The diagram of (n, d) vectors, within the usual budget."""
+    from panic_assets.trajectories import diagrams
+
+    angle = wanted.metric == "angle"
+    points = diagrams.directions(vectors) if angle else vectors
+    found = diagrams.budgeted(points, wanted.max_dimension, wanted.field)
+    return diagrams.angular(found) if angle else found
+
+
 def homology(points: Points, _: Worker) -> Iterator[Diagram]:
     """The diagram of one run."""
     from panic_assets.trajectories import diagrams
 
     began = time.monotonic()
     wanted = points.wanted
-    found = diagrams.budgeted(
-        diagrams.directions(points.vectors) if wanted.metric == "angle" else points.vectors,
-        wanted.max_dimension,
-        wanted.field,
-    )
-    if wanted.metric == "angle":
-        found = diagrams.angular(found)
+    found = diagram_of(points.vectors, wanted)
     bars = found.bars
     seconds = time.monotonic() - began
     counts = {d: iter(range(len(bars))) for d in range(wanted.max_dimension + 1)}

@@ -188,6 +188,24 @@ def test_the_walk_is_at_home_among_walks(lake):
     assert all(r["replicates"] == 9 and r["p_value"] >= 0.1 for r in found)  # 9 replicates cannot say less
 
 
+def test_nulls_are_of_the_homology_that_was_asked_for(tmp_path):
+    """Voids and angles too: of a run within the limit, what is observed is what its diagram says."""
+    lake = Lake(tmp_path / "lake")
+    perform(lake, definition("a", networks=[LONG], max_length=60))
+    stages.diagrams(lake, InProcessCompute(), Nobody(), lambda: None, "a", max_dimension=2, metric="angle")
+    analysis.topology(lake, Nobody(), "a", null_runs=1, replicates=3)
+    for null in ("random walk", "gaussian"):
+        found = rows(
+            lake,
+            f"""SELECT n.dimension, n.statistic, n.observed, n.null_mean, s.entropy, s.total_persistence,
+                       s.max_persistence FROM topology_nulls n JOIN persistence_summary s USING (run_id, dimension)
+                WHERE null_model = '{null}'""",
+        )
+        assert {r["dimension"] for r in found} == {0, 1, 2}
+        assert all(r["observed"] == r[r["statistic"]] for r in found)
+        assert sum(r["null_mean"] for r in found if r["dimension"] == 2) > 0
+
+
 def test_symbols_never_cross_runs(lake):
     total = rows(lake, "SELECT sum(length)::INT AS n FROM cluster_dwells")[0]["n"]
     assert total == rows(lake, "SELECT count(*) AS n FROM cluster_members")[0]["n"]
