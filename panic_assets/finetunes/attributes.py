@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from panic_assets.compute.protocol import Needs, Worker
+from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes.colour import decode
 from panic_assets.finetunes.prompts import EXPRESSIONS
@@ -76,13 +76,10 @@ class Viewers:
         return f"{' + '.join(names)}/{VERSION}" if names else None
 
     @property
-    def needs(self) -> Needs:
-        """What having all their models at once asks of a machine."""
-        names = dict.fromkeys(m for name in (self.detector, self.alignment) if name for m in SPACES.get(name, (name,)))
-        specs = [registry.get(name) for name in names]
-        if all(spec.device == "cpu" for spec in specs):
-            return Needs()
-        return Needs(device="gpu", gpus=1.0, vram_gb=sum(spec.vram_gb for spec in specs))
+    def models(self) -> list[str]:
+        """The models of the registry that they are made of."""
+        names = (m for name in (self.detector, self.alignment) if name for m in SPACES.get(name, (name,)))
+        return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.finetunes.attributes import Agreement, Question, Task, Verdict, Viewers, agreement, look
 from panic_assets.finetunes.prompts import ACCESSORIES, EXPRESSIONS
+from panic_assets.models.needs import needs_of
+from panic_assets.models.preflight import refuse
 
 
 def read(path: Path) -> list[tuple[Path, str, bool]]:
@@ -43,6 +45,8 @@ def judge(path: Path, detector: str, compute: Compute) -> list[Agreement]:
         expression = name if name not in ACCESSORIES else None
         questions.append(Question((name, number), png, name, () if expression else (name,), expression))
     answers: dict[int, Verdict] = {}
-    for _, seen in compute.stream(look, [Task(viewers, tuple(questions))], viewers.needs):
+    needs = needs_of(viewers.models)
+    refuse(compute, needs, viewers.models, tasks=1)
+    for _, seen in compute.stream(look, [Task(viewers, tuple(questions))], needs):
         answers[seen.key[1]] = seen.answers[0].verdict
     return agreement([(name, truth, answers[n]) for n, (_, name, truth) in enumerate(labels)])

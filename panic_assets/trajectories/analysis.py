@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.compute.protocol import Compute
 from panic_assets.lake.lake import Lake
 from panic_assets.models import registry
+from panic_assets.models.needs import needs_of
 from panic_assets.progress import Watcher
 from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
@@ -156,8 +157,8 @@ def _prompt_vectors(compute: Compute, model: str, prompts: Sequence[str]) -> dic
     spec = registry.get(model)
     if spec.input != "text" or spec.role == "control":
         return {}
-    needs = Needs(spec.device, 1.0 if spec.device == "gpu" else 0.0)
-    found: list[Vectors] = [v for _, v in compute.stream(embed, [Batch(model, tuple(prompts))], needs, lambda t: t)]
+    batch = Batch(model, tuple(prompts))
+    found: list[Vectors] = [v for _, v in compute.stream(embed, [batch], needs_of([model]), lambda t: t)]
     return {p: v for p, v in zip(prompts, found[0].values, strict=True) if np.isfinite(v).all()}
 
 

@@ -23,7 +23,8 @@ from panic_assets.ids import uuid7
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import short_lock
-from panic_assets.models import measured, registry
+from panic_assets.models import registry
+from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
 from panic_assets.progress import Refresh, Watcher
 from panic_assets.trajectories import work
@@ -142,12 +143,12 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
                 done.problems.append(f"run {outcome['run_id']}: {outcome['failure']}")
 
     note([p.outcome() for _, p in standing])
-    needs = _needs(itertools.chain(*found.networks))
+    needs = needs_of(itertools.chain(*found.networks))
     cohorts = cohorts_of(name, found.image_size, found.image_format, standing, compute.width(needs))
     # All models are looked for before the first run starts: that an embedder is missing is no news for tomorrow.
     # Where the networks need no card, an embedder may: it is looked for by a worker that has one.
     named = [*itertools.chain(*found.networks), *found.embedding_models]
-    refuse(compute, needs if needs.device == "gpu" else _needs(named), named, found.image_size, len(cohorts))
+    refuse(compute, needs if needs.device == "gpu" else needs_of(named), named, found.image_size, len(cohorts))
     with (
         lake.writer("invocations", experiment=name) as out,
         watcher.stage("invocations", left, "invocations") as tell,
@@ -183,7 +184,7 @@ def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name
         spec = registry.get(left.embedding_model)
         with watcher.stage(f"embeddings {spec.name}", left.count, "vectors") as tell:
             if left.count:
-                needs = _needs([spec.name])
+                needs = needs_of([spec.name])
                 refuse(compute, needs, [spec.name])
                 rows, problems = embed_missing(lake, compute, needs, name, spec, tell, refresh)
                 done.rows += rows
@@ -382,18 +383,3 @@ def _texts(lake: Lake, invocations: Sequence[str]) -> dict[str, str]:
         [list(invocations)],
     )
     return dict(zip(rows["invocation_id"].to_pylist(), rows["output_text"].to_pylist(), strict=True))
-
-
-def _needs(models: Any) -> Needs:
-    """What a worker must have to run these models: a GPU when any wants one, shared where `panic model bench` found
-    that several workers on a card are faster."""
-    specs = [registry.get(name) for name in dict.fromkeys(models)]
-    gpu = any(s.device == "gpu" for s in specs)
-    workers, together = measured.sharing(specs)
-    return Needs(
-        device="gpu" if gpu else "cpu",
-        gpus=1 / workers if gpu else 0.0,
-        # What the smallest placement needs: on a smaller card a model is loaded in fewer bits, or swapped.
-        vram_gb=max(together, *(s.least_vram_gb for s in specs)),
-        memory_gb=max(1.0, *(s.vram_gb for s in specs)),
-    )

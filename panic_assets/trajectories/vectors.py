@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from panic_assets.compute.protocol import Compute, Needs
-from panic_assets.lake.lake import Lake, Writer
+from panic_assets.lake.lake import Lake
 from panic_assets.models import weights
 from panic_assets.models.spec import ModelSpec
 from panic_assets.trajectories.embed import CODE_VERSION, Batch, Vectors, embed
@@ -42,19 +43,34 @@ def embed_missing(
     tell: Callable[[int], None],
     refresh: Callable[[], None],
 ) -> tuple[int, list[str]]:
-    """Store what is missing of one model; returns (rows stored, problems in sentences)."""
+    """Store what is missing of one model; returns (rows stored, problems in sentences).
+
+    A block is written while the model works on the next one.
+    """
     place = {"experiment": experiment, "embedding_model": spec.name}
     done = set(lake.sql("SELECT invocation_id FROM embeddings", **place)["invocation_id"].to_pylist())
     problems: list[str] = []
-    with lake.writer("embeddings", **place) as out:
+    with lake.writer("embeddings", **place) as out, ThreadPoolExecutor(1) as scribe:
+
+        def flush() -> None:
+            scribe.submit(out.flush).result()
+
+        def written(one: Future[bool], rows: int) -> None:
+            if one.result():
+                refresh()
+            tell(rows)
+
         if spec.role == "control":
             blocks = _walks(lake, experiment, spec, done)
         else:
-            blocks = _Contents(lake, compute, needs, spec, out, problems).blocks(experiment, done)
+            blocks = _Contents(lake, compute, needs, spec, flush, problems).blocks(experiment, done)
+        before: tuple[Future[bool], int] | None = None
         for rows, values in blocks:
-            if out.add(_table(rows, values, experiment, spec)):
-                refresh()
-            tell(len(rows))
+            if before:
+                written(*before)
+            before = scribe.submit(out.add, _table(rows, values, experiment, spec)), len(rows)
+        if before:
+            written(*before)
         return out.rows, problems
 
 
@@ -110,10 +126,16 @@ class _Contents:
     """Vectors by content: computed once for each distinct content of one model, whatever run it occurs in."""
 
     def __init__(
-        self, lake: Lake, compute: Compute, needs: Needs, spec: ModelSpec, out: Writer, problems: list[str]
+        self,
+        lake: Lake,
+        compute: Compute,
+        needs: Needs,
+        spec: ModelSpec,
+        flush: Callable[[], None],
+        problems: list[str],
     ) -> None:
         self.lake, self.compute, self.needs, self.spec = lake, compute, needs, spec
-        self.out, self.problems = out, problems
+        self.flush, self.problems = flush, problems
         self.cache: OrderedDict[str, np.ndarray] = OrderedDict()
         assert spec.dimension is not None
         self.cache_size = CACHE_BYTES // (4 * spec.dimension)
@@ -162,7 +184,7 @@ class _Contents:
 
     def _stored(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
         """Vectors of contents embedded before, here or in another experiment."""
-        self.out.flush()
+        self.flush()
         rows = self.lake.sql(
             "SELECT content_hash, any_value(vector) AS vector FROM embeddings "
             "WHERE content_hash IN (SELECT unnest(?)) AND model_revision = ? GROUP BY content_hash",

@@ -21,7 +21,7 @@ from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
 from panic_assets.models import measured
 from panic_assets.models.measured import Measurement
-from panic_assets.trajectories import stages
+from panic_assets.models.needs import needs_of
 from panic_assets_tests.compute import work
 
 TWO = (Gpu("0"), Gpu("1"))
@@ -229,10 +229,10 @@ def test_a_stage_shares_cards_as_measured(monkeypatch, tmp_path):
     """Two declared cards, two copies of the network on each: four workers at the same time."""
     monkeypatch.setenv("PANIC_GPUS", "2")
     compute = LocalCompute()
-    assert compute.width(stages._needs(["SDXLTurbo", "BLIP2"])) == 2
+    assert compute.width(needs_of(["SDXLTurbo", "BLIP2"])) == 2
     measured.store("SDXLTurbo", Measurement(8, 0.1, copies=2, vram_gb=10, card_gb=85))
     measured.store("BLIP2", Measurement(8, 0.1, copies=4, vram_gb=9, card_gb=85))
-    needs = stages._needs(["SDXLTurbo", "BLIP2"])
+    needs = needs_of(["SDXLTurbo", "BLIP2"])
     assert (needs.gpus, needs.vram_gb) == (0.5, 38)  # a card on which fewer fit is not chosen
     assert compute.width(needs) == 4
     met = [item for _, item in compute.stream(work.meet, [(tmp_path, name, 4) for name in range(4)], needs)]

@@ -132,10 +132,9 @@ def test_who_may_look():
     assert Viewers.of({"detector": "Jina"}).label == "Jina/1"
     both = Viewers.of({"detector": "Qwen3VL", "alignment": "Nomic"})
     assert both.label == "Qwen3VL + Nomic/1"
-    parts = [registry.get(n).vram_gb for n in ("Qwen3VL", "Nomic", "NomicVision")]
-    assert both.needs == Needs(device="gpu", gpus=1.0, vram_gb=sum(parts))
+    assert both.models == ["Qwen3VL", "Nomic", "NomicVision"]
     assert Viewers.of({"detector": "Qwen3VL"}).alignment is None
-    assert Viewers.of({"detector": "Dummy"}).needs == Needs()
+    assert Viewers.of({"detector": "Dummy"}).models == ["DummyText", "DummyVision"]
     with pytest.raises(UserError, match="detector is 'jinna'; did you mean 'Jina'"):
         Viewers("jinna", None)
     with pytest.raises(UserError, match=r"detector is 'Florence2'.*accepted: .*Qwen3VL"):

@@ -19,6 +19,7 @@ from panic_assets.finetunes.colour import encode
 from panic_assets.lake import invariants
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.tables.finetunes import TABLES
+from panic_assets.models.preflight import inspect
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
@@ -398,6 +399,28 @@ def test_a_detector_is_asked_only_where_one_is_configured(tmp_path, lake):
     assert {r["kind"] for r in answers} == {"accessory", "expression", "prompt"}
     assert all(r["alignment"] is not None for r in rows(lake, "SELECT alignment FROM prompt_test_results", "asked"))
     assert work.missing(lake, "asked")["attribute_answers"] == 0
+
+
+def test_weights_that_are_missing_are_said_before_anything_is_drawn_or_asked(tmp_path, lake, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("panic_assets.models.preflight.CPU_LIMIT_GB", 100)
+    setup(tmp_path, lake, base="SDXLTurbo", depth="quick", count=1)
+    with pytest.raises(UserError, match=r"model SDXLTurbo needs the weights of .*panic model fetch SDXLTurbo"):
+        stages.draw(lake, Unasked(), Quiet(), lambda: None, "tune")
+    assert lake.sql("SELECT * FROM test_images").num_rows == 0
+    setup(tmp_path, lake, name="seen", detector="Qwen3VL", depth="quick", count=1)
+    stages.draw(lake, InProcessCompute(), Quiet(), lambda: None, "seen")
+    with pytest.raises(UserError, match="model Qwen3VL needs the weights of "):
+        stages.measure(lake, Unasked(), Quiet(), lambda: None, "seen")
+
+
+class Unasked(InProcessCompute):
+    """Inspects, and starts nothing else."""
+
+    def stream(self, function, tasks, needs, resume=None):
+        assert function is inspect
+        return super().stream(function, tasks, needs, resume)
 
 
 def test_marks_become_metrics(tmp_path, lake):

@@ -1,5 +1,7 @@
 """The stages on a real lake: counts, independence of how work was split, and doing only what is missing."""
 
+import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,8 +13,8 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
-from panic_assets.trajectories import invariants, stages, work
+from panic_assets.lake.lake import Lake, Writer
+from panic_assets.trajectories import invariants, stages, vectors, work
 from panic_assets.trajectories.content import decode
 from panic_assets.trajectories.embed import Batch
 from panic_assets.trajectories.homology import Points
@@ -76,6 +78,31 @@ def test_counting(lake: Lake) -> None:
     assert lake.sql("SELECT * FROM embeddings WHERE sequence_number % 2 = 0").num_rows == 0
     assert lake.sql("SELECT replicate FROM runs ORDER BY ALL")["replicate"].to_pylist() == [0, 0, 1, 1]
     sound(lake)
+
+
+def test_vectors_are_written_while_the_model_works_on_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block is held up until the next one has reached the model; the last has none to wait for."""
+    perform(lake, definition(max_length=16, embedding_models=["RandomWalk"]))
+    monkeypatch.setitem(vectors.ROWS_A_BLOCK, "text", 4)
+    stages.register(lake, definition(max_length=16, embedding_models=["DummyText"]))
+    blocks = 4
+    begun = [threading.Event() for _ in range(blocks)]
+    add, added = Writer.add, itertools.count(1)
+
+    def held_up(writer: Writer, rows: Any) -> bool:
+        if writer.table.name == "embeddings" and (block := next(added)) < blocks:
+            assert begun[block].wait(30)
+        return add(writer, rows)
+
+    class Telling(Counting):
+        def stream(self, *args: Any) -> Iterator[tuple[int, Any]]:
+            begun[self.count(Batch)].set()
+            return super().stream(*args)
+
+    monkeypatch.setattr(Writer, "add", held_up)
+    assert stages.embed(lake, Telling(), Nobody(), nothing, "a").rows == 8
+    assert all(event.is_set() for event in begun)
+    assert [m for m in work.missing(lake, "embeddings") if m.count] == []
 
 
 def test_each_embedder_gets_its_own_modality(lake: Lake) -> None:

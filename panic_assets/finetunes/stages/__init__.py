@@ -12,7 +12,7 @@ from panic_assets.finetunes.stages.ab_tests import (
     votes,
 )
 from panic_assets.finetunes.stages.caption_checks import check_captions, check_run_captions
-from panic_assets.finetunes.stages.drawing import BY_CHECKPOINT, draw, needs_of, read_images
+from panic_assets.finetunes.stages.drawing import BY_CHECKPOINT, draw, read_images
 from panic_assets.finetunes.stages.measuring import MeasureTask, measure, measure_task
 from panic_assets.finetunes.stages.registering import check_suite, register, store_suite
 from panic_assets.finetunes.stages.reports import findings, in_markdown, material, of_epoch, write_reports
@@ -36,7 +36,6 @@ __all__ = [
     "material",
     "measure",
     "measure_task",
-    "needs_of",
     "of_epoch",
     "open_trials",
     "read_images",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from panic_assets.compute.protocol import Compute, Needs
+from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.finetunes import (
     generate,
@@ -18,7 +18,8 @@ from panic_assets.finetunes.colour import decode
 from panic_assets.finetunes.depth import Cell
 from panic_assets.finetunes.work import Plan, Row
 from panic_assets.lake.lake import Lake
-from panic_assets.models import registry
+from panic_assets.models.needs import needs_of
+from panic_assets.models.preflight import refuse
 from panic_assets.progress import Refresh, Watcher
 from panic_assets.training.stages import Done
 
@@ -47,6 +48,9 @@ def draw(
     left = work.undrawn(lake, found, levels)
     checkpoints = work.current(lake, name)
     tasks = [_task(found, str(base), checkpoints[key], cells) for key, cells in left.items()]
+    models = [] if base == generate.SYNTHETIC else [str(base)]
+    needs = needs_of(models)
+    refuse(compute, needs, models, found.suite.generation.size, len(tasks))
     done = Done()
     keys = list(left)
     with (
@@ -56,7 +60,7 @@ def draw(
         out = {
             key: writers.enter_context(lake.writer("test_images", training_run=name, checkpoint=key)) for key in keys
         }
-        for index, drawn in compute.stream(generate.draw, tasks, needs_of(str(base))):
+        for index, drawn in compute.stream(generate.draw, tasks, needs):
             row = checkpoints[keys[index]]
             cell = _image_row(name, row, found.suite.hash, drawn.prompt, drawn.seed, drawn.png, "drawn", str(base))
             if out[keys[index]].add([cell]):
@@ -64,14 +68,6 @@ def draw(
             done.rows += 1
             advance(1)
     return done
-
-
-def needs_of(base: str) -> Needs:
-    """What drawing with a base asks of a machine."""
-    if base == generate.SYNTHETIC:
-        return Needs()
-    spec = registry.get(base)
-    return Needs(device=spec.device, gpus=1.0 if spec.device == "gpu" else 0.0, vram_gb=spec.vram_gb, memory_gb=8.0)
 
 
 def _task(found: Plan, base: str, checkpoint: Row, cells: Sequence[Cell]) -> generate.Task:

@@ -15,6 +15,8 @@ from panic_assets.finetunes import (
 from panic_assets.finetunes.suites import Suite, from_json
 from panic_assets.finetunes.work import Plan, Row
 from panic_assets.lake.lake import Lake
+from panic_assets.models.needs import needs_of
+from panic_assets.models.preflight import refuse
 from panic_assets.progress import Refresh, Watcher
 from panic_assets.training.stages import Done
 
@@ -143,6 +145,8 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
     if not left:
         return
     viewers = attributes.Viewers.of(found.config)
+    needs = needs_of(viewers.models)
+    refuse(compute, needs, viewers.models, tasks=1)
     with watcher.stage("looking", len(left), "pictures") as advance:
         for checkpoint, cells in _by_checkpoint(left).items():
             images = work.images(lake, found.name, checkpoint)
@@ -155,7 +159,7 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
             ]
             by_key = {(c["prompt"], c["seed"]): c for c in cells}
             rows = []
-            for _, seen in compute.stream(attributes.look, [attributes.Task(viewers, tuple(questions))], viewers.needs):
+            for _, seen in compute.stream(attributes.look, [attributes.Task(viewers, tuple(questions))], needs):
                 common = {**by_key[seen.key], "training_run": found.name, "detector": viewers.label}
                 whole = {"kind": "prompt", "name": "", "verdict": "cannot tell", "confidence": seen.alignment}
                 for answer in [*map(asdict, seen.answers), whole]:

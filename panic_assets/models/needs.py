@@ -1,0 +1,21 @@
+"""What models ask of the machine that runs them."""
+
+from collections.abc import Iterable
+
+from panic_assets.compute.protocol import Needs
+from panic_assets.models import measured, registry
+
+
+def needs_of(models: Iterable[str]) -> Needs:
+    """What a worker must have to run all of these: a GPU when any wants one, shared where `panic model bench` found
+    that several workers on a card are faster."""
+    specs = [registry.get(name) for name in dict.fromkeys(models)]
+    gpu = any(s.device == "gpu" for s in specs)
+    workers, together = measured.sharing(specs)
+    return Needs(
+        device="gpu" if gpu else "cpu",
+        gpus=1 / workers if gpu else 0.0,
+        # What the smallest placement needs: on a smaller card a model is loaded in fewer bits, or swapped.
+        vram_gb=max([together, *(s.least_vram_gb for s in specs)]),
+        memory_gb=max([1.0, *(s.vram_gb for s in specs)]),
+    )
