@@ -65,7 +65,8 @@ def main() -> None:
     entropies = ", ".join(f"H{r.dimension} entropy {r.entropy:.3f}" for r in summary(diagram.bars))
     row("diagram of one long run", asked.steps, began, f"{entropies}, error at most {diagram.error_bound:.3g}")
     began = time.perf_counter()
-    motion, _, jumps = analysis._motion(one, None, None)
+    exponent = analysis._exponent(*analysis._displacements(walk))
+    motion, _, jumps = analysis._motion(one, walk[0], None, exponent)
     row("its motion", asked.steps, began, f"memory {motion['autocorrelation_time']:.1f}, {len(jumps)} changes")
     if asked.readme:
         report.publish()

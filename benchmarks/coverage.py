@@ -5,14 +5,19 @@ interactions, a random intercept by prompt and by run within prompt. Prints a Ma
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
 from panic_assets.statistics.mixed import fit
 from panic_assets_tests.statistics.test_mixed import experiment
 
-ONE = {"data": {}, "effects": ["network"], "within": None}
-THREE = {"data": {"run_spread": 1.0, "embedders": 3}, "effects": ["network", "embedder"], "within": "run"}
+ONE: dict[str, Any] = {"data": {}, "effects": ["network"], "within": None}
+THREE: dict[str, Any] = {
+    "data": {"run_spread": 1.0, "embedders": 3},
+    "effects": ["network", "embedder"],
+    "within": "run",
+}
 DESIGNS = {"one measurement a run": ONE, "three embedders a run": THREE}
 
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -29,7 +30,7 @@ PROMPTS = suites.default().prompts
 class Quiet:
     """Watches nothing."""
 
-    def stage(self, name, total, unit):
+    def stage(self, *_: object) -> contextlib.AbstractContextManager[Callable[[int], None]]:
         return contextlib.nullcontext(lambda count: None)
 
 
@@ -45,11 +46,11 @@ def picture(number: int, grain: float) -> tuple[np.ndarray, dict[str, str], tupl
 def measure_many(numbers: list[int], grain: float, encoded: bool) -> tuple[float, float]:
     """Seconds of measuring, by the clock and of CPU, without making the pictures; decoding counts when `encoded`."""
     made = [picture(n, grain) for n in numbers]
-    work = [(encode(rgb) if encoded else rgb, colours, worn) for rgb, colours, worn in made]
+    files = [encode(rgb) for rgb, _, _ in made] if encoded else []
     measures.measure(made[0][0], made[0][1])
     began, cpu = time.perf_counter(), time.process_time()
-    for one, colours, worn in work:
-        measures.measure(decode(one) if encoded else one, colours, worn)
+    for one, (rgb, colours, worn) in enumerate(made):
+        measures.measure(decode(files[one]) if encoded else rgb, colours, worn)
     return time.perf_counter() - began, time.process_time() - cpu
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -37,15 +38,17 @@ from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.plain import plain_train
 
+Clock = Callable[[], float]
 
-def spent(action, clock=time.process_time):
+
+def spent(action: Callable[[], object], clock: Clock = time.process_time) -> float:
     """Seconds of CPU time (or of another clock)."""
     began = clock()
     action()
     return clock() - began
 
 
-def ours(p, steps, lanes, device="cpu", clock=time.process_time):
+def ours(p: int, steps: int, lanes: int, device: str = "cpu", clock: Clock = time.process_time) -> float:
     """Seconds a step and variant of the trainer, losses of every epoch included."""
     with tempfile.TemporaryDirectory() as folder:
         variants = [
@@ -54,18 +57,18 @@ def ours(p, steps, lanes, device="cpu", clock=time.process_time):
         return spent(lambda: [None for _ in train(variants, device, safe_every=1e9)], clock) / (steps * lanes)
 
 
-def plain(p, steps, clock=time.process_time):
+def plain(p: int, steps: int, clock: Clock = time.process_time) -> float:
     """Seconds a step of the textbook loop, losses of every epoch included."""
     train_pairs, test_pairs = split(p, 0.3, 598)
     weights = initial(Shape(p), 999)
     return spent(lambda: plain_train(weights, p, train_pairs, test_pairs, steps), clock) / steps
 
 
-def beside(p, steps, lanes):
+def beside(p: int, steps: int, lanes: int) -> float:
     """Wall-clock seconds a step and variant of eight variants as a sweep trains them: each alone, in worker processes."""
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(LocalCompute()) as compute:
 
-        def sweep(name, epochs):
+        def sweep(name: str, epochs: int) -> None:
             tasks = [
                 Task((Recipe(p, seed, seed, epochs=epochs),), (str(Path(folder) / f"{name}{seed}"),), ())
                 for seed in range(lanes)
@@ -77,7 +80,7 @@ def beside(p, steps, lanes):
         return spent(lambda: sweep("timed", steps), time.perf_counter) / (steps * lanes)
 
 
-def trainer(quick):
+def trainer(quick: bool) -> None:
     cores = torch.get_num_threads()
     sizes = [(31, 25), (113, 4)] if quick else [(31, 100), (113, 12)]
     print("| one variant, one thread | textbook loop, steps/s | trainer, steps/s | speed-up |\n|---|---|---|---|")
@@ -107,11 +110,11 @@ def trainer(quick):
 class Silent:
     """Watches nothing."""
 
-    def stage(self, *_):
+    def stage(self, *_: object) -> contextlib.AbstractContextManager[Callable[[int], None]]:
         return contextlib.nullcontext(lambda count: None)
 
 
-def analyses(quick):
+def analyses(quick: bool) -> None:
     """The stages themselves, rows written included, on checkpoints that arrive in two halves."""
     count, p = (10, 113) if quick else (100, 113)
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +143,7 @@ def analyses(quick):
     print(f"| all | {count * sum(half) / 2 + frequencies + paths + conclusions:.1f} |")
 
 
-def ticks(quick):
+def ticks(quick: bool) -> None:
     """The checkpoint sensor itself, on files of 80 bytes: what it costs by their number."""
     count = 1000 if quick else 10_000
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +161,7 @@ def ticks(quick):
                 began = time.process_time()
                 found = checkpoint_files(context)
                 times.append(time.process_time() - began)
-                cursor = context.cursor if isinstance(found, dg.SkipReason) else found.cursor
+                cursor = found.cursor if isinstance(found, dg.SensorResult) else context.cursor
     print(f"\n| a tick of the sensor over {count:,} files | CPU seconds |\n|---|---|")
     print(f"| all new: waits for them to stand still | {times[0]:.2f} |")
     print(f"| reads, hashes and registers all of them, once | {times[1]:.2f} |")

@@ -11,10 +11,11 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
-def full_size(name, folder):
+def full_size(name: str, folder: Path) -> None:
     """The checkpoint of the published size, in the tests' layout but with the published configuration's numbers."""
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen3Config, Qwen3Model
@@ -61,7 +62,7 @@ def full_size(name, folder):
     torch.set_default_device("cpu")
 
 
-def timed(work):
+def timed(work: Callable[[], object]) -> float:
     import torch
 
     if torch.cuda.is_available():
@@ -73,7 +74,7 @@ def timed(work):
     return time.perf_counter() - start
 
 
-def walk(network, runs, size, device, length=6):
+def walk(network: tuple[str, ...], runs: int, size: int, device: str, length: int = 6) -> None:
     """A cohort through the code that walks an experiment: how busy its card is kept, encoding and hashing included."""
     from panic_assets.compute.warm import WarmWorker
     from panic_assets.trajectories.walk import Cohort, Progress, advance
@@ -86,7 +87,7 @@ def walk(network, runs, size, device, length=6):
     print(f"| {'-'.join(network)} | {runs} | {failed} | {length} | {wall:.1f} | {1 - busy / wall:.1%} |")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--items", type=int, default=32)
@@ -121,7 +122,7 @@ def main():
         model.batcher.limit = options.items
         call(spec, model, 1, size)
         count = min(8, options.items)
-        alone = timed(lambda: [call(spec, model, 1, size) for _ in range(count)]) / count  # noqa: B023
+        alone = sum(timed(lambda: call(spec, model, 1, size)) for _ in range(count)) / count  # noqa: B023
         sizes = [2**i for i in range(options.items.bit_length())]
         batch, seconds = best(sizes, lambda n: timed(lambda: call(spec, model, n, size)) / n)  # noqa: B023
         peak = torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else 0

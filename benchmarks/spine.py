@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -58,8 +60,8 @@ def definition(length: int) -> config.Definition:
 
 def floor(length: int) -> tuple[float, list[str]]:
     """CPU seconds of the walk's model calls and image encoding alone, and the captions that came out."""
-    worker, captions = WarmWorker("cpu"), []
-    contents = [prompt for prompt in definition(length).prompts for _ in range(4)]
+    worker, captions = WarmWorker("cpu"), list[str]()
+    contents: list[Any] = [prompt for prompt in definition(length).prompts for _ in range(4)]
     for name in MODELS:
         worker.model(name)
     began = time.process_time()
@@ -244,8 +246,8 @@ def questions(rows: int) -> None:
         print(f"\n| over {rows:,} invocations | all, s | one experiment of ten, s |\n|---|---|---|")
         for stage in work.STAGES:
             ask = (
-                best(lambda s=stage: work.missing(lake, s)),
-                best(lambda s=stage: work.missing(lake, s, "experiment-3")),
+                best(partial(work.missing, lake, stage)),
+                best(partial(work.missing, lake, stage, "experiment-3")),
             )
             print(f"| missing {stage} | {ask[0]:.2f} | {ask[1]:.2f} |")
         for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):
@@ -253,8 +255,8 @@ def questions(rows: int) -> None:
             if found:
                 sys.exit(f"the synthetic lake is not sound: {found}")
             ask = (
-                best(lambda t=table: invariants.all_findings(lake, t)),
-                best(lambda t=table: invariants.all_findings(lake, t, experiment="experiment-3")),
+                best(partial(invariants.all_findings, lake, table)),
+                best(partial(invariants.all_findings, lake, table, experiment="experiment-3")),
             )
             print(f"| rules of {table} | {ask[0]:.2f} | {ask[1]:.2f} |")
         build = best(lambda: catalogue.build(lake, Path(folder) / "panic.duckdb"))

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -84,7 +85,10 @@ def gudhi(vectors: np.ndarray) -> int:
     return len(tree.persistence_intervals_in_dimension(1))
 
 
-def timed(function, *arguments) -> tuple[float, object]:
+T = TypeVar("T")
+
+
+def timed(function: Callable[..., T], *arguments: Any) -> tuple[float, T]:
     began = time.perf_counter()
     answer = function(*arguments)
     return time.perf_counter() - began, answer
