@@ -16,10 +16,8 @@ ALSO = {"invocations": ("runs",)}
 STALE = "stale: experiments were added, changed or removed since; materialise it to pool them again"
 
 
-def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+def _specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
     name = asset.key.to_user_string()
-    assert asset.partitions_def is not None
-    space = "embedding_model" if asset.partitions_def == EMBEDDING_MODEL else "experiment"
     specs = [
         dg.AssetCheckSpec(
             f"{table}_valid",
@@ -38,19 +36,43 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 description="They pool what there is now." if name == "clusters" else "Nothing is missing.",
             )
         )
+    return specs
 
-    @dg.multi_asset_check(name=f"{name}_checks", specs=specs, can_subset=True)
+
+def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    name = asset.key.to_user_string()
+    assert asset.partitions_def is not None
+    space = "embedding_model" if asset.partitions_def == EMBEDDING_MODEL else "experiment"
+
+    @dg.multi_asset_check(name=f"{name}_checks", specs=_specs(asset), can_subset=True)
     def checks(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         key = context.partition_key
         for check in sorted(context.selected_asset_check_keys, key=lambda k: k.name):
             if check.name == "complete":
                 yield _complete(lake, name, key, check)
             else:
-                table = check.name.removesuffix("_valid")
-                found = invariants.all_findings(lake.lake, table, **{space: key})
-                yield result(check, found)
+                yield result(check, _found(lake, check, **{space: key}))
 
     return checks
+
+
+def _found(lake: LakeResource, check: dg.AssetCheckKey, **where: str) -> list[schema_rules.Finding]:
+    return invariants.all_findings(lake.lake, check.name.removesuffix("_valid"), **where)
+
+
+def of_experiment(lake: LakeResource, name: str) -> Iterator[dg.AssetCheckEvaluation]:
+    """The rules of the tables of `experiments`, for whoever enters one outside of a run of the asset."""
+    for spec in _specs(assets.experiments):
+        told = result(spec.key, _found(lake, spec.key, experiment=name))
+        yield dg.AssetCheckEvaluation(
+            asset_key=spec.key.asset_key,
+            check_name=spec.name,
+            passed=told.passed,
+            severity=told.severity,
+            description=told.description,
+            metadata=told.metadata,
+            partition=name,
+        )
 
 
 def result(check: dg.AssetCheckKey, found: Sequence[schema_rules.Finding]) -> dg.AssetCheckResult:

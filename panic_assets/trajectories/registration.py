@@ -7,7 +7,7 @@ from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EXPERIMENT
 from panic_assets.steps import CPU, on
-from panic_assets.trajectories import stages
+from panic_assets.trajectories import checks, stages
 from panic_assets.trajectories.config import Definition, parse
 
 
@@ -54,6 +54,8 @@ def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: Lak
             metadata={"runs": found.runs, "embedding_models": list(found.embedding_models)},
         )
     )
+    for evaluation in checks.of_experiment(lake, found.name):
+        context.log_event(evaluation)  # type: ignore[arg-type]  # Its code takes them; its annotation forgets to say so.
 
 
 @dg.job(description="Register an experiment from the launchpad. With the daemon running, it is then performed.")

@@ -149,6 +149,10 @@ def test_the_launchpad_registers_plans_and_records(daemon: Daemon) -> None:
     assert daemon.keys == ["typed"]
     assert LakeResource().lake.sql("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [1]
     assert daemon.instance.get_materialized_partitions(dg.AssetKey("experiments")) == {"typed"}
+    for table in ("experiments", "runs"):
+        check = dg.AssetCheckKey(dg.AssetKey("experiments"), f"{table}_valid")
+        (stored,) = daemon.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        assert (stored.status.value, stored.partition) == ("SUCCEEDED", "typed")
 
 
 def test_the_launchpad_refuses_in_a_sentence_and_registers_nothing(daemon: Daemon) -> None:
