@@ -1,8 +1,12 @@
 """An observed value among values made by chance."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+Measure = TypeVar("Measure")
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,17 @@ def standing(observed: float, null: np.ndarray) -> Standing:
         p_value=min(1.0, 2 * tail),
         replicates=len(null),
     )
+
+
+def standings(
+    observed: Mapping[Measure, float | None], chance: Sequence[Mapping[Measure, float | None]]
+) -> Iterator[tuple[Measure, Standing]]:
+    """The standing of each of several measures among replicates of all of them.
+
+    Values that are None or not finite say nothing: a measure without a value, or without null values, is left out.
+    """
+    for measure, value in observed.items():
+        null = np.array([one[measure] for one in chance], dtype=np.float64)  # None becomes NaN.
+        null = null[np.isfinite(null)]
+        if value is not None and np.isfinite(value) and len(null):
+            yield measure, standing(value, null)

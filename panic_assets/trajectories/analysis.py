@@ -228,7 +228,7 @@ def _recurrence(vectors: np.ndarray) -> motion.Recurrence:
 
 
 def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: int) -> Iterator[dict[str, Any]]:
-    from panic_assets.statistics.nulls import standing
+    from panic_assets.statistics.nulls import standings
     from panic_assets.trajectories.changes import change_points
     from panic_assets.trajectories.surrogates import random_walk, shuffled_time
 
@@ -255,9 +255,8 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
         "shuffled time": [measured(shuffled_time(vectors, rng)) for _ in range(replicates)],
     }
     for name, chance in nulls.items():
-        for statistic, value in measured(vectors).items():
-            null = np.array([c[statistic] for c in chance if c[statistic] is not None])
-            if value is None or not len(null) or (name, statistic) == ("shuffled time", "recurrence_rate"):
+        for statistic, found in standings(measured(vectors), chance):
+            if (name, statistic) == ("shuffled time", "recurrence_rate"):
                 continue  # how many places are the same does not depend on their order
             yield {
                 "statistic": statistic,
@@ -265,7 +264,7 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
                 "points": len(vectors),
                 "seed": SEED,
                 "code_version": CODE_VERSION,
-                **vars(standing(value, null)),
+                **vars(found),
             }
 
 
@@ -392,7 +391,7 @@ def topology(
 
 
 def _nulls(vectors: np.ndarray, wanted: Homology, replicates: int) -> Iterator[dict[str, Any]]:
-    from panic_assets.statistics.nulls import standing
+    from panic_assets.statistics.nulls import standings
     from panic_assets.trajectories import surrogates
     from panic_assets.trajectories.diagrams import summary
 
@@ -423,11 +422,10 @@ def _nulls(vectors: np.ndarray, wanted: Homology, replicates: int) -> Iterator[d
         ),
     }
     for name, (observed, chance) in nulls.items():
-        for key, value in observed.items():
-            found = standing(value, np.array([c[key] for c in chance]))
+        for (dimension, statistic), found in standings(observed, chance):
             yield {
-                "dimension": key[0],
-                "statistic": key[1],
+                "dimension": dimension,
+                "statistic": statistic,
                 "null_model": name,
                 "points": len(vectors),
                 "code_version": CODE_VERSION,

@@ -326,19 +326,15 @@ def _markov(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
 
 def _nulls(by_run: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     """How much of what sequences do is due to their order: the same outputs in shuffled order do it too, or not."""
-    from panic_assets.statistics.nulls import standing
+    from panic_assets.statistics.nulls import standings
     from panic_assets.trajectories.surrogates import shuffled_time
 
     sequences = [by_run[run][:NULL_OUTPUTS] for run in sampled(list(by_run), NULL_RUNS)]
     rng = np.random.default_rng(SEED)
     chance = [_measured([shuffled_time(s, rng) for s in sequences]) for _ in range(REPLICATES)]
-    for statistic, observed in _measured(sequences).items():
-        null = np.array([c[statistic] for c in chance])
-        null = null[np.isfinite(null)]  # there may be no completed stay
-        if np.isfinite(observed) and len(null):
-            stood = vars(standing(observed, null))
-            mark = {"statistic": statistic, "runs": len(sequences), "seed": SEED, "code_version": CODE_VERSION}
-            yield {**mark, **stood}
+    for statistic, found in standings(_measured(sequences), chance):  # Without a completed stay some say nothing.
+        mark = {"statistic": statistic, "runs": len(sequences), "seed": SEED, "code_version": CODE_VERSION}
+        yield {**mark, **vars(found)}
 
 
 def _measured(sequences: Sequence[np.ndarray]) -> dict[str, float]:
