@@ -79,7 +79,7 @@ def dynamics(
     deps=[assets.persistence_diagrams],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["persistence_curves", "persistence_images", "diagram_distances", "topology_nulls"]),
+    **_common(["persistence_curves", "persistence_images", "diagram_distances", "topology_nulls", "curve_nulls"]),
 )
 def topology(
     context: dg.AssetExecutionContext, config: TopologyConfig, lake: LakeResource, progress: ProgressResource

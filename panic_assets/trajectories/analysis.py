@@ -21,7 +21,6 @@ from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
 from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
-from panic_assets.trajectories.homology import Homology, diagram_of
 from panic_assets.trajectories.similarity import sampled, similarity
 from panic_assets.trajectories.stages import Done, homology_of, registered
 from panic_assets.trajectories.vectorised import vectorised
@@ -367,6 +366,7 @@ def topology(
 ) -> Done:
     """Diagrams as curves and images; distances between them, also of other experiments; how they stand among nulls."""
     from panic_assets.trajectories.diagrams import SMALL
+    from panic_assets.trajectories.topology_nulls import against_chance
 
     done = Done()
     wanted = homology_of(lake, experiment)
@@ -379,58 +379,22 @@ def topology(
         runs = lake.sql("SELECT DISTINCT run_id FROM persistence_summary", **place)["run_id"].to_pylist()
         tested = sampled(runs, null_runs)
         nulls: list[dict[str, Any]] = []
-        with watcher.stage(f"nulls {model}", len(tested), "runs") as tell:
+        with (
+            lake.replacing("curve_nulls", **place) as curves,
+            watcher.stage(f"nulls {model}", len(tested), "runs") as tell,
+        ):
             for one in walked(lake, experiment, model, tested):
-                mark = {**place, "run_id": one.run["run_id"]}
-                nulls += [{**mark, **n} for n in _nulls(one.vectors[:most], wanted, replicates)]
+                mark = {**place, "run_id": one.run["run_id"], "code_version": CODE_VERSION}
+                vectors = one.vectors[:most]
+                rng = np.random.default_rng([SEED, len(vectors)])
+                found, drawn = against_chance(vectors, wanted, replicates, rng)
+                nulls += [{**mark, **row} for row in found]
+                curves.add([{**mark, **row} for row in drawn])
                 tell(1)
         adjust(nulls)
         lake.replace("topology_nulls", nulls, **place)
-        done.rows += len(nulls)
+        done.rows += len(nulls) + curves.rows
     return done
-
-
-def _nulls(vectors: np.ndarray, wanted: Homology, replicates: int) -> Iterator[dict[str, Any]]:
-    from panic_assets.statistics.nulls import standings
-    from panic_assets.trajectories import surrogates
-    from panic_assets.trajectories.diagrams import summary
-
-    if len(vectors) < 3:
-        return
-
-    def measured(points: np.ndarray) -> dict[tuple[int, str], float]:
-        rows = summary(diagram_of(points, wanted).bars, wanted.max_dimension)
-        return {
-            (r.dimension, name): value
-            for r in rows
-            for name, value in (
-                ("entropy", r.entropy),
-                ("total_persistence", r.total_persistence),
-                ("max_persistence", r.maximal_persistence),
-            )
-        }
-
-    plain, paired = measured(vectors), measured(surrogates.delays(vectors))
-    once = vectors[distinct(vectors).first]
-    rng = np.random.default_rng([SEED, len(vectors)])
-    nulls = {
-        "random walk": (plain, [measured(surrogates.random_walk(vectors, rng)) for _ in range(replicates)]),
-        "gaussian": (plain, [measured(surrogates.gaussian(once, rng)) for _ in range(replicates)]),
-        "shuffled time": (
-            paired,
-            [measured(surrogates.delays(surrogates.shuffled_time(vectors, rng))) for _ in range(replicates)],
-        ),
-    }
-    for name, (observed, chance) in nulls.items():
-        for (dimension, statistic), found in standings(observed, chance):
-            yield {
-                "dimension": dimension,
-                "statistic": statistic,
-                "null_model": name,
-                "points": len(vectors),
-                "code_version": CODE_VERSION,
-                **vars(found),
-            }
 
 
 def layouts(lake: Lake, watcher: Watcher, experiment: str) -> Done:

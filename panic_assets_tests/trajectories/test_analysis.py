@@ -1,5 +1,7 @@
 """The analyses over a small finished experiment: every table sound, values checked against the pure modules."""
 
+from itertools import product
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -11,6 +13,9 @@ from panic_assets.lake.tables import dynamics as tables
 from panic_assets.lake.tables import symbols as symbol_tables
 from panic_assets.trajectories import analysis, invariants, stages, symbolic
 from panic_assets.trajectories import bar_distances as distances
+from panic_assets.trajectories.homology import Homology
+from panic_assets.trajectories.surrogates import random_walk
+from panic_assets.trajectories.topology_nulls import against_chance
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
 MODELS = ["DummyText", "DummyVision", "RandomWalk"]
@@ -204,6 +209,28 @@ def test_nulls_are_of_the_homology_that_was_asked_for(tmp_path):
         assert {r["dimension"] for r in found} == {0, 1, 2}
         assert all(r["observed"] == r[r["statistic"]] for r in found)
         assert sum(r["null_mean"] for r in found if r["dimension"] == 2) > 0
+    curves = rows(lake, "SELECT * FROM curve_nulls WHERE null_model = 'random walk' ORDER BY value")
+    assert {(r["curve"], r["dimension"]) for r in curves} == set(product(("betti", "landscape_1"), range(3)))
+    for dimension in range(3):
+        stored = rows(lake, f"SELECT birth, death FROM persistence_bars WHERE dimension = {dimension}")
+        for r in (r for r in curves if r["dimension"] == dimension and r["curve"] == "betti"):
+            assert r["observed"] == sum(bar["birth"] <= r["value"] < bar["death"] for bar in stored)
+
+
+def test_a_ring_leaves_the_band_of_its_null_curves_and_a_walk_stays_in_it():
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    ring = np.column_stack([np.cos(angle), np.sin(angle), np.zeros((40, 4))])
+    rng = np.random.default_rng(3)
+    walk = random_walk(ring, rng)
+    out = {}
+    for name, vectors in (("ring", ring), ("walk", walk)):
+        _, curves = against_chance(vectors, Homology(), 39, rng)
+        mine = [r for r in curves if (r["null_model"], r["curve"], r["dimension"]) == ("random walk", "landscape_1", 1)]
+        assert all(r["null_low"] <= r["null_mean"] <= r["null_high"] for r in mine)
+        out[name] = np.mean([r["observed"] > r["null_high"] for r in mine])
+    assert out["ring"] > 0.5
+    assert out["walk"] < 0.2
+    assert against_chance(ring[:2], Homology(), 39, rng) == ([], [])
 
 
 def test_symbols_never_cross_runs(lake):

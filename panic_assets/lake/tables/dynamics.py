@@ -219,6 +219,15 @@ PERSISTENCE_IMAGES = Table(
     references=OF_RUN,
 )
 
+_CHANCE = Column(
+    "null_model",
+    "string",
+    "What chance is: a walk with the same steps; a Gaussian with the same covariance; the same outputs in shuffled order "
+    "(there, points are pairs of consecutive outputs).",
+    allowed=("random walk", "gaussian", "shuffled time"),
+)
+_COMPARED = Column("points", "int32", "Outputs compared, from the run's start.")
+
 TOPOLOGY_NULLS = Table(
     name="topology_nulls",
     doc="One row a run, embedding model, dimension, statistic and null: where the observed value stands among chance.",
@@ -228,10 +237,8 @@ TOPOLOGY_NULLS = Table(
         EMBEDDER,
         _DIMENSION,
         Column("statistic", "string", "What is compared.", allowed=("entropy", "total_persistence", "max_persistence")),
-        Column("null_model", "string", "What chance is: a walk with the same steps; a Gaussian with the same covariance; the "
-               "same outputs in shuffled order (there, points are pairs of consecutive outputs).",
-               allowed=("random walk", "gaussian", "shuffled time")),
-        Column("points", "int32", "Outputs compared, from the run's start."),
+        _CHANCE,
+        _COMPARED,
         *_OF_REPLICATES,
         CODE,
     ),
@@ -239,6 +246,30 @@ TOPOLOGY_NULLS = Table(
     partitioned_by=_BY_MODEL,
     references=OF_RUN,
 )  # fmt: skip
+
+CURVE_NULLS = Table(
+    name="curve_nulls",
+    doc="One row a run, embedding model, dimension, null, curve and distance: the run's curve beside those of chance.",
+    columns=(
+        _EXPERIMENT,
+        RUN,
+        EMBEDDER,
+        _DIMENSION,
+        _CHANCE,
+        Column("curve", "string", "As in `persistence_curves`.", allowed=("betti", "landscape_1")),
+        Column("value", "float64", "Distance at which it is read."),
+        _COMPARED,
+        Column("observed", "float64", "The run's curve there."),
+        Column("null_mean", "float64", "Mean of the null curves there."),
+        Column("null_low", "float64", "Below it are 2.5% of the null curves there."),
+        Column("null_high", "float64", "Above it are 2.5% of the null curves there."),
+        Column("replicates", "int32", "Null curves."),
+        CODE,
+    ),
+    key=("run_id", "embedding_model", "dimension", "null_model", "curve", "value"),
+    partitioned_by=_BY_MODEL,
+    references=OF_RUN,
+)
 
 LAYOUT_POINTS = Table(
     name="layout_points",
@@ -454,6 +485,7 @@ TABLES = (
     PERSISTENCE_CURVES,
     PERSISTENCE_IMAGES,
     TOPOLOGY_NULLS,
+    CURVE_NULLS,
     LAYOUT_POINTS,
     CLUSTER_DWELLS,
     CLUSTER_TRANSITIONS,
