@@ -1,6 +1,6 @@
 """What Ray under the step costs per cohort, and how much faster two nodes are than one.
 
-    python -m benchmarks.ray_scaling        (from the root of the project; two free cores, about two minutes)
+    python -m benchmarks.ray_scaling        (from the root of the project; two free cores, about six minutes)
 
 Prints Markdown tables. The two nodes are on this machine, with one core each, so two plain processes are timed
 as well: what they lose against one process is the machine's doing, not Ray's. Efficiency is the time of one
@@ -21,7 +21,7 @@ from panic_assets.compute.ray import RayCompute
 from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, Node, two_nodes
 
 NEEDS = Needs(memory_gb=0.5)
-COHORTS, STEPS, BATCH = 8, 4, 32
+COHORTS, STEPS, BATCH = 8, 4, 128
 TINY, REPEATS = 200, 3
 
 

@@ -27,23 +27,37 @@ PAIRS = ((1, 2), (1, 3), (2, 3))
 # --- shapes ------------------------------------------------------------------------------------
 
 
-def crossings(points: Array) -> list[tuple[int, int, Array]]:
-    """Proper self-crossings of a polyline (n, 2): (first segment, later segment, where). Touching does not count."""
+def crossings(points: Array) -> tuple[Array, Array, Array]:
+    """Proper self-crossings of a polyline (n, 2): first segment (m,), later segment (m,), where (m, 2).
+
+    Touching does not count.
+    """
     start, step = points[:-1], np.diff(points, axis=0)
     i, j = np.triu_indices(len(step), 2)
-    cross = step[i, 0] * step[j, 1] - step[i, 1] * step[j, 0]
+    ahead, behind = step[j], step[i]
+    cross = _cross(behind, ahead)
     apart = start[j] - start[i]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = (apart[:, 0] * step[j, 1] - apart[:, 1] * step[j, 0]) / cross
-        u = (apart[:, 0] * step[i, 1] - apart[:, 1] * step[i, 0]) / cross
+        t, u = _cross(apart, ahead) / cross, _cross(apart, behind) / cross
         hit = (cross != 0) & (t > 0) & (t < 1) & (u > 0) & (u < 1)
-    return [(int(i[h]), int(j[h]), start[i[h]] + t[h] * step[i[h]]) for h in np.flatnonzero(hit)]
+    i, j = i[hit], j[hit]
+    return i, j, start[i] + t[hit, None] * step[i]
+
+
+def loop_areas(points: Array, first: Array, later: Array, where: Array) -> Array:
+    """(m,) signed areas of the loops from each crossing along the path (n, 2) back to it."""
+    there, back = points[first + 1], points[later]
+    along = np.concatenate([[0.0], np.cumsum(_cross(points[:-1], points[1:]))])
+    return 0.5 * (_cross(where, there) + along[later] - along[first + 1] + _cross(back, where))
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def signed_area(points: Array) -> float:
     """Area enclosed by the path closed with a straight line, counted positive anticlockwise."""
-    x, y = points[:, 0], points[:, 1]
-    return float(0.5 * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+    return float(0.5 * (_cross(points[:-1], points[1:]).sum() + _cross(points[-1], points[0])))
 
 
 def hull_area(points: Array) -> float:
@@ -72,8 +86,8 @@ def figure(points: Array) -> Figure:
     if hull <= 0:
         return Figure(0.0, 0, 0.0)
     found = crossings(points)
-    loops = [abs(signed_area(np.vstack([where, points[i + 1 : j + 1]]))) for i, j, where in found]
-    return Figure(max(loops, default=0.0) / hull, len(found), signed_area(points) / hull)
+    loops = np.abs(loop_areas(points, *found))
+    return Figure(float(loops.max(initial=0.0)) / hull, len(loops), signed_area(points) / hull)
 
 
 def statistics(gram: Array) -> dict[str, float]:

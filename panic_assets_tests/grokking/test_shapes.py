@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import ConvexHull
 from sklearn.decomposition import PCA
 
 from panic_assets.errors import UserError
@@ -159,6 +160,17 @@ def test_figures_do_not_change_when_moved_turned_or_scaled(seed, scale, angle):
     one, two = lissajous.figure(points), lissajous.figure(scale * points @ turn.T + 3)
     assert one.crossings == two.crossings
     assert (one.loop, one.signed) == (pytest.approx(two.loop), pytest.approx(two.signed))
+
+
+@given(st.integers(0, 10_000))
+def test_the_area_of_a_loop_is_that_of_its_polygon(seed):
+    points = np.random.default_rng(seed).normal(size=(20, 2))
+    first, later, where = lissajous.crossings(points)
+    loops = [np.vstack([at, points[i + 1 : j + 1]]) for i, j, at in zip(first, later, where, strict=True)]
+    expected = [lissajous.signed_area(loop) for loop in loops]
+    np.testing.assert_allclose(lissajous.loop_areas(points, first, later, where), expected, atol=1e-9)
+    hull = points[ConvexHull(points).vertices]
+    assert lissajous.signed_area(hull) == pytest.approx(ConvexHull(points).volume)
 
 
 # --- frequencies -------------------------------------------------------------------------------
