@@ -77,11 +77,11 @@ TABLES = {
                avg(total_persistence) AS total_persistence
         FROM persistence_summary JOIN runs r USING (run_id, experiment)
         WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY dimension, embedding_model, network, experiment""",
-    "persistence against chance: share of runs beyond it (adjusted p <= 0.05)": """
-        SELECT experiment, embedding_model, dimension, statistic, null_model, count(*) AS runs,
-               avg(percentile) AS mean_percentile, avg((adjusted_p_value <= 0.05)::INT) AS beyond
-        FROM topology_nulls WHERE experiment IN (SELECT unnest(?))
-        GROUP BY ALL ORDER BY dimension, statistic, null_model, embedding_model, experiment""",
+    "against chance, all runs together": """
+        SELECT experiment, embedding_model, statistic, null_model, runs, observed, null_mean AS by_chance,
+               mean_percentile, adjusted_p_value
+        FROM null_tests WHERE experiment IN (SELECT unnest(?))
+        ORDER BY statistic, null_model, embedding_model, experiment""",
     "distances between diagrams (medians)": """
         SELECT least(experiment, other_experiment) AS experiment, greatest(experiment, other_experiment) AS and_experiment,
                embedding_model, dimension, count(*) AS pairs, median(wasserstein) AS wasserstein,
@@ -94,12 +94,6 @@ TABLES = {
                avg(determinism) AS determinism, avg(changes) AS changes, avg(walk_changes) AS changes_of_walks
         FROM run_dynamics JOIN runs r USING (run_id, experiment)
         WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY embedding_model, network, experiment""",
-    "motion against chance: share of runs beyond it (adjusted p <= 0.05)": """
-        SELECT experiment, embedding_model, statistic, null_model, count(*) AS runs, avg(observed) AS observed,
-               avg(null_mean) AS by_chance, avg(percentile) AS mean_percentile,
-               avg((adjusted_p_value <= 0.05)::INT) AS beyond
-        FROM motion_nulls WHERE experiment IN (SELECT unnest(?))
-        GROUP BY ALL ORDER BY statistic, null_model, embedding_model, experiment""",
     "observed against control, on the same runs": """
         SELECT experiment, outcome, level AS observed, other_level AS control, runs, mean, other_mean AS control_mean,
                difference, low, high, cliffs_delta, adjusted_p_value

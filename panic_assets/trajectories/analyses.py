@@ -163,12 +163,13 @@ def cluster_layers(
     deps=[
         assets.persistence_diagrams,
         dynamics,
+        topology,
         # Stays are those of clusters, which pool all experiments.
         dg.AssetDep(symbolic_dynamics, partition_mapping=dg.AllPartitionMapping()),
     ],
     kinds={"parquet", "python"},
     **on(CPU),
-    **_common(["model_effects", "model_terms", "model_variances", "contrasts", "findings"]),
+    **_common(["model_effects", "model_terms", "model_variances", "contrasts", "null_tests", "findings"]),
 )
 def statistics(
     context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource

@@ -21,6 +21,7 @@ from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories import motion
 from panic_assets.trajectories.distinct import distinct
 from panic_assets.trajectories.embed import Batch, Vectors, embed
+from panic_assets.trajectories.null_tests import null_tests
 from panic_assets.trajectories.similarity import sampled, similarity
 from panic_assets.trajectories.stages import Done, homology_of, registered
 from panic_assets.trajectories.vectorised import vectorised
@@ -457,7 +458,8 @@ Stays are those of the current clusters, which pool all experiments: there are n
 
 
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
-    """Mixed models of every outcome by parts of the network and embedder, intercepts by prompt and run; contrasts."""
+    """Mixed models of every outcome by parts of the network and embedder, intercepts by prompt and run; contrasts; and
+    every measure against chance, all runs together."""
     from panic_assets.statistics import mixed
 
     done = Done()
@@ -520,6 +522,9 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
     for family in (terms, compared):
         adjust(family)
     lake.replace("contrasts", compared, experiment=experiment)
+    tests = null_tests(lake, experiment)
+    lake.replace("null_tests", tests, experiment=experiment)
+    done.rows += len(tests)
     lake.replace("model_effects", effects, experiment=experiment)
     lake.replace("model_terms", terms, experiment=experiment)
     lake.replace("model_variances", variances, experiment=experiment)

@@ -35,7 +35,7 @@ NULL_VECTORS = 1000
 NULL_RUNS = 20
 NULL_OUTPUTS = 300
 """Runs of a network, and outputs of each, that are compared with the same in shuffled order."""
-REPLICATES = 39
+REPLICATES = 199
 LAGS = (1, 2, 4, 8)
 
 

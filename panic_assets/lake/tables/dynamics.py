@@ -391,6 +391,27 @@ MODEL_TERMS = Table(
     hot=True,
 )
 
+NULL_TESTS = Table(
+    name="null_tests",
+    doc="One row an embedding model, measure and null: whether the runs of an experiment, all together, differ from chance.",
+    columns=(
+        _EXPERIMENT,
+        EMBEDDER,
+        Column("statistic", "string", "As in motion_nulls, or in topology_nulls with the dimension: 'entropy H1'."),
+        Column("null_model", "string", "What chance is, as there."),
+        Column("runs", "int32", "Runs that were compared with chance."),
+        Column("observed", "float64", "Mean over the runs."),
+        Column("null_mean", "float64", "Mean over all null values of all runs."),
+        Column("mean_percentile", "float64", "Mean over the runs of where each stands; 50 is chance."),
+        Column("replicates", "int32", "Null values of each run."),
+        Column("p_value", "float64", "Two-sided, of the mean percentile (pooled over the runs)."),
+        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment (Benjamini-Hochberg)."),
+    ),
+    key=("experiment", "embedding_model", "statistic", "null_model"),
+    partitioned_by=("experiment",),
+    hot=True,
+)
+
 CONTRASTS = Table(
     name="contrasts",
     doc="One row an outcome and pair: two networks as one embedding model sees them, or an embedding model against a "
@@ -494,6 +515,7 @@ TABLES = (
     MODEL_TERMS,
     MODEL_VARIANCES,
     CONTRASTS,
+    NULL_TESTS,
     MOTION_NULLS,
     FINDINGS,
 )
