@@ -7,7 +7,7 @@ from numba import njit
 @njit(cache=True, nogil=True)
 def distinct(rgb: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes 0xrrggbb of the distinct colours of uint8 RGB (height, width, 3) as they first occur, int64 (n,); how many
-    pixels hold each, int64 (n,); and for every pixel which one it holds, int64 (height, width).
+    pixels hold each, int64 (n,); and for every pixel which one it holds, int32 (height, width).
 
     slots: uint32 (2^24,), what it holds does not matter. A slot counts only when the colour it points at is its own,
     so the table need not be cleared for the next picture.
@@ -15,7 +15,7 @@ def distinct(rgb: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray
     height, width = rgb.shape[:2]
     codes = np.empty(height * width, np.int64)
     counts = np.zeros(height * width, np.int64)
-    index = np.empty((height, width), np.int64)
+    index = np.empty((height, width), np.int32)
     found = 0
     for y in range(height):
         for x in range(width):
@@ -53,3 +53,49 @@ def sums(bins: np.ndarray, weights: np.ndarray, first: np.ndarray, second: np.nd
             total[1 + channel, at] += weight * first[channel, i]
             total[4 + channel, at] += weight * second[channel, i]
     return total
+
+
+@njit(cache=True, nogil=True)
+def changes(luma: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute change of luma between neighbouring rows, int64 (height - 1,), and between neighbouring columns, int64
+    (width - 1,), each summed over the picture. luma: int16, of each kind; index: which kind each pixel is."""
+    height, width = index.shape
+    down = np.zeros(max(height - 1, 0), np.int64)
+    across = np.zeros(max(width - 1, 0), np.int64)
+    above, here = np.empty(width, np.int64), np.empty(width, np.int64)
+    for y in range(height):
+        for x in range(width):
+            here[x] = luma[index[y, x]]
+        for x in range(1, width):
+            across[x - 1] += abs(here[x] - here[x - 1])
+        if y:
+            for x in range(width):
+                down[y - 1] += abs(here[x] - above[x])
+        above, here = here, above
+    return down, across
+
+
+@njit(cache=True, nogil=True)
+def edges(luma: np.ndarray, index: np.ndarray, every: int, reach: int, least: int) -> tuple[float, int]:
+    """Along every so-manieth row: the sum, over edges, of the share of their contrast that a single step crosses; and
+    how many edges there are. An edge is a step, largest of those `reach` to either side, that with them makes a contrast
+    of at least `least`."""
+    total, count = 0.0, 0
+    line = np.empty(index.shape[1], np.int64)
+    for y in range(0, index.shape[0], every):
+        for x in range(len(line)):
+            line[x] = luma[index[y, x]]
+        for start in range(len(line) - 2 * reach - 1):
+            contrast = abs(line[start + 2 * reach + 1] - line[start])
+            if contrast < least:
+                continue
+            step = abs(line[start + reach + 1] - line[start + reach])
+            if step * (2 * reach + 1) < contrast:  # The largest step is at least the mean one.
+                continue
+            largest = step
+            for at in range(start, start + 2 * reach + 1):
+                largest = max(largest, abs(line[at + 1] - line[at]))
+            if step == largest:
+                total += min(step / contrast, 1.0)
+                count += 1
+    return total, count

@@ -33,23 +33,18 @@ class PixelArt:
 
 def quality(picture: Indexed, grid: int = GRID) -> PixelArt:
     """Pixel-art quality of a picture that is meant to show `grid` art pixels along each side."""
-    luma = np.rint(_LUMA @ picture.colours.rgb.T).astype(np.int16).take(picture.index)
+    from panic_assets.finetunes import counting  # Late: compiled code is asleep until pictures are measured.
+
+    luma, index = np.rint(_LUMA @ picture.colours.rgb.T).astype(np.int16), picture.index
+    down, across = counting.changes(luma, index)
     # Art pixels of a large picture are many pixels high: every k-th line crosses each of their edges.
-    row, column = (max(1, size // _LINES) for size in luma.shape)
-    down, across = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1))
+    lines = (counting.edges(luma, view, max(1, len(view) // _LINES), _REACH, _EDGE) for view in (index, index.T))
+    crossed, count = map(sum, zip(*lines, strict=True))
     return PixelArt(
-        grid=_grid(_totals(down), _totals(across.T), grid),
+        grid=_grid(down, across, grid),
         palette=_palette(picture.colours),
-        sharpness=_sharpness(
-            (luma[::row], across[::row]),
-            (np.ascontiguousarray(luma[:, ::column].T), np.ascontiguousarray(down[:, ::column].T)),
-        ),
+        sharpness=100 * crossed / count if count else None,
     )
-
-
-def _totals(steps: np.ndarray) -> np.ndarray:
-    """Sums along the rows, exact: whole numbers below 2^24 are exact in float32, whose products are fast."""
-    return steps.astype(np.float32) @ np.ones(steps.shape[1], dtype=np.float32)
 
 
 def _grid(down: np.ndarray, across: np.ndarray, grid: int) -> float | None:
@@ -76,21 +71,3 @@ def _grid(down: np.ndarray, across: np.ndarray, grid: int) -> float | None:
 
 def _palette(colours: Colours) -> int:
     return int(np.searchsorted(np.cumsum(snapped(colours, _STEP)), 0.99 * colours.pixels) + 1)
-
-
-def _sharpness(*views: tuple[np.ndarray, np.ndarray]) -> float | None:
-    """A view is luma with the direction looked along last, and its absolute steps along it."""
-    shares = []
-    for luma, steps in views:
-        if luma.shape[1] < 2 * _REACH + 2:
-            continue
-        reach = 2 * _REACH + 1
-        contrast = np.abs(luma[:, reach:] - luma[:, :-reach])
-        # The largest of `reach` steps is at least their mean: where a step is not, no edge has its peak.
-        row, column = np.nonzero((contrast >= _EDGE) & (steps[:, _REACH:-_REACH] * reach >= contrast))
-        window = steps[row[:, None], column[:, None] + np.arange(reach)]
-        step = window[:, _REACH]
-        peak = step == window.max(axis=1, initial=0)
-        shares.append(step[peak] / contrast[row, column][peak])
-    joined = np.concatenate(shares) if shares else np.empty(0)
-    return 100 * float(joined.clip(0, 1).mean()) if joined.size else None
