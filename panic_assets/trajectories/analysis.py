@@ -27,7 +27,7 @@ from panic_assets.trajectories.stages import Done, homology_of, registered
 from panic_assets.trajectories.vectorised import vectorised
 from panic_assets.trajectories.vectors import matrix
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 SEED = 0
 RUNS_A_QUERY = 64
 GRID = 24
