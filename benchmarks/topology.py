@@ -163,7 +163,7 @@ def between(report: Report, count: int) -> None:
         "dense: births uniform in 0.4 to 1.3, lengths 0.3": (lambda: rng.uniform(0.4, 1.3, 1000), 0.3),
         "H0: all born at 0, deaths 0.8 +- 0.12": (lambda: np.zeros(1000), None),
     }
-    report.say("| 1,000 bars each | exact 1-Wasserstein, ms a pair | exact bottleneck, ms | 200 diagrams, both, min "
+    report.say("| 1,000 bars each | exact 1-Wasserstein, ms a pair | exact bottleneck, ms | 200 diagrams, both, at this rate, min "
                "| GUDHI: Wasserstein to 1%, ms | bottleneck, ms |")  # fmt: skip
     report.say("|---|---|---|---|---|---|")
     for kind, (births, length) in kinds.items():
