@@ -48,7 +48,10 @@ def home() -> Home:
     """The home named by PANIC_HOME, else `.panic` in the project (in the working folder if installed)."""
     named = os.environ.get("PANIC_HOME")
     if named:
-        return Home(Path(named).expanduser().resolve())
+        root = Path(named).expanduser().resolve()
+        if root.exists() and not root.is_dir():
+            raise UserError(f"PANIC_HOME is {root}, which is a file; name a folder")
+        return Home(root)
     base = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
     return Home(base / ".panic")
 

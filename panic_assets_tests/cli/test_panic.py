@@ -89,7 +89,7 @@ def test_refusals_are_one_sentence_and_register_nothing(
 
 
 def test_a_setting_or_a_home_that_cannot_be_is_one_sentence(
-    panic: Panic, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    panic: Panic, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PANIC_COMPUTE", "gpu")
     code, out, err = panic("experiment", "resume", "a")
@@ -99,6 +99,11 @@ def test_a_setting_or_a_home_that_cannot_be_is_one_sentence(
     monkeypatch.setenv("PANIC_HOME", "/proc/nobody")
     code, out, err = panic("experiment", "resume", "a")
     assert (code, "PANIC_HOME is /proc/nobody, which cannot be made" in err) == (2, True)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PANIC_HOME", str(tmp_path / "file"))
+    for arguments in (("run", "list"), ("query", "SELECT 1"), ("experiment", "list")):
+        code, _, err = panic(*arguments)
+        assert (code, "which is a file; name a folder" in " ".join(err.split())) == (2, True), arguments
 
 
 def test_homology_is_asked_for_on_the_command_line(panic: Panic, instance: dg.DagsterInstance, lake: Lake) -> None:
