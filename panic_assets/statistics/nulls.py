@@ -61,8 +61,8 @@ def pooled(percentiles: np.ndarray, replicates: int) -> float:
     """Two-sided p-value of (n,) percentiles of independent observations, each among `replicates` null values.
 
     By chance each is one of 0, 1, ..., `replicates` null values up, all as likely; their mean is taken to be normal. With
-    few observations, or ties, p-values up to 0.1 come out too large, not too small. Many observations that lean the same way are found where
-    each by itself could not be: two-sided, no single one is below 2 / (replicates + 1).
+    few observations, or ties, p-values up to 0.1 come out too large, not too small. Many observations that lean the same
+    way are found where each by itself could not be: two-sided, no single one is below 2 / (replicates + 1).
     """
     from scipy.special import ndtr
 

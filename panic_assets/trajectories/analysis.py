@@ -254,8 +254,9 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
         "random walk": [measured(random_walk(vectors, rng)) for _ in range(replicates)],
         "shuffled time": [measured(shuffled_time(vectors, rng)) for _ in range(replicates)],
     }
+    observed = measured(vectors)
     for name, chance in nulls.items():
-        for statistic, found in standings(measured(vectors), chance):
+        for statistic, found in standings(observed, chance):
             if (name, statistic) == ("shuffled time", "recurrence_rate"):
                 continue  # how many places are the same does not depend on their order
             yield {

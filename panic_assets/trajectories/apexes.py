@@ -57,11 +57,15 @@ class Apexes:
         found = pairs(order, len(points))
         assert found is not None  # without a budget nothing gives up
         open_loops = found.births[(found.births < there) & (found.deaths >= there)]
-        ends = np.column_stack(np.triu_indices(len(points), 1))[order[open_loops]]
-        return [(int(a), int(b)) for a, b in points[ends]]
+        return [(int(a), int(b)) for a, b in points[ends(len(points))[order[open_loops]]]]
 
 
 def lune(ranks: np.ndarray, u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
     """Points of the lune of an edge, and the ranks between them, given the (n, n) ranks of all edges."""
     points = np.flatnonzero(np.maximum(ranks[u], ranks[v]) < ranks[u, v])
     return points, ranks[np.ix_(points, points)]
+
+
+def ends(n: int) -> np.ndarray:
+    """(n (n - 1) / 2, 2): the two ends of each edge in scipy's condensed order."""
+    return np.column_stack(np.triu_indices(n, 1))

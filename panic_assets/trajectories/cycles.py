@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
-from panic_assets.trajectories.apexes import lune
-from panic_assets.trajectories.diagrams import ends, used_rows
+from panic_assets.trajectories.apexes import ends, lune
+from panic_assets.trajectories.diagrams import used_rows
 from panic_assets.trajectories.lunes import pairs
 
 
@@ -52,7 +52,9 @@ def void(vectors: np.ndarray, used: int, death_simplex: np.ndarray) -> Void:
     u, v, *chord = _places(rows, death_simplex)
     inside, between = lune(squareform(ranks), u, v)
     order = np.argsort(squareform(between, checks=False))
-    rounds = _rounds_born(order, len(inside), _places(inside, np.array(chord))) if np.isin(chord, inside).all() else []
+    rounds: list[list[int]] = []
+    if len(chord) == 2 and np.isin(chord, inside).all():
+        rounds = _rounds_born(order, len(inside), _places(inside, np.array(chord)))
     if not rounds:
         raise ValueError(f"no void is filled by the tetrahedron of rows {', '.join(map(str, death_simplex))}")
     return Void((int(rows[u]), int(rows[v])), [rows[inside[walk]].tolist() for walk in rounds])

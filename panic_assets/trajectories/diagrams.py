@@ -17,6 +17,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from panic_assets.errors import UserError
+from panic_assets.trajectories.apexes import Apexes, ends
 from panic_assets.trajectories.distinct import distinct
 
 ROUNDING = 2.0**-40
@@ -214,8 +215,6 @@ def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> list[C
     """Ranks are written as consecutive float32 numbers, which tells 2e9 of them apart (65,000 points)."""
     from gph import ripser_parallel
 
-    from panic_assets.trajectories.apexes import Apexes
-
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     matrix = squareform((rank + np.int32(_SMALLEST_NORMAL)).view(np.float32))
@@ -242,11 +241,6 @@ def _giotto(order: np.ndarray, n: int, max_dimension: int, field: int) -> list[C
 
 def _none(count: int, width: int) -> np.ndarray:
     return np.full((count, width), -1)
-
-
-def ends(n: int) -> np.ndarray:
-    """(n (n - 1) / 2, 2): the two ends of each edge in scipy's condensed order."""
-    return np.column_stack(np.triu_indices(n, 1))
 
 
 def _measured(found: list[Class], ascending: np.ndarray, rows: np.ndarray, edges: np.ndarray) -> Bars:

@@ -18,17 +18,17 @@ MEASURES = """
 def null_tests(lake: Lake, experiment: str) -> list[dict[str, Any]]:
     """Rows of null_tests: one for each embedding model, measure and null that runs were compared with."""
     rows = lake.sql(
-        f"""SELECT embedding_model, statistic, null_model, count(*) AS runs, avg(observed) AS observed,
-                   avg(null_mean) AS null_mean, list(percentile ORDER BY run_id) AS percentiles,
-                   min(replicates) AS replicates
+        f"""SELECT embedding_model, statistic, null_model, count(*) AS runs, min(replicates) AS replicates,
+                   {", ".join(f"list({c} ORDER BY run_id) AS {c}" for c in ("observed", "null_mean", "percentile"))}
             FROM ({MEASURES}) GROUP BY ALL ORDER BY ALL""",
         experiment=experiment,
     ).to_pylist()
     tests = []
     for row in rows:
-        percentiles = np.array(row.pop("percentiles"))
-        p_value = pooled(percentiles, row["replicates"])
-        mean = float(percentiles.mean())
-        tests.append({"experiment": experiment, **row, "mean_percentile": mean, "p_value": p_value})
+        percentiles = np.array(row.pop("percentile"))
+        # Means of lists in order: a sum inside the query may depend on which rows come first.
+        means = {column: float(np.mean(row[column])) for column in ("observed", "null_mean")}
+        means["mean_percentile"] = float(percentiles.mean())
+        tests.append({"experiment": experiment, **row, **means, "p_value": pooled(percentiles, row["replicates"])})
     adjust(tests)
     return tests

@@ -113,3 +113,5 @@ def test_the_void_of_an_octahedron_has_four_points_around_it():
     assert set(edges_of(walk)) == {(1, 2), (1, 5), (2, 4), (4, 5)}
     with pytest.raises(ValueError, match="no void is filled by the tetrahedron of rows 0, 1, 2, 4"):
         void(vectors, 6, np.array([0, 1, 2, 4]))
+    with pytest.raises(ValueError, match=r"no void is filled by the tetrahedron of rows 0, 3$"):
+        void(vectors, 6, np.array([0, 3]))  # All that is known where the void is seen in another field only.
