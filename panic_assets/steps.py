@@ -16,7 +16,8 @@ from panic_assets.lake.resource import LakeResource
 
 OWNERS = ["team:panic"]
 WAIT_SECONDS = 30.0
-"""How long a step waits for another process that works on the same thing, before it gives up and is tried again."""
+"""How long a step waits for another process that works on the same thing, before it gives up and is tried again,
+unless it is known that the other may take longer."""
 RETRIES = 2
 BACKOFF_SECONDS = 5.0
 
@@ -31,15 +32,17 @@ GPU = Needs(device="gpu", gpus=1.0, memory_gb=16.0)
 
 
 @contextmanager
-def working_on(context: dg.AssetExecutionContext, lake: LakeResource, what: str) -> Iterator[None]:
-    """Be the one process that works on `what`; afterwards analysts see what it did.
+def working_on(
+    context: dg.AssetExecutionContext, lake: LakeResource, what: str, wait_seconds: float | None = None
+) -> Iterator[None]:
+    """Be the one process that works on `what`, after waiting for another to end; afterwards analysts see what it did.
 
     What a user did wrong fails at once, in one sentence. What may pass (files, memory, devices, dead workers) is
     tried again, twice, after 5 and 10 seconds; a mistake of ours is not. An interruption ends the run: under one of
     Dagster's own retry policies it would start the step again.
     """
     try:
-        with lake.lake.lease(what, WAIT_SECONDS, context.log.info):
+        with lake.lake.lease(what, WAIT_SECONDS if wait_seconds is None else wait_seconds, context.log.info):
             try:
                 yield
             finally:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from panic_assets.errors import UserError
 from panic_assets.finetunes import config, jobs, work
+from panic_assets.instance.runs import under_way
 from panic_assets.lake.resource import LakeResource
 from panic_assets.training import runs
 from panic_assets.training.stages import checkpoints_version, store_arrivals, store_problems, watch_of
@@ -44,7 +45,8 @@ def finetune_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> d
     description="Registers complete checkpoints in the folders of registered fine-tunes, and has them tested.",
 )
 def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-    """Asks once for every state of what is missing; a run that failed is asked for again when that changes."""
+    """Asks once for every state of what is missing, unless a run is at it; a run that failed is asked for again when
+    that changes."""
     before = json.loads(context.cursor or "{}")
     after, requests, events = {}, [], []
     for row in runs.every(lake.lake, config.FAMILY):
@@ -60,7 +62,7 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
             version = {"dagster/data_version": checkpoints_version(lake.lake, name)}
             events.append(dg.AssetMaterialization("checkpoints", partition=name, tags=version))
         left = work.missing(lake.lake, name)
-        if any(left.values()):
+        if any(left.values()) and not under_way(context.instance, jobs.test_job.name, name):
             digest = hashlib.sha256(json.dumps([left, *work.current(lake.lake, name)]).encode()).hexdigest()[:16]
             requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
     if events:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
 from panic_assets.grokking import circle, fourier, neurons, pca
@@ -28,7 +28,8 @@ Row = dict[str, Any]
 
 def load(path: Path | str) -> dict[str, Tensor]:
     """The nine matrices of a checkpoint by their long names; whatever else the file holds is checked and left out."""
-    tensors = {n: t.float() for n, t in load_file(path).items() if not n.startswith("adam.")}
+    with safe_open(path, "pt") as file:
+        tensors = {n: file.get_tensor(n).float() for n in file.keys() if not n.startswith("adam.")}  # noqa: SIM118
     shape_of(tensors)
     return {name: tensors[name] for name in SHORT}
 
@@ -74,7 +75,8 @@ def centroids(values: Activations, p: int) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Rows for each table, without run and epoch, and metrics by name: (value, direction)."""
+    """Rows for each table, without run and epoch (`row_scores` as columns, for they are many), and metrics by name:
+    (value, direction)."""
 
     spectra: list[Row]
     dominant: list[Row]
@@ -82,6 +84,8 @@ class Measured:
     rings: list[Row]
     class_pca: list[Row]
     centroids: list[Row]
+    row_pca: list[Row]
+    row_scores: dict[str, np.ndarray]
     metrics: dict[str, tuple[float, str]]
 
 
@@ -126,6 +130,7 @@ def measure(weights: Mapping[str, Tensor], recipe: Recipe | None = None) -> Meas
             metrics[f"circularity_{site}"] = (circular, "up")
     if recipe is not None:
         metrics |= scores(values, recipe)
+    own = {matrix: pca.of_rows(rows) for matrix, rows in pca.token_rows(matrices).items()}
     return Measured(
         spectra,
         [
@@ -139,8 +144,29 @@ def measure(weights: Mapping[str, Tensor], recipe: Recipe | None = None) -> Meas
         ring_rows,
         class_rows,
         centroid_rows,
+        row_pca({matrix: found.shares for matrix, found in own.items()}),
+        row_scores({matrix: found.scores for matrix, found in own.items()}),
         metrics,
     )
+
+
+def row_pca(shares: Mapping[str, np.ndarray | None]) -> list[Row]:
+    """Rows of each matrix's shares (c,), for c up to 3: None for what is undefined."""
+    return [
+        {"matrix": matrix, **{f"pc{i + 1}": None if s is None or i >= len(s) else float(s[i]) for i in range(3)}}
+        for matrix, s in shares.items()
+    ]
+
+
+def row_scores(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of each matrix's coordinates (n, c), for c up to 3: what is missing is 0."""
+    lengths = [len(at) for at in scores.values()]
+    together = np.concatenate([np.pad(at, ((0, 0), (0, 3 - at.shape[1]))) for at in scores.values()])
+    return {
+        "matrix": np.repeat(list(scores), lengths),
+        "item": np.concatenate([np.arange(n) for n in lengths]),
+        **{f"pc{i + 1}": together[:, i] for i in range(3)},
+    }
 
 
 def spectrum_rows(matrices: Mapping[str, np.ndarray]) -> tuple[list[Row], dict[str, np.ndarray | None]]:

@@ -81,6 +81,7 @@ def grokking_frequencies(
     metadata={
         "tables": [
             "grokking_trajectory",
+            "grokking_products",
             "grokking_row_pca",
             "grokking_row_scores",
             "grokking_lissajous",

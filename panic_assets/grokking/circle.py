@@ -13,7 +13,7 @@ import numpy as np
 
 from panic_assets.grokking.fourier import basis, frequencies
 from panic_assets.grokking.lissajous import Walks
-from panic_assets.grokking.pca import of_gram, of_rows
+from panic_assets.grokking.pca import evenly, of_gram, of_rows, part
 
 Array = np.ndarray
 SITES = ("resid_pre", "attn_out", "mlp_out", "resid_post")
@@ -105,6 +105,8 @@ Verdict = Literal["supported", "not supported", "undetermined"]
 CIRCULAR = 0.9
 SIGNIFICANT = 5.0
 FEWEST = 10
+POINTS = 300
+"""A longer path is looked at in this many checkpoints, evenly among all, and so are the walks."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def circle_hypothesis(
         return Hypothesis("undetermined", "the train loss never gets there", None, None, {}, (None,) * 3, None)
     at = min(epochs, key=lambda e: (abs(e - epoch), e))
     sites = dict(circularity.get(at, {}))
+    kept = evenly(len(epochs), POINTS)
+    epochs, gram = [epochs[i] for i in kept], part(gram, kept)
     scores = of_gram(gram, 3).scores
     apart = nearest(extrema(scores, epochs), epoch)
     known = [d for d in apart if d is not None]
@@ -191,7 +195,7 @@ def circle_hypothesis(
     # stand out against walks and against any other epoch of the same path.
     anywhere = nearer_anywhere(extrema(scores, epochs), min(known), epochs)
     where = max(float(100 * (spread <= min(known)).mean()), anywhere)
-    i = list(epochs).index(at)
+    i = min(range(len(epochs)), key=lambda i: abs(epochs[i] - epoch))
     gap = max(np.diff(epochs)[max(i - 1, 0) : i + 1])
     if gap > np.median(spread) > 0:
         return says("undetermined", f"checkpoints lie {gap} epochs apart there, too far to place a turn", where)

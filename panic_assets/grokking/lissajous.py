@@ -15,79 +15,17 @@ import numpy as np
 
 from panic_assets.errors import UserError
 from panic_assets.grokking.fourier import basis
-from panic_assets.grokking.pca import of_gram, step_gram
+from panic_assets.grokking.pca import evenly, of_gram, part, step_gram
+from panic_assets.grokking.shapes import figure
 
 Array = np.ndarray
 Null = Literal["even", "lengths", "autocorrelation"]
 NULLS: tuple[Null, ...] = get_args(Null)
 """Random walks with equal steps; with the path's own step lengths; and with its step autocorrelation too."""
 PAIRS = ((1, 2), (1, 3), (2, 3))
-
-
-# --- shapes ------------------------------------------------------------------------------------
-
-
-def crossings(points: Array) -> tuple[Array, Array, Array]:
-    """Proper self-crossings of a polyline (n, 2): first segment (m,), later segment (m,), where (m, 2).
-
-    Touching does not count.
-    """
-    start, step = points[:-1], np.diff(points, axis=0)
-    i, j = np.triu_indices(len(step), 2)
-    ahead, behind = step[j], step[i]
-    cross = _cross(behind, ahead)
-    apart = start[j] - start[i]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t, u = _cross(apart, ahead) / cross, _cross(apart, behind) / cross
-        hit = (cross != 0) & (t > 0) & (t < 1) & (u > 0) & (u < 1)
-    i, j = i[hit], j[hit]
-    return i, j, start[i] + t[hit, None] * step[i]
-
-
-def loop_areas(points: Array, first: Array, later: Array, where: Array) -> Array:
-    """(m,) signed areas of the loops from each crossing along the path (n, 2) back to it."""
-    there, back = points[first + 1], points[later]
-    along = np.concatenate([[0.0], np.cumsum(_cross(points[:-1], points[1:]))])
-    return 0.5 * (_cross(where, there) + along[later] - along[first + 1] + _cross(back, where))
-
-
-def _cross(a: Array, b: Array) -> Array:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
-def signed_area(points: Array) -> float:
-    """Area enclosed by the path closed with a straight line, counted positive anticlockwise."""
-    return float(0.5 * (_cross(points[:-1], points[1:]).sum() + _cross(points[-1], points[0])))
-
-
-def hull_area(points: Array) -> float:
-    """Area of the convex hull; 0 for points on a line."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        return float(ConvexHull(points).volume)
-    except (QhullError, ValueError):
-        return 0.0
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What a path looks like in one plane. `loop` is the largest loop between two visits to a crossing, over the
-    hull's area; 0 without a crossing. `signed` is the signed area over the hull's."""
-
-    loop: float
-    crossings: int
-    signed: float
-
-
-def figure(points: Array) -> Figure:
-    """Shape of a path (n, 2)."""
-    hull = hull_area(points)
-    if hull <= 0:
-        return Figure(0.0, 0, 0.0)
-    found = crossings(points)
-    loops = np.abs(loop_areas(points, *found))
-    return Figure(float(loops.max(initial=0.0)) / hull, len(loops), signed_area(points) / hull)
+POINTS = 64
+"""A longer path, and the walks it is compared with, are looked at in this many checkpoints, evenly among all: what a
+new checkpoint costs does not grow with those before."""
 
 
 def statistics(gram: Array) -> dict[str, float]:
@@ -155,7 +93,8 @@ class Walks:
 
 @dataclass(frozen=True)
 class Standing:
-    """One statistic of a path against one null. `percentile` in 0..100: share of walks below, ties half."""
+    """One statistic of a path against one null. `percentile` in 0..100: share of walks below, ties half. `points`: in
+    how many checkpoints path and walks were looked at."""
 
     statistic: str
     value: float
@@ -163,12 +102,15 @@ class Standing:
     median: float
     percentile: float
     draws: int
+    points: int
 
 
 def against_nulls(gram: Array, dimension: int, draws: int = 200, seed: int = 0) -> list[Standing]:
-    """Every statistic of the path against every null. Needs at least four checkpoints."""
+    """Every statistic of the path against every null. Needs at least four checkpoints; of more than `POINTS`, that many
+    are looked at."""
     if len(gram) < 4:
         raise UserError(f"a path of {len(gram)} checkpoints has no shape; four or more are needed")
+    gram = part(gram, evenly(len(gram), POINTS))
     mine = statistics(gram)
     out = []
     for kind in NULLS:
@@ -177,7 +119,7 @@ def against_nulls(gram: Array, dimension: int, draws: int = 200, seed: int = 0) 
         drawn = [statistics(walks.draw(rng)) for _ in range(draws)]
         for name, value in mine.items():
             null = np.array([d[name] for d in drawn])
-            out.append(Standing(name, value, kind, float(np.median(null)), percentile(value, null), draws))
+            out.append(Standing(name, value, kind, float(np.median(null)), percentile(value, null), draws, len(gram)))
     return out
 
 

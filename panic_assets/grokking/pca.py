@@ -36,13 +36,12 @@ class Components:
 def of_gram(gram: Array, components: int = 3) -> Components:
     """Components from a centred Gram matrix (T, T). A component's sign makes its largest score positive."""
     count = min(components, len(gram))
-    values, vectors = np.linalg.eigh(gram)
-    values, vectors = values[::-1].clip(0), vectors[:, ::-1]
+    values, vectors = _largest(gram, count)
     total = float(np.trace(gram))
     scores = np.zeros((len(gram), components))
-    scores[:, :count] = _signed(vectors[:, :count] * np.sqrt(values[:count]))
+    scores[:, :count] = _signed(vectors * np.sqrt(values))
     shares = np.zeros(components)
-    shares[:count] = values[:count] / total if total > 0 else 0
+    shares[:count] = values / total if total > 0 else 0
     return Components(scores, shares if total > 0 else None, total)
 
 
@@ -58,9 +57,8 @@ def of_rows(rows: Array, components: int = 3) -> Components:
     if total <= 1e-20 * max(float((rows**2).sum()), 1e-300):
         return Components(scores, None, 0.0)
     # Features are fewer than what a decomposition of the rows themselves would cost.
-    values, vectors = np.linalg.eigh(centred.T @ centred)
     count = min(components, *rows.shape)
-    values, axes = values[::-1][:count].clip(0), vectors[:, ::-1][:, :count]
+    values, axes = _largest(centred.T @ centred, count)
     found = centred @ axes
     signs = _signs(found)
     scores[:, :count] = found * signs
@@ -77,6 +75,15 @@ def project(rows: Array, basis: Components) -> tuple[Array, Array | None]:
     scores = centred @ basis.axes.T
     total = float((centred**2).sum())
     return scores, (scores**2).sum(axis=0) / total if total > 0 else None
+
+
+def _largest(matrix: Array, count: int) -> tuple[Array, Array]:
+    """The largest eigenvalues (count,) of a symmetric matrix, falling and at least 0, and their vectors (n, count)."""
+    from scipy.linalg import eigh
+
+    n = len(matrix)
+    values, vectors = eigh(matrix, subset_by_index=(n - count, n - 1))
+    return values[::-1].clip(0), vectors[:, ::-1]
 
 
 def _signs(scores: Array) -> Array:
@@ -128,6 +135,23 @@ def grams(checkpoints: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
 def group_gram(by_matrix: Mapping[str, Array], group: str) -> Array:
     """Gram matrix of a group of matrices, or of one matrix by its name."""
     return sum((by_matrix[name] for name in GROUPS.get(group, (group,))), np.zeros(()))
+
+
+def evenly(count: int, most: int) -> Array:
+    """Indices of `most` of `count` points at most, evenly among them, the first and the last included."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(int)
+
+
+def part(gram: Array, kept: Array) -> Array:
+    """The centred Gram matrix of some of a path's points."""
+    return centred(gram[np.ix_(kept, kept)])
+
+
+def centred(gram: Array) -> Array:
+    """Gram matrix of the points less their mean, from that of the points; all 0 if they coincide, to within rounding."""
+    about_mean = gram - gram.mean(axis=0)
+    about_mean -= about_mean.mean(axis=1, keepdims=True)
+    return about_mean if np.trace(about_mean) > 1e-12 * np.trace(gram) else np.zeros_like(gram)
 
 
 def step_gram(gram: Array) -> Array:

@@ -27,5 +27,6 @@ def repair(lake: Lake, name: str) -> Iterator[str]:
         broken.append("metrics")
     if broken:
         for table in {*broken, "grokking_analyses"} - {"metrics"}:
-            lake.remove(table, training_run=name)
+            for partition, _ in list(lake.partitions(table, training_run=name)):
+                lake.remove(table, None, **partition)
         yield f"dropped {', '.join(broken)}; they are made again"

@@ -1,4 +1,4 @@
-"""Stopping the runs that would write into partitions which are about to go."""
+"""Runs of a partition: is one under way; and stopping those that would write where rows are about to go."""
 
 import time
 from collections.abc import Collection
@@ -11,6 +11,12 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from panic_assets.instance.launcher import process_is_alive
 
 _POLL_SECONDS = 0.2
+
+
+def under_way(instance: DagsterInstance, job: str, partition_key: str) -> bool:
+    """Whether a run of the job for the partition is queued or running: it does what is missing now."""
+    wanted = RunsFilter(job_name=job, tags={PARTITION_NAME_TAG: partition_key}, statuses=NOT_FINISHED_STATUSES)
+    return bool(instance.get_run_ids(wanted, limit=1))
 
 
 def cancel_runs_of(

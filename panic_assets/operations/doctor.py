@@ -115,12 +115,12 @@ def recompute(lake: Lake) -> Iterator[tuple[str, str]]:
     for left in work.missing(lake, "clusters"):
         if left.count and left.embedding_model:
             yield "recompute_clusters", left.embedding_model
-    for name in grokking_stages.waiting(lake):
+    for name in grokking_stages.waiting(lake, in_training=False):
         yield "analyse_grokking", name
 
 
 def _missing(lake: Lake) -> Iterator[Finding]:
-    for name, new in grokking_stages.waiting(lake).items():
+    for name, new in grokking_stages.waiting(lake, in_training=False).items():
         sentence = f"training run {name} has {len(new):,} checkpoints that nobody has analysed as they are"
         yield Finding("stale", "grokking_analyses", len(new), sentence, (("training_run", name),))
     planned = {p[SPACE] for p, _ in lake.partitions("runs")}

@@ -20,6 +20,9 @@ from panic_assets.training import runs, settings, stages
 GROUP = "training"
 METRIC_SOURCES = ["grokking_measurements", "finetune_summary"]
 """Assets that write table `metrics`; each family's own. A run has those of its family only."""
+BACKLOG_SECONDS = 600.0
+"""How long a step waits for another that works on the same run: checkpoints are analysed while it is trained, and the
+first time that are all there are."""
 COMMON: dict[str, Any] = {
     "partitions_def": TRAINING_RUN,
     "owners": OWNERS,
@@ -113,7 +116,7 @@ def work(
     context: dg.AssetExecutionContext, lake: LakeResource, what: str = "training_run"
 ) -> AbstractContextManager[None]:
     """Be the one process that works on this partition."""
-    return working_on(context, lake, f"{what} {context.partition_key}")
+    return working_on(context, lake, f"{what} {context.partition_key}", BACKLOG_SECONDS)
 
 
 def result(

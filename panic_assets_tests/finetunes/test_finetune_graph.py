@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.test_utils import create_run_for_test
 
 from panic_assets.cli.session import materialise
 from panic_assets.definitions import build
@@ -102,6 +103,12 @@ def test_unattended_from_a_dropped_file_to_a_report(instance, home_lake, tmp_pat
     assert [e.partition for e in second.asset_events] == ["alone"]
     third, _ = sensed(sensors.finetune_work, instance, second.cursor)
     assert {r.run_key for r in third.run_requests} == {r.run_key for r in second.run_requests}, "asked for once"
+    at_it = create_run_for_test(
+        instance, "test_finetune", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "alone"}
+    )
+    busy, _ = sensed(sensors.finetune_work, instance, second.cursor)
+    assert isinstance(busy, dg.SkipReason), "cells go one by one: each tick sees others missing"
+    instance.report_run_canceled(at_it)
     materialise(instance, "test_finetune", "alone", "alone")
     assert len(rows(home_lake, "SELECT report FROM finetune_reports", "alone")) == 6
     done, context = sensed(sensors.finetune_work, instance, second.cursor)

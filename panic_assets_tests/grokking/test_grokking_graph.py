@@ -9,13 +9,15 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from dagster._core.test_utils import create_run_for_test
 from safetensors.torch import load_file, save_file
 
 from panic_assets.compute import choose
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, renders, sensors, stages
+from panic_assets.grokking import analysis, config, pca, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
+from panic_assets.grokking.stages import products
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import TABLES
@@ -159,6 +161,45 @@ def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_ane
         "measured"
     ].to_pylist()
     assert hashes == [hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def test_inner_products_are_kept_and_only_those_of_what_is_new_are_made(lake, monkeypatch):
+    """At first, when nothing is new, when a checkpoint is written again, and when one of the first is gone."""
+    monkeypatch.setattr(products, "BLOCK", 2)
+
+    def rows():
+        found = lake.sql("SELECT * FROM grokking_products", training_run=RUN).to_pylist()
+        return {(r["matrix"], r["epoch"], r["other_epoch"]): (r["content_hash"], r["product"]) for r in found}
+
+    def agree(checkpoints):
+        found = products.grams(lake, Silent(), RUN, checkpoints)
+        expected = pca.grams([analysis.arrays(analysis.load(c["path"])) for c in checkpoints])
+        for matrix in expected:
+            np.testing.assert_allclose(found[matrix], expected[matrix], atol=1e-9)
+
+    checkpoints = runs.checkpoints(lake, RUN)
+    before = rows()
+    assert len(before) == 9 * 7 * 8 / 2
+    agree(checkpoints)
+    assert rows() == before
+    path = Path(checkpoints[3]["path"])
+    save_file({n: t * 1.5 if n == "embed.W_E" else t for n, t in load_file(path).items()}, path)
+    register_checkpoints(lake, RUN, settle_seconds=0)
+    again = runs.checkpoints(lake, RUN)
+    agree(again)
+    after = rows()
+    changed = again[3]["epoch"]
+    assert {k: v for k, v in before.items() if changed not in k[1:]}.items() <= after.items()
+    assert len(after) == len(before)
+    assert {v[0] for k, v in after.items() if k[1] == changed} == {again[3]["content_hash"]}
+    agree(again[1:])
+    assert len(rows()) == 9 * 6 * 7 / 2
+
+
+def test_checkpoints_that_are_all_the_same_make_no_path(lake):
+    (one, *_) = runs.checkpoints(lake, RUN)
+    found = products.grams(lake, Silent(), "other", [{**one, "epoch": e} for e in range(5)])
+    assert pca.of_gram(pca.group_gram(found, "all")).shares is None
 
 
 def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic, lake):
@@ -342,6 +383,29 @@ def test_runs_with_checkpoints_nobody_analysed_are_asked_for_once(instance, lake
     two, _ = tick(sensors.grokking_work, instance)
     assert [r.partition_key for r in one.run_requests] == [RUN]
     assert one.run_requests[0].run_key == two.run_requests[0].run_key
+
+
+def test_a_run_is_analysed_while_it_is_trained_and_by_one_at_a_time(instance, lake):
+    def asked():
+        found, _ = tick(sensors.grokking_work, instance)
+        return [] if isinstance(found, dg.SkipReason) else [r.partition_key for r in found.run_requests]
+
+    def under_way(job):
+        return create_run_for_test(instance, job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": RUN})
+
+    lake.remove("grokking_analyses", training_run=RUN)
+    training = under_way("train_grokking")
+    assert asked() == []  # its analyses follow
+    runs.change(lake, RUN, status="training")
+    assert asked() == [RUN]
+    assert doctor.examine(lake, instance) == []  # nothing is wrong with that
+    analysing = under_way("analyse_grokking")
+    assert asked() == []
+    instance.report_run_canceled(analysing)
+    assert asked() == [RUN]
+    runs.change(lake, RUN, status="finished")
+    instance.report_run_canceled(training)
+    assert asked() == [RUN]
 
 
 def test_a_new_checkpoint_in_a_watched_folder_asks_for_its_analysis_unattended(instance, lake, tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 from sklearn.decomposition import PCA
 
 from panic_assets.errors import UserError
-from panic_assets.grokking import circle, lissajous, pca
+from panic_assets.grokking import circle, lissajous, pca, shapes
 from panic_assets.grokking.fourier import basis
 
 RNG = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_rows_are_tokens_answers_neurons_and_directions():
 
 
 def test_the_components_of_a_random_walk_make_a_loop_by_themselves():
-    shape = lissajous.figure(np.stack([np.cos(2 * np.pi * T), np.cos(3 * np.pi * T)], 1))
+    shape = shapes.figure(np.stack([np.cos(2 * np.pi * T), np.cos(3 * np.pi * T)], 1))
     assert shape.crossings == 1
     assert shape.loop == pytest.approx(0.55, abs=0.01)
 
@@ -142,13 +142,13 @@ def test_a_random_walk_is_no_finding_and_a_circle_is():
 
 def test_crossings_areas_and_turning_points_of_known_figures():
     eight = np.array([[0, 0], [2, 2], [2, 0], [0, 2]], float)
-    shape = lissajous.figure(eight)
+    shape = shapes.figure(eight)
     assert shape.crossings == 1
     assert shape.loop == pytest.approx(1 / 4)  # a triangle of 1 in a hull of 4
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
-    assert lissajous.signed_area(square) == 1
-    assert lissajous.signed_area(square[::-1]) == -1
-    assert lissajous.figure(np.stack([T, 2 * T], 1)) == lissajous.Figure(0.0, 0, 0.0)
+    assert shapes.signed_area(square) == 1
+    assert shapes.signed_area(square[::-1]) == -1
+    assert shapes.figure(np.stack([T, 2 * T], 1)) == shapes.Figure(0.0, 0, 0.0)
     turns = circle.extrema(np.array([[0, 0], [1, 1], [0, 2], [1, 3.0]]), [0, 10, 20, 30])
     assert [t.tolist() for t in turns] == [[10, 20], []]
 
@@ -157,20 +157,50 @@ def test_crossings_areas_and_turning_points_of_known_figures():
 def test_figures_do_not_change_when_moved_turned_or_scaled(seed, scale, angle):
     points = np.random.default_rng(seed).normal(size=(12, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    one, two = lissajous.figure(points), lissajous.figure(scale * points @ turn.T + 3)
+    one, two = shapes.figure(points), shapes.figure(scale * points @ turn.T + 3)
     assert one.crossings == two.crossings
     assert (one.loop, one.signed) == (pytest.approx(two.loop), pytest.approx(two.signed))
 
 
 @given(st.integers(0, 10_000))
-def test_the_area_of_a_loop_is_that_of_its_polygon(seed):
+def test_loops_are_where_segments_cross_and_have_the_areas_of_their_polygons(seed):
     points = np.random.default_rng(seed).normal(size=(20, 2))
-    first, later, where = lissajous.crossings(points)
-    loops = [np.vstack([at, points[i + 1 : j + 1]]) for i, j, at in zip(first, later, where, strict=True)]
-    expected = [lissajous.signed_area(loop) for loop in loops]
-    np.testing.assert_allclose(lissajous.loop_areas(points, first, later, where), expected, atol=1e-9)
-    hull = points[ConvexHull(points).vertices]
-    assert lissajous.signed_area(hull) == pytest.approx(ConvexHull(points).volume)
+    expected = []
+    for i in range(len(points) - 1):
+        for j in range(i + 2, len(points) - 1):
+            steps = np.stack([points[i + 1] - points[i], points[j] - points[j + 1]], 1)
+            t, u = np.linalg.solve(steps, points[j] - points[i])
+            if 0 < t < 1 and 0 < u < 1:
+                at = points[i] + t * (points[i + 1] - points[i])
+                expected.append(shapes.signed_area(np.vstack([at, points[i + 1 : j + 1]])))
+    np.testing.assert_allclose(shapes.loop_areas(points), expected, atol=1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(3, 40), st.booleans())
+def test_hulls_are_those_of_qhull(seed, count, lattice):
+    points = np.random.default_rng(seed).normal(size=(count, 2)) * 3
+    if lattice:  # equal coordinates, points on edges, the same point twice
+        points = points.round()
+    try:
+        hull = ConvexHull(points)
+    except QhullError:
+        assert shapes.hull_area(points) == 0
+        return
+    assert shapes.hull_area(points) == pytest.approx(hull.volume)
+    assert shapes.signed_area(points[hull.vertices]) == pytest.approx(hull.volume)
+
+
+def test_a_long_path_is_looked_at_in_few_points_and_so_are_its_walks():
+    walk = np.cumsum(RNG.normal(size=(300, 400)), axis=0)
+    kept = pca.evenly(300, lissajous.POINTS)
+    assert (kept[0], kept[-1], len(set(kept))) == (0, 299, lissajous.POINTS)
+    assert np.ptp(np.diff(kept)) <= 1
+    np.testing.assert_allclose(pca.part(gram_of(walk), kept), gram_of(walk[kept]), atol=1e-7)
+    whole, thin = (lissajous.against_nulls(gram_of(points), 400, 3) for points in (walk, walk[kept]))
+    assert [s.points for s in whole] == [s.points for s in thin] == [lissajous.POINTS] * len(whole)
+    for number in ("value", "median", "percentile"):
+        assert [getattr(s, number) for s in whole] == pytest.approx([getattr(s, number) for s in thin], abs=1e-9)
+    assert pca.evenly(5, 64).tolist() == [0, 1, 2, 3, 4]
 
 
 # --- frequencies -------------------------------------------------------------------------------

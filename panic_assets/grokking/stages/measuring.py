@@ -3,8 +3,12 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
@@ -15,16 +19,19 @@ from panic_assets.training import runs
 from panic_assets.training.series import Direction, Measurement
 from panic_assets.training.stages import Done, store_metrics
 
-ANALYSIS_VERSION = "2"
+ANALYSIS_VERSION = "3"
 SOURCE = "grokking_measurements"
-PER_CHECKPOINT = (
-    "grokking_spectra",
-    "grokking_dominant",
-    "grokking_neurons",
-    "grokking_rings",
-    "grokking_class_pca",
-    "grokking_centroids",
-)
+PER_CHECKPOINT: dict[str, dict[str, str]] = {
+    "grokking_spectra": {},
+    "grokking_dominant": {},
+    "grokking_neurons": {},
+    "grokking_rings": {},
+    "grokking_class_pca": {},
+    "grokking_centroids": {},
+    "grokking_row_pca": {"basis": "own"},
+    "grokking_row_scores": {"basis": "own"},
+}
+"""Tables with rows of single checkpoints, and which partition of a run's it is."""
 
 
 def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
@@ -37,10 +44,12 @@ def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
-def waiting(lake: Lake) -> dict[str, list[dict[str, Any]]]:
-    """Runs that nobody trains here now -> their checkpoints that were not analysed yet; without those that have none."""
-    idle = [r for r in runs.every(lake, FAMILY) if r["status"] not in ("training", "registered", runs.TOMBSTONE)]
-    found = {row["training_run"]: unanalysed(lake, row["training_run"]) for row in idle}
+def waiting(lake: Lake, in_training: bool) -> dict[str, list[dict[str, Any]]]:
+    """Runs -> their checkpoints that were not analysed yet; without runs that have none, and, unless asked for, without
+    those that are being trained here."""
+    left_out = {runs.TOMBSTONE} if in_training else {runs.TOMBSTONE, "registered", "training"}
+    names = [r["training_run"] for r in runs.every(lake, FAMILY) if r["status"] not in left_out]
+    found = {name: unanalysed(lake, name) for name in names}
     return {name: left for name, left in found.items() if left}
 
 
@@ -61,13 +70,12 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     with (
         one_thread(),
         watcher.stage("checkpoints", len(todo), "checkpoints") as advance,
-        lake.writer("grokking_spectra", training_run=name) as spectra,
-        lake.writer("grokking_dominant", training_run=name) as dominant,
-        lake.writer("grokking_neurons", training_run=name) as found_neurons,
-        lake.writer("grokking_rings", training_run=name) as rings,
-        lake.writer("grokking_class_pca", training_run=name) as class_pca,
-        lake.writer("grokking_centroids", training_run=name) as found_centroids,
+        ExitStack() as stack,
     ):
+        out = {
+            table: stack.enter_context(lake.writer(table, training_run=name, **part))
+            for table, part in PER_CHECKPOINT.items()
+        }
         analysed = []
         for row in todo:
             began = time.monotonic()
@@ -78,15 +86,17 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
                 advance(1)
                 continue
             place = {"training_run": name, "epoch": row["epoch"]}
-            for out, rows in (
-                (spectra, found.spectra),
-                (dominant, found.dominant),
-                (found_neurons, found.neurons),
-                (rings, found.rings),
-                (class_pca, found.class_pca),
-                (found_centroids, found.centroids),
+            for table, rows in (
+                ("grokking_spectra", found.spectra),
+                ("grokking_dominant", found.dominant),
+                ("grokking_neurons", found.neurons),
+                ("grokking_rings", found.rings),
+                ("grokking_class_pca", found.class_pca),
+                ("grokking_centroids", found.centroids),
+                ("grokking_row_pca", found.row_pca),
             ):
-                out.add([{**place, **r} for r in rows])
+                out[table].add([{**place, **PER_CHECKPOINT[table], **r} for r in rows])
+            out["grokking_row_scores"].add(scores_table({**place, "basis": "own"}, found.row_scores))
             measured += _measurements(row, found.metrics)
             analysed.append(
                 {
@@ -114,6 +124,12 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     return done
 
 
+def scores_table(place: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:
+    """Rows of grokking_row_scores at one place, from `analysis.row_scores`."""
+    count = len(columns["item"])
+    return pa.table({**{name: [value] * count for name, value in place.items()}, **columns})
+
+
 def _measurements(row: Mapping[str, Any], metrics: Mapping[str, tuple[float, str]]) -> list[Measurement]:
     out = []
     for metric, (value, direction) in metrics.items():
@@ -126,10 +142,11 @@ def _measurements(row: Mapping[str, Any], metrics: Mapping[str, tuple[float, str
 def _drop_epochs(lake: Lake, name: str, epochs: Sequence[int]) -> None:
     """Remove what a checkpoint's earlier version, or an interrupted analysis, left."""
     listed = ", ".join(map(str, epochs))
-    for table in ("grokking_analyses", *PER_CHECKPOINT):
-        if lake.manifest(table, training_run=name) is None:
+    where = f"epoch IN ({listed})"
+    for table, part in {"grokking_analyses": {}, **PER_CHECKPOINT}.items():
+        partition = {"training_run": name, **part}
+        if lake.manifest(table, **partition) is None:
             continue
-        where = f"epoch IN ({listed})"
-        if lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", training_run=name)["n"][0].as_py():
-            rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where}) ORDER BY epoch", training_run=name)
-            lake.replace(table, rest, training_run=name)
+        if lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", **partition)["n"][0].as_py():
+            rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where}) ORDER BY epoch", **partition)
+            lake.replace(table, rest, **partition)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from panic_assets.grokking import circle, lissajous, pca
+from panic_assets.grokking.stages import products
+from panic_assets.grokking.stages.measuring import scores_table
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Watcher
 from panic_assets.training import runs
@@ -36,10 +37,7 @@ def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
         return Done(0, [f"{len(epochs)} checkpoints make no path; four or more are needed"])
     now = datetime.now(UTC)
     stamp = {"training_run": name, "computed_at": now}
-    loaded = [load(r["path"]) for r in rows]
-    matrices = [arrays(w) for w in loaded]
-    grams = pca.grams(matrices)
-    sizes = {n: m.size for n, m in matrices[0].items()}
+    grams = products.grams(lake, watcher, name, rows)
     path_rows, ratios = [], []
     for group in (*pca.GROUPS, *pca.GROUPS["all"]):
         gram = pca.group_gram(grams, group)
@@ -51,9 +49,9 @@ def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
             ratios += [{**stamp, "matrices": group, **row} for row in _ratios(scores, epochs)]
     lake.replace("grokking_trajectory", path_rows, training_run=name)
     lake.replace("grokking_ratios", ratios, training_run=name)
-    shares, scores_of_rows = _row_pca(name, epochs, matrices)
-    lake.replace("grokking_row_pca", shares, training_run=name)
-    lake.replace("grokking_row_scores", scores_of_rows, training_run=name)
+    _final_basis(lake, watcher, name, rows)
+    last = load(rows[-1]["path"])
+    sizes = {n: m.size for n, m in arrays(last).items()}
     standing = []
     with watcher.stage("nulls", len(pca.GROUPS), "groups") as advance:
         for group in pca.GROUPS:
@@ -62,8 +60,7 @@ def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
                 standing.append({**stamp, "matrices": group, **_fields(s)})
             advance(1)
     lake.replace("grokking_lissajous", standing, training_run=name)
-    last = loaded[-1]
-    p = len(matrices[-1]["W_E"]) - 1
+    p = len(arrays(last)["W_E"]) - 1
     rings = centroids(activations(last), p)
     lake.replace("grokking_tones", list(_tones(stamp, epochs[-1], rings)), training_run=name)
     lake.replace("grokking_circle", [_circle(lake, name, now, epochs, grams, sizes)], training_run=name)
@@ -97,32 +94,35 @@ def _fields(standing: lissajous.Standing) -> dict[str, Any]:
         "median": standing.median,
         "percentile": standing.percentile,
         "draws": standing.draws,
+        "points": standing.points,
     }
 
 
-def _row_pca(
-    name: str, epochs: Sequence[int], matrices: Sequence[Mapping[str, Any]]
-) -> tuple[list[dict[str, Any]], pa.Table]:
-    """Rows of grokking_row_pca (shares) and of grokking_row_scores (coordinates)."""
-    rows = [pca.token_rows(weights) for weights in matrices]
-    shares, scores = [], []
-    for matrix in rows[-1]:
-        own = [pca.of_rows(r[matrix]) for r in rows]
-        turned = pca.aligned([found.scores for found in own])
-        for epoch, r, found, mine in zip(epochs, rows, own, turned, strict=True):
-            # Without directions of its own at the end, a matrix has no final basis.
-            fixed = pca.project(r[matrix], own[-1]) if own[-1].axes is not None else (np.zeros_like(mine), None)
-            for basis, at, share in (("own", mine, found.shares), ("final", *fixed)):
-                place = {"training_run": name, "epoch": epoch, "matrix": matrix, "basis": basis}
-                part = [None if share is None or i >= len(share) else float(share[i]) for i in range(3)]
-                shares.append(place | dict(zip(("pc1", "pc2", "pc3"), part, strict=True)))
-                width = 3 - at.shape[1]
-                scores.append((place, np.pad(at, ((0, 0), (0, width)))))
-    lengths = [len(at) for _, at in scores]
-    columns = {c: np.repeat([place[c] for place, _ in scores], lengths) for c in scores[0][0]}
-    columns["item"] = np.concatenate([np.arange(n) for n in lengths])
-    together = np.concatenate([at for _, at in scores])
-    return shares, pa.table({**columns, **{f"pc{i + 1}": together[:, i] for i in range(3)}})
+def _final_basis(lake: Lake, watcher: Watcher, name: str, checkpoints: Sequence[Mapping[str, Any]]) -> None:
+    """Every checkpoint's rows on the components that its matrices have at the last one."""
+    from panic_assets.grokking.analysis import arrays, load, row_pca, row_scores
+
+    basis = {
+        matrix: pca.of_rows(rows) for matrix, rows in pca.token_rows(arrays(load(checkpoints[-1]["path"]))).items()
+    }
+    partition = {"training_run": name, "basis": "final"}
+    with (
+        watcher.stage("final basis", len(checkpoints), "checkpoints") as advance,
+        lake.replacing("grokking_row_pca", **partition) as shares,
+        lake.replacing("grokking_row_scores", **partition) as scores,
+    ):
+        for checkpoint in checkpoints:
+            place = {**partition, "epoch": checkpoint["epoch"]}
+            found = {
+                # Without directions of its own at the end, a matrix has no final basis.
+                matrix: pca.project(rows, basis[matrix])
+                if basis[matrix].axes is not None
+                else (np.zeros((len(rows), 3)), None)
+                for matrix, rows in pca.token_rows(arrays(load(checkpoint["path"]))).items()
+            }
+            shares.add([{**place, **row} for row in row_pca({matrix: share for matrix, (_, share) in found.items()})])
+            scores.add(scores_table(place, row_scores({matrix: at for matrix, (at, _) in found.items()})))
+            advance(1)
 
 
 def _tones(stamp: Mapping[str, Any], epoch: int, rings: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:

@@ -227,6 +227,25 @@ TRAJECTORY = Table(
     **_RUN_PARTITION,
 )
 
+PRODUCTS = Table(
+    name="grokking_products",
+    doc="One row a matrix and pair of checkpoints: the inner product of its weights (p). The squared distance between "
+    "epochs i and j is p(i, i) - 2 p(i, j) + p(j, j). Of each pair one order is there.",
+    columns=(
+        RUN,
+        Column("matrix", "string", "Which of the nine matrices."),
+        EPOCH,
+        Column("content_hash", "string", "SHA-256 of that checkpoint's file."),
+        Column("other_epoch", "int64", "Epoch of a checkpoint that came in before, or its own."),
+        Column("product", "float64", "Inner product of all weights of the matrix."),
+    ),
+    key=("training_run", "matrix", "epoch", "other_epoch"),
+    **_RUN_PARTITION,
+)
+
+_BASIS = Column("basis", "string", "Whose components: its own, or the last checkpoint's.", allowed=("own", "final"))
+_BASIS_PARTITION: dict[str, Any] = {"partitioned_by": ("training_run", "basis"), "references": (_IS_RUN,)}
+
 ROW_PCA = Table(
     name="grokking_row_pca",
     doc="One row a checkpoint and matrix: how its rows (tokens, answers, neurons, residual directions) are spread over "
@@ -235,27 +254,27 @@ ROW_PCA = Table(
         RUN,
         EPOCH,
         Column("matrix", "string", "Which of the nine matrices."),
-        Column("basis", "string", "Whose components.", allowed=("own", "final")),
+        _BASIS,
         *(_share(n, "the variance of the rows") for n in (1, 2, 3)),
     ),
     key=("training_run", "epoch", "matrix", "basis"),
-    **_RUN_PARTITION,
+    **_BASIS_PARTITION,
 )
 
 ROW_SCORES = Table(
     name="grokking_row_scores",
     doc="One row a checkpoint, matrix, basis and row of the matrix: where it lies on the first three components. In the "
-    "basis `own`, signs are turned to agree with the checkpoint before.",
+    "basis `own`, a component's largest score is positive.",
     columns=(
         RUN,
         EPOCH,
         Column("matrix", "string", "Which of the nine matrices."),
-        Column("basis", "string", "Whose components.", allowed=("own", "final")),
+        _BASIS,
         Column("item", "int32", "Number of the row: token, answer, position, neuron or residual direction, from 0."),
         *(Column(f"pc{n}", "float64", f"Score on component {n}.") for n in (1, 2, 3)),
     ),
     key=("training_run", "epoch", "matrix", "basis", "item"),
-    **_RUN_PARTITION,
+    **_BASIS_PARTITION,
 )
 
 LISSAJOUS = Table(
@@ -275,6 +294,7 @@ LISSAJOUS = Table(
         Column("median", "float64", "Median of the walks."),
         Column("percentile", "float64", "Share of walks below, in percent; ties count half."),
         Column("draws", "int32", "How many walks."),
+        Column("points", "int32", "In how many checkpoints the path and the walks were looked at: all, up to 64."),
         _AT,
     ),
     key=("training_run", "matrices", "statistic", "null_model"),
@@ -391,6 +411,7 @@ TABLES = (
     SENSITIVITY,
     ABANDONED,
     TRAJECTORY,
+    PRODUCTS,
     ROW_PCA,
     ROW_SCORES,
     LISSAJOUS,
