@@ -41,6 +41,10 @@ from panic_assets_tests.grokking.plain import plain_train
 Clock = Callable[[], float]
 
 
+EACH = 4
+"""How many single checkpoints arrive, one after another, for a mean."""
+
+
 def spent(action: Callable[[], object], clock: Clock = time.process_time) -> float:
     """Seconds of CPU time (or of another clock)."""
     began = clock()
@@ -115,32 +119,49 @@ class Silent:
 
 
 def analyses(quick: bool) -> None:
-    """The stages themselves, rows written included, on checkpoints that arrive in two halves."""
-    count, p = (10, 113) if quick else (100, 113)
+    """The stages themselves, rows written included, on checkpoints that wander as those of training: many at once, and
+    one more when there are some already (the mean of a few: files are merged now and then)."""
+    p, sizes = 113, (5, 10) if quick else (25, 50, 100, 200)
+    counted = sizes[-2]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PANIC_HOME"] = folder
         lake, run = Lake(home().lake), RunConfig("bench", Recipe(p, 999, 598), ())
         stages.register(lake, run)
         runs.change(lake, run.name, status="finished")
         stages.folder(run.name).mkdir(parents=True)
-        half = []
-        for epochs in (range(count // 2), range(count // 2, count)):
-            for i in epochs:
-                weights = {n: t * (1 + i / count) for n, t in initial(Shape(p), 999 + i % 3).items()}
-                (stages.folder(run.name) / checkpoint_name(i)).write_bytes(save(weights))
-            register_checkpoints(lake, run.name, settle_seconds=0)
-            half.append(spent(lambda: stages.measure(lake, Silent(), lambda: None, run.name)) / len(epochs))
-        frequencies = spent(lambda: stages.frequencies(lake, run.name))
-        paths = spent(lambda: stages.trajectories(lake, Silent(), run.name))
-        conclusions = spent(lambda: stages.conclude(lake, run.name))
-    print(f"\n| {count} checkpoints of p={p} | CPU seconds |\n|---|---|")
-    print(
-        f"| each checkpoint: spectra, neurons, rings, losses; first half, second half | {half[0]:.2f}, {half[1]:.2f} |"
-    )
-    print(
-        f"| the run: frequencies; paths, components and nulls; conclusions | {frequencies:.1f}, {paths:.1f}, {conclusions:.1f} |"
-    )
-    print(f"| all | {count * sum(half) / 2 + frequencies + paths + conclusions:.1f} |")
+        weights, random, written = initial(Shape(p), 999), torch.Generator().manual_seed(0), 0
+
+        def arrive(count: int) -> list[float]:
+            """CPU seconds of each stage for that many new checkpoints."""
+            nonlocal weights, written
+            for _ in range(count):
+                steps = {n: torch.randn(t.shape, generator=random, dtype=t.dtype) for n, t in weights.items()}
+                weights = {n: t + 0.01 * steps[n] for n, t in weights.items()}
+                (stages.folder(run.name) / checkpoint_name(written)).write_bytes(save(weights))
+                written += 1
+            return [
+                spent(lambda: register_checkpoints(lake, run.name, settle_seconds=0)),
+                spent(lambda: stages.measure(lake, Silent(), lambda: None, run.name)),
+                spent(lambda: stages.frequencies(lake, run.name)),
+                spent(lambda: stages.trajectories(lake, Silent(), run.name)),
+                spent(lambda: stages.conclude(lake, run.name)),
+            ]
+
+        stages.trajectories(lake, Silent(), run.name)
+        bulk, single = [], []
+        for size in sizes:
+            bulk.append(arrive(size - EACH - written))
+            rounds = [arrive(1) for _ in range(EACH)]
+            single.append([sum(stage) / EACH for stage in zip(*rounds, strict=True)])
+    names = ("found and registered", "itself", "frequencies", "path, components and nulls", "conclusions")
+    print(f"\n| one more checkpoint of p={p}, CPU seconds, as number | {' | '.join(map(str, sizes))} |")
+    print("|---" * (1 + len(sizes)) + "|")
+    for i, name in enumerate(names):
+        print(f"| {name} | {' | '.join(f'{found[i]:.2f}' for found in single)} |")
+    print(f"| all | {' | '.join(f'{sum(found):.2f}' for found in single)} |")
+    until = sizes.index(counted) + 1
+    total = sum(map(sum, bulk[:until])) + EACH * sum(map(sum, single[:until]))
+    print(f"\nAll analyses of {counted} checkpoints, in {(1 + EACH) * until} rounds: {total:.1f} CPU seconds.")
 
 
 def ticks(quick: bool) -> None:

@@ -14,13 +14,14 @@ RULES: Rules = {
     "analysed_means_all_of_it": (
         "grokking_analyses",
         "half-written",
-        "checkpoints that are said to be analysed and lack spectra, neurons or class components",
+        "checkpoints that are said to be analysed and lack spectra, neurons or components",
         """SELECT count(*) FROM (
                SELECT training_run, epoch FROM grokking_analyses EXCEPT (
                    SELECT training_run, epoch FROM grokking_spectra
                    INTERSECT SELECT training_run, epoch FROM grokking_dominant
                    INTERSECT SELECT training_run, epoch FROM grokking_neurons
                    INTERSECT SELECT training_run, epoch FROM grokking_class_pca
+                   INTERSECT SELECT training_run, epoch FROM grokking_row_pca WHERE basis = 'own'
                )
            )""",
     ),

@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from panic_assets.compute import choose
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.grokking import analysis, config, pca, renders, sensors, stages
+from panic_assets.grokking import analysis, checks, config, pca, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
 from panic_assets.grokking.stages import products
 from panic_assets.lake import invariants
@@ -393,11 +394,17 @@ def test_a_run_is_analysed_while_it_is_trained_and_by_one_at_a_time(instance, la
     def under_way(job):
         return create_run_for_test(instance, job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": RUN})
 
+    def complete():
+        return checks.complete.op.compute_fn.decorated_fn(SimpleNamespace(partition_key=RUN), LakeResource())
+
     lake.remove("grokking_analyses", training_run=RUN)
     training = under_way("train_grokking")
     assert asked() == []  # its analyses follow
+    assert not complete().passed
     runs.change(lake, RUN, status="training")
     assert asked() == [RUN]
+    assert complete().passed
+    assert complete().metadata["missing"].value == 7
     assert doctor.examine(lake, instance) == []  # nothing is wrong with that
     analysing = under_way("analyse_grokking")
     assert asked() == []
