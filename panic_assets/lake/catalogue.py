@@ -5,7 +5,9 @@ small, often-asked tables are copied in. Whoever holds an older catalogue open k
 its files stay for the grace period.
 """
 
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -33,6 +35,7 @@ def build(lake: Lake, path: Path) -> None:
         temporary = path.with_name(f".{path.name}.building")
         temporary.unlink(missing_ok=True)
         try:
+            temporary.write_bytes(_empty())
             with duckdb.connect(str(temporary)) as connection:
                 connection.begin()
                 _fill(connection, lake)
@@ -54,21 +57,48 @@ def lock(lake: Lake) -> Path:
     return lake.root / ".locks" / "catalogue.lock"
 
 
+@cache
+def _empty() -> bytes:
+    """The catalogue of a lake without rows, as a file. Made once a process: hundreds of comments on columns take as long
+    as everything else."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.duckdb"
+        with duckdb.connect(str(path)) as connection:
+            connection.begin()
+            lake = Lake(Path(folder) / "lake")
+            for name, table in TABLES.items():
+                if not table.hot:
+                    _view(connection, name, lake.select(name), table.doc)
+                    continue
+                connection.execute(f'CREATE TABLE "{name}" AS {lake.select(name)}')
+                connection.execute(f'COMMENT ON TABLE "{name}" IS {literal(table.doc)}')
+                for column in table.columns:
+                    connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {literal(column.doc)}')
+            for name, (doc, query) in VIEWS.items():
+                _view(connection, name, query, doc)
+            connection.execute("CREATE TABLE catalogue (built_at TIMESTAMP WITH TIME ZONE)")
+            connection.commit()
+        return path.read_bytes()
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, query: str, doc: str) -> None:
+    connection.execute(f'CREATE OR REPLACE VIEW "{name}" AS {query}')
+    connection.execute(f'COMMENT ON VIEW "{name}" IS {literal(doc)}')
+
+
 def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     for name, table in TABLES.items():
         rows = sum(found.rows for _, found in lake.partitions(name))
-        kind = "TABLE" if table.hot and rows <= HOT_ROWS else "VIEW"
-        connection.execute(f'CREATE {kind} "{name}" AS {lake.select(name)}')
-        connection.execute(f'COMMENT ON {kind} "{name}" IS {literal(table.doc)}')
-        if kind == "TABLE":
-            for column in table.columns:
-                connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {literal(column.doc)}')
+        if table.hot and rows > HOT_ROWS:
+            connection.execute(f'DROP TABLE "{name}"')
+        if table.hot and 0 < rows <= HOT_ROWS:
+            # By name: rows of an earlier version may lack columns, and have some that are gone.
+            known = f"SELECT COLUMNS(lambda c: c IN ({', '.join(map(literal, table.names))})) FROM ({lake.select(name)})"
+            connection.execute(f'INSERT INTO "{name}" BY NAME {known}')
+        elif rows:
+            _view(connection, name, lake.select(name), table.doc)
         if table.vector and "embedding_model" in table.partitioned_by:
             _fixed_size_views(connection, lake, name, table.vector)
-    for name, (doc, query) in VIEWS.items():
-        connection.execute(f'CREATE VIEW "{name}" AS {query}')
-        connection.execute(f'COMMENT ON VIEW "{name}" IS {literal(doc)}')
-    connection.execute("CREATE TABLE catalogue (built_at TIMESTAMP WITH TIME ZONE)")
     connection.execute("INSERT INTO catalogue VALUES (now())")
 
 

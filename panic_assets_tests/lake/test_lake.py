@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -179,6 +181,50 @@ def test_a_column_added_later_reads_as_null_in_older_files(lake: Lake, monkeypat
     lake.replace("clusters", [{**cluster(2), "note": "n"}], embedding_model="newer")
     found = lake.sql("SELECT cluster, note FROM clusters ORDER BY cluster").to_pylist()
     assert found == [{"cluster": 1, "note": None}, {"cluster": 2, "note": "n"}]
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What the empty catalogue of a process is made from is read anew, before and after."""
+    catalogue._empty.cache_clear()
+    yield
+    catalogue._empty.cache_clear()
+
+
+def test_analysts_read_rows_of_earlier_versions(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None
+) -> None:
+    """In tables that are copied: a column that is new is null, one that is gone is left out."""
+    from dataclasses import replace
+
+    from panic_assets.lake.schema import Column
+
+    now = TABLES["clusters"]
+    assert now.hot
+    before = replace(now, columns=(*(c for c in now.columns if c.name != "size"), Column("gone", "string", "Old.")))
+    monkeypatch.setitem(TABLES, "clusters", before)
+    old = {k: v for k, v in cluster(1).items() if k != "size"}
+    lake.replace("clusters", [{**old, "gone": "x"}], embedding_model="older")
+    monkeypatch.setitem(TABLES, "clusters", now)
+    lake.replace("clusters", [cluster(2)], embedding_model="newer")
+    catalogue.build(lake, tmp_path / "panic.duckdb")
+    with duckdb.connect(str(tmp_path / "panic.duckdb"), read_only=True) as connection:
+        found = connection.sql("SELECT * FROM clusters ORDER BY cluster").to_arrow_table()
+    assert found.column_names == list(now.names)
+    assert found.select(["cluster", "size"]).to_pylist() == [{"cluster": 1, "size": None}, {"cluster": 2, "size": 1}]
+
+
+def test_a_table_that_grew_too_large_is_left_in_its_files(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "HOT_ROWS", 2)
+    kinds = "SELECT table_type FROM information_schema.tables WHERE table_name = 'clusters'"
+    for rows, kind in ((2, "BASE TABLE"), (3, "VIEW"), (1, "BASE TABLE")):
+        lake.replace("clusters", [cluster(i) for i in range(rows)], **PLACE)
+        catalogue.build(lake, tmp_path / "panic.duckdb")
+        with duckdb.connect(str(tmp_path / "panic.duckdb"), read_only=True) as connection:
+            assert connection.sql(kinds).fetchall() == [(kind,)]
+            assert connection.sql("SELECT count(*) FROM clusters").fetchall() == [(rows,)]
 
 
 # --- merging small files ---------------------------------------------------------------------------
