@@ -2,11 +2,12 @@
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+VISION := .venv/vision/.installed
 TRAINED := $(or $(PANIC_HOME),.panic)/.demo-trained
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test browser demo ui bench clean
+.PHONY: help setup test browser vision demo ui bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -27,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test,demo]'
 	@touch $@
 
-test: setup browser ## lint, types and every test
+test: setup browser vision ## lint, types and every test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -43,6 +44,16 @@ browser:
 	else echo 'no Chromium, and no right to install it: browser tests will be skipped'; exit 0; fi; \
 	{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq chromium >/dev/null; } \
 	  || echo 'Chromium could not be installed: browser tests will be skipped'
+
+# Two captioners import torchvision, which is not built for every machine's torch. Their tests need its Python only, beside
+# the environment. Where it cannot be had, they are skipped, and say so.
+vision: $(VISION)
+	@:
+
+$(VISION): constraints.txt | $(INSTALLED)
+	@{ $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --upgrade \
+	  --constraint constraints.txt --target .venv/vision timm torchvision && touch $@; } \
+	  || echo 'timm and torchvision could not be installed: the tests of two captioners will be skipped'
 
 demo: setup $(TRAINED) ## one small real job of each workload, two minutes or so; again in seconds
 	$(BIN)/panic experiment perform experiments/examples/demo.yaml

@@ -93,7 +93,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
             connection.execute(f'DROP TABLE "{name}"')
         if table.hot and 0 < rows <= HOT_ROWS:
             # By name: rows of an earlier version may lack columns, and have some that are gone.
-            known = f"SELECT COLUMNS(lambda c: c IN ({', '.join(map(literal, table.names))})) FROM ({lake.select(name)})"
+            known = (
+                f"SELECT COLUMNS(lambda c: c IN ({', '.join(map(literal, table.names))})) FROM ({lake.select(name)})"
+            )
             connection.execute(f'INSERT INTO "{name}" BY NAME {known}')
         elif rows:
             _view(connection, name, lake.select(name), table.doc)

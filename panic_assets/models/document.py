@@ -13,7 +13,6 @@ PROOFS = {
     "real": "itself",
     "tiny": "architecture, random weights",
     "replica": "loader, stand-in for its remote code",
-    "never": "never run here",
 }
 
 

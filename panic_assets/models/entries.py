@@ -170,14 +170,14 @@ GENERATORS = (
     _captioner(
         "Gemma3n", "chat_captioner", "google/gemma-3n-E4B-it", "c1221e9c62e34a43ab7ffacd1be0ea71f126ef10",
         licence="gemma", gated=True, batch_limit=8, seconds=0.5, disk_gb=16, memory=(("whole", 19), ("int8", 14), ("nf4", 11)),
-        proof="never", needs=("timm", "torchvision"),
+        needs=("timm", "torchvision"),
         settings={"model": "Gemma3nForConditionalGeneration", "prompt": DESCRIBE, "top_k": 64, "top_p": 0.95},
         doc="Its vision tower comes from the package timm.",
     ),
     _captioner(
         "Pixtral", "chat_captioner", "mistral-community/pixtral-12b", "c2756cbbb9422eba9f6c5c439a214b0392dfc998",
         licence="apache-2.0", batch_limit=8, seconds=0.7, disk_gb=25, memory=(("whole", 29), ("int8", 17), ("nf4", 11)),
-        proof="never", needs=("torchvision",),
+        needs=("torchvision",),
         settings={"model": "LlavaForConditionalGeneration", "prompt": DESCRIBE},
     ),
     _captioner(

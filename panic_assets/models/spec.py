@@ -8,7 +8,7 @@ Role = Literal["generator", "embedder", "control"]
 Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequential"]
 """How weights are held: all on the card; 8-bit; 4-bit; one component at a time; 4-bit and that; one layer at a time."""
 
-Proof = Literal["real", "tiny", "replica", "never"]
+Proof = Literal["real", "tiny", "replica"]
 """What the tests run: the real weights; the real architecture with random weights; the real loader on a
 stand-in for code that lives in the model's repository; nothing."""
 

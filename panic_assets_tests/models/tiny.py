@@ -500,6 +500,95 @@ def mllama(folder):
     MllamaProcessor(images, tokenizer, chat_template=template).save_pretrained(folder)
 
 
+def gemma3n(folder):
+    from transformers import (
+        Gemma3nAudioFeatureExtractor,
+        Gemma3nConfig,
+        Gemma3nForConditionalGeneration,
+        Gemma3nProcessor,
+        PreTrainedTokenizerFast,
+        SiglipImageProcessorPil,
+    )
+
+    named = {
+        "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
+        "audio_token": "<audio_soft_token>", "boa_token": "<start_of_audio>", "eoa_token": "<end_of_audio>",
+    }  # fmt: skip
+    base = qwen_tokenizer()
+    base.add_tokens(
+        ["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", *named.values()], special_tokens=True
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=base.backend_tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
+        extra_special_tokens=named,
+    )  # fmt: skip
+    words = len(tokenizer)
+    config = Gemma3nConfig(
+        text_config={
+            "vocab_size": words + 8, "vocab_size_per_layer_input": words, "hidden_size": 16, "intermediate_size": [16, 16],
+            "hidden_size_per_layer_input": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"],
+            "num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0, 0.0], "laurel_rank": 4,
+            "altup_num_inputs": 2, "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+        },
+        # The published tower with 3% of its channels. What leaves it is 2,048 wide, whatever those are.
+        vision_config={"model_args": {"channel_multiplier": 0.03}, "vocab_size": 4, "vocab_offset": words},
+        audio_config={
+            "hidden_size": 16, "conf_num_attention_heads": 2, "conf_num_hidden_layers": 1, "input_feat_size": 32,
+            "sscp_conv_channel_size": (4, 4), "conf_reduction_factor": 1, "vocab_size": 4, "vocab_offset": words + 4,
+        },
+        **{f"{name}_id": tokenizer.convert_tokens_to_ids(token) for name, token in named.items()},
+    )  # fmt: skip
+    Gemma3nForConditionalGeneration(config).save_pretrained(folder)
+    template = (
+        "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m['role'] }}\n{% for part in m['content'] %}"
+        "{% if part['type'] == 'image' %}<image_soft_token>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+        "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    )
+    images = SiglipImageProcessorPil(size={"height": 64, "width": 64})
+    Gemma3nProcessor(
+        Gemma3nAudioFeatureExtractor(feature_size=32), images, tokenizer, chat_template=template
+    ).save_pretrained(folder)
+
+
+def pixtral(folder):
+    from transformers import (
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        PixtralImageProcessorPil,
+        PixtralProcessor,
+        PreTrainedTokenizerFast,
+    )
+
+    base = qwen_tokenizer()
+    base.add_tokens(
+        ["<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"], special_tokens=True
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=base.backend_tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    config = LlavaConfig(
+        text_config={
+            "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+        },
+        vision_config={
+            "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "image_size": 64, "patch_size": 16,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("[IMG]"), vision_feature_layer=-1,
+        vision_feature_select_strategy="full", image_seq_length=1,
+    )  # fmt: skip
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    template = (
+        "{{ bos_token }}{% for m in messages %}[INST]{% for part in m['content'] %}"
+        "{% if part['type'] == 'image' %}[IMG]{% else %}{{ part['text'] }}{% endif %}{% endfor %}[/INST]{% endfor %}"
+    )
+    images = PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size=16)
+    PixtralProcessor(images, tokenizer, patch_size=16, chat_template=template).save_pretrained(folder)
+
+
 def word_tokenizer(**specials):
     """Words are single letters; enough for encoders that only need some vocabulary."""
     from transformers import BertTokenizerFast
@@ -737,6 +826,8 @@ CAPTIONERS = {
     "Florence2": florence2,
     "Qwen25VL": qwen25_captioner,
     "Qwen3VL": qwen3_captioner,
+    "Gemma3n": gemma3n,
+    "Pixtral": pixtral,
     "LLaMA32Vision": mllama,
     "Moondream": moondream,
 }
