@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from panic_assets.errors import UserError
 from panic_assets.grokking import circle, fourier, neurons, pca
 from panic_assets.grokking.model import (
     SHORT,
@@ -27,11 +28,16 @@ Row = dict[str, Any]
 
 
 def load(path: Path | str) -> dict[str, Tensor]:
-    """The nine matrices of a checkpoint by their long names; whatever else the file holds is checked and left out."""
+    """The nine matrices of a checkpoint by their long names; whatever else the file holds is left out. Refuses matrices
+    that do not fit together, and numbers that are none: training that diverged has nothing to measure."""
     with safe_open(path, "pt") as file:
         tensors = {n: file.get_tensor(n).float() for n in file.keys() if not n.startswith("adam.")}  # noqa: SIM118
     shape_of(tensors)
-    return {name: tensors[name] for name in SHORT}
+    found = {name: tensors[name] for name in SHORT}
+    spoilt = [name for name, tensor in found.items() if not tensor.isfinite().all()]
+    if spoilt:
+        raise UserError(f"{path} holds infinite numbers or none in {', '.join(spoilt)}: training diverged")
+    return found
 
 
 def arrays(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -197,6 +197,22 @@ def test_inner_products_are_kept_and_only_those_of_what_is_new_are_made(lake, mo
     assert len(rows()) == 9 * 6 * 7 / 2
 
 
+def test_a_checkpoint_of_training_that_diverged_is_said_and_left_out(lake):
+    path = Path(runs.checkpoints(lake, RUN)[3]["path"])
+    spoilt = "blocks.0.mlp.W_in"
+    save_file({n: t * float("nan") if n == spoilt else t for n, t in load_file(path).items()}, path)
+    register_checkpoints(lake, RUN, settle_seconds=0)
+    measured = stages.measure(lake, Silent(), lambda: None, RUN)
+    why = f"epoch 30: {path} holds infinite numbers or none in {spoilt}: training diverged"
+    assert (measured.rows, measured.problems) == (0, [why])
+    stages.frequencies(lake, RUN)
+    stages.trajectories(lake, Silent(), RUN)
+    stages.conclude(lake, RUN)
+    for table in ("grokking_spectra", "grokking_trajectory", "grokking_row_pca", "grokking_products"):
+        found = lake.sql(f"SELECT DISTINCT epoch FROM {table} ORDER BY epoch", training_run=RUN)["epoch"].to_pylist()
+        assert found == [0, 10, 20, 40, 50, 60], table
+
+
 def test_checkpoints_that_are_all_the_same_make_no_path(lake):
     (one, *_) = runs.checkpoints(lake, RUN)
     found = products.grams(lake, Silent(), "other", [{**one, "epoch": e} for e in range(5)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from panic_assets.grokking import circle, lissajous, pca
 from panic_assets.grokking.stages import products
-from panic_assets.grokking.stages.measuring import scores_table
+from panic_assets.grokking.stages.measuring import scores_table, unanalysed
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Watcher
 from panic_assets.training import runs
@@ -31,10 +31,11 @@ def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
 def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     from panic_assets.grokking.analysis import activations, arrays, centroids, load
 
-    rows = runs.checkpoints(lake, name)
+    left_out = {r["epoch"] for r in unanalysed(lake, name)}  # unreadable, or not there yet when the others were analysed
+    rows = [r for r in runs.checkpoints(lake, name) if r["epoch"] not in left_out]
     epochs = [r["epoch"] for r in rows]
     if len(epochs) < 4:
-        return Done(0, [f"{len(epochs)} checkpoints make no path; four or more are needed"])
+        return Done(0, [f"{len(epochs)} analysed checkpoints make no path; four or more are needed"])
     now = datetime.now(UTC)
     stamp = {"training_run": name, "computed_at": now}
     grams = products.grams(lake, watcher, name, rows)
