@@ -31,7 +31,8 @@ def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
 def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     from panic_assets.grokking.analysis import activations, arrays, centroids, load
 
-    left_out = {r["epoch"] for r in unanalysed(lake, name)}  # unreadable, or not there yet when the others were analysed
+    # Without those that cannot be read, or came in when the others had been analysed.
+    left_out = {r["epoch"] for r in unanalysed(lake, name)}
     rows = [r for r in runs.checkpoints(lake, name) if r["epoch"] not in left_out]
     epochs = [r["epoch"] for r in rows]
     if len(epochs) < 4:
