@@ -79,8 +79,11 @@ def trace(lake: Lake, name: str) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def child(root: Path, text: str, seconds: float = 0.05, file_limit: int | None = None) -> None:
-    """What a child process does: perform the experiment in the lake under `root`, showing rows every `seconds`."""
+def child(
+    root: Path, text: str, seconds: float = 0.05, file_limit: int | None = None, for_analysts: bool = True
+) -> None:
+    """What a child process does: perform the experiment in the lake under `root`, showing rows every `seconds`, and
+    build the catalogue for analysts meanwhile."""
     assert Writer.__init__.__kwdefaults__ is not None
     Writer.__init__.__kwdefaults__["every_seconds"] = seconds
     if file_limit is not None:
@@ -90,13 +93,14 @@ def child(root: Path, text: str, seconds: float = 0.05, file_limit: int | None =
 
     def refresh() -> None:
         nonlocal built
-        if time.monotonic() - built > 0.5:
+        if for_analysts and time.monotonic() - built > 0.5:
             catalogue.build(lake, path)
             built = time.monotonic()
 
     try:
         perform(lake, from_json(text), refresh=refresh)
-        catalogue.build(lake, path)
+        if for_analysts:
+            catalogue.build(lake, path)
     except UserError as error:
         (root / "refusal").write_text(str(error))
         os._exit(3)
