@@ -58,10 +58,10 @@ def grokking_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
     """
     requests = []
     for name, left in stages.waiting(lake.lake, in_training=True).items():
-        trained = runs.get(lake.lake, name)["status"] != "training"
+        in_training = runs.get(lake.lake, name)["status"] == "training"
         if under_way(context.instance, analyse_job.name, name):
             continue
-        if trained and under_way(context.instance, train_job.name, name):  # analyses them itself
+        if not in_training and under_way(context.instance, train_job.name, name):  # analyses them itself
             continue
         digest = hashlib.sha256(" ".join(r["content_hash"] for r in left).encode()).hexdigest()[:16]
         requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
