@@ -120,16 +120,16 @@ def token_rows(weights: Mapping[str, Array]) -> dict[str, Array]:
 
 def grams(checkpoints: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
     """Centred Gram matrix (T, T) of each matrix's path, from the checkpoints' matrices by short name, in order."""
-    stacked: dict[str, list[Array]] = {}
+    return {name: centred(points @ points.T) for name, points in stacked(checkpoints).items()}
+
+
+def stacked(checkpoints: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+    """Each matrix of T checkpoints as points, float64 (T, parameters), from their matrices by short name, in order."""
+    rows: dict[str, list[Array]] = {name: [] for name in GROUPS["all"]}
     for weights in checkpoints:
-        for name in GROUPS["all"]:
-            stacked.setdefault(name, []).append(np.asarray(weights[name], np.float32).ravel())
-    out = {}
-    for name, rows in stacked.items():
-        points = np.stack(rows).astype(float)
-        points -= points.mean(axis=0)
-        out[name] = points @ points.T
-    return out
+        for name, found in rows.items():
+            found.append(np.asarray(weights[name], np.float32).ravel())
+    return {name: np.stack(found).astype(float) for name, found in rows.items()}
 
 
 def group_gram(by_matrix: Mapping[str, Array], group: str) -> Array:

@@ -59,10 +59,7 @@ def loop_areas(points: Array) -> Array:
                 there = _cross(at_x, at_y, points[i + 1, 0], points[i + 1, 1])
                 back = _cross(points[j, 0], points[j, 1], at_x, at_y)
                 areas.append(0.5 * (there + along[j] - along[i + 1] + back))
-    found = np.empty(len(areas))
-    for i in range(len(areas)):
-        found[i] = areas[i]
-    return found
+    return np.array(areas)
 
 
 @njit(cache=True)

@@ -89,9 +89,10 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, query: str, doc: str
 def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     for name, table in TABLES.items():
         rows = sum(found.rows for _, found in lake.partitions(name))
-        if table.hot and rows > HOT_ROWS:
+        copied = table.hot and rows <= HOT_ROWS
+        if table.hot and not copied:
             connection.execute(f'DROP TABLE "{name}"')
-        if table.hot and 0 < rows <= HOT_ROWS:
+        if copied and rows:
             # By name: rows of an earlier version may lack columns, and have some that are gone.
             known = (
                 f"SELECT COLUMNS(lambda c: c IN ({', '.join(map(literal, table.names))})) FROM ({lake.select(name)})"

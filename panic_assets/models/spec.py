@@ -10,7 +10,7 @@ Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequentia
 
 Proof = Literal["real", "tiny", "replica"]
 """What the tests run: the real weights; the real architecture with random weights; the real loader on a
-stand-in for code that lives in the model's repository; nothing."""
+stand-in for code that lives in the model's repository."""
 
 
 @dataclass(frozen=True)

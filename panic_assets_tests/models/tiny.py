@@ -13,6 +13,7 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -63,6 +64,13 @@ def qwen_tokenizer():
     tokenizer = Qwen2Tokenizer({piece: i for i, piece in enumerate(pieces)}, [], extra_special_tokens=QWEN_TOKENS)
     tokenizer.chat_template = CHAT
     return tokenizer
+
+
+def tokenizer_with(special, **settings):
+    """The letters, and an architecture's special tokens behind them, as the tokenizer that has no class of its own."""
+    base = qwen_tokenizer()
+    base.add_tokens(special, special_tokens=True)
+    return PreTrainedTokenizerFast(tokenizer_object=base.backend_tokenizer, **settings)
 
 
 def clip_text(projection=False, width=32):
@@ -254,15 +262,12 @@ def glm_image(folder):
         GlmImageForConditionalGeneration,
         GlmImageImageProcessorPil,
         GlmImageProcessor,
-        PreTrainedTokenizerFast,
     )
 
     special = ["<|pad|>", "<|image|>", "<sop>", "<eop>", "<|dit_token_16384|>", "<|dit_token_16385|>"]
-    tokens = qwen_tokenizer()
-    tokens.add_tokens(special, special_tokens=True)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokens.backend_tokenizer, pad_token="<|pad|>", bos_token="<|dit_token_16384|>",
-        eos_token="<|dit_token_16385|>", padding_side="left",
+    tokenizer = tokenizer_with(
+        special, pad_token="<|pad|>", bos_token="<|dit_token_16384|>", eos_token="<|dit_token_16385|>",
+        padding_side="left",
         extra_special_tokens={"image_token": "<|image|>", "grid_bos_token": "<sop>", "grid_eos_token": "<eop>"},
     )  # fmt: skip
     ids = tokenizer.convert_tokens_to_ids
@@ -467,14 +472,11 @@ def mllama(folder):
         MllamaForConditionalGeneration,
         MllamaImageProcessorPil,
         MllamaProcessor,
-        PreTrainedTokenizerFast,
     )
 
-    base = qwen_tokenizer()
-    base.add_tokens(["<|begin_of_text|>", "<|eot_id|>", "<|pad|>", "<|image|>"], special_tokens=True)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=base.backend_tokenizer, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>",
-        pad_token="<|pad|>", extra_special_tokens={"image_token": "<|image|>"},
+    tokenizer = tokenizer_with(
+        ["<|begin_of_text|>", "<|eot_id|>", "<|pad|>", "<|image|>"], bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>", pad_token="<|pad|>", extra_special_tokens={"image_token": "<|image|>"},
     )  # fmt: skip
     image = tokenizer.convert_tokens_to_ids("<|image|>")
     config = MllamaConfig(
@@ -506,7 +508,6 @@ def gemma3n(folder):
         Gemma3nConfig,
         Gemma3nForConditionalGeneration,
         Gemma3nProcessor,
-        PreTrainedTokenizerFast,
         SiglipImageProcessorPil,
     )
 
@@ -514,13 +515,9 @@ def gemma3n(folder):
         "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
         "audio_token": "<audio_soft_token>", "boa_token": "<start_of_audio>", "eoa_token": "<end_of_audio>",
     }  # fmt: skip
-    base = qwen_tokenizer()
-    base.add_tokens(
-        ["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", *named.values()], special_tokens=True
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=base.backend_tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
-        extra_special_tokens=named,
+    tokenizer = tokenizer_with(
+        ["<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>", *named.values()], bos_token="<bos>",
+        eos_token="<eos>", pad_token="<pad>", extra_special_tokens=named,
     )  # fmt: skip
     words = len(tokenizer)
     config = Gemma3nConfig(
@@ -558,16 +555,12 @@ def pixtral(folder):
         LlavaForConditionalGeneration,
         PixtralImageProcessorPil,
         PixtralProcessor,
-        PreTrainedTokenizerFast,
     )
 
-    base = qwen_tokenizer()
-    base.add_tokens(
-        ["<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"], special_tokens=True
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=base.backend_tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    tokenizer = tokenizer_with(
+        ["<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"], bos_token="<s>",
+        eos_token="</s>", pad_token="<pad>",
+    )  # fmt: skip
     config = LlavaConfig(
         text_config={
             "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,

@@ -78,8 +78,7 @@ def _stacked(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     """Weights of checkpoints by matrix, float64 (checkpoints, parameters)."""
     from panic_assets.grokking.analysis import arrays, load
 
-    loaded = [arrays(load(row["path"])) for row in rows]
-    return {matrix: np.stack([w[matrix].ravel() for w in loaded]).astype(float) for matrix in pca.GROUPS["all"]}
+    return pca.stacked(arrays(load(row["path"])) for row in rows)
 
 
 def _read(lake: Lake, name: str, epochs: Sequence[int]) -> dict[str, np.ndarray]:
