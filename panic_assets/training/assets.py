@@ -113,10 +113,13 @@ def notifications(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.M
 
 
 def work(
-    context: dg.AssetExecutionContext, lake: LakeResource, what: str = "training_run"
+    context: dg.AssetExecutionContext, lake: LakeResource, what: str | None = None
 ) -> AbstractContextManager[None]:
-    """Be the one process that works on this partition."""
-    return working_on(context, lake, f"{what} {context.partition_key}", BACKLOG_SECONDS)
+    """Be the one process that works on this partition; or that does `what` to it, which may take hours: nobody waits
+    for the end of that."""
+    if what is None:
+        return working_on(context, lake, f"training_run {context.partition_key}", BACKLOG_SECONDS)
+    return working_on(context, lake, f"{what} {context.partition_key}")
 
 
 def result(
