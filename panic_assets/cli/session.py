@@ -26,6 +26,8 @@ from panic_assets.trajectories.assets import ProgressResource
 
 EMBEDDED = "embedded"
 HOURS = 3600.0
+SHOWN = 5
+"""How many of the problems of a step are said; the UI shows all."""
 
 
 class Interrupted(UserError):
@@ -134,7 +136,13 @@ def materialise(
             raise _interrupted(what)
         raise UserError(_failure(result.all_events))
     for event in result.all_events:
-        idle = event.materialization.metadata.get("idle share") if event.is_step_materialization else None
+        made = event.materialization.metadata if event.is_step_materialization else {}
+        problems = str(made["problems"].value).splitlines() if "problems" in made else []
+        for problem in problems[:SHOWN]:
+            say(("note: ", "yellow"), problem)
+        if len(problems) > SHOWN:
+            say(("note: ", "yellow"), f"{len(problems) - SHOWN:,} more of these (`panic ui` shows them)")
+        idle = made.get("idle share")
         if idle and isinstance(idle.value, float):
             busy = f"models were at work {1 - idle.value:.0%} of the time (each cohort: `panic ui`)"
             say((f"{event.step_key}: ", "dim"), busy)

@@ -18,6 +18,7 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
 from panic_assets.grokking import analysis, checks, config, pca, renders, sensors, stages
 from panic_assets.grokking.config import Intervention
+from panic_assets.grokking.model import Shape, initial
 from panic_assets.grokking.stages import products
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
@@ -211,6 +212,21 @@ def test_a_checkpoint_of_training_that_diverged_is_said_and_left_out(lake):
     for table in ("grokking_spectra", "grokking_trajectory", "grokking_row_pca", "grokking_products"):
         found = lake.sql(f"SELECT DISTINCT epoch FROM {table} ORDER BY epoch", training_run=RUN)["epoch"].to_pylist()
         assert found == [0, 10, 20, 40, 50, 60], table
+
+
+def test_a_checkpoint_of_another_model_is_said_and_left_out(panic, lake, tmp_path):
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for epoch in range(6):
+        made = initial(Shape(11 if epoch == 4 else 7, 16, 4, 24), epoch)
+        save_file({n: t.contiguous() for n, t in made.items()}, folder / f"checkpoint_epoch_{epoch:05d}.safetensors")
+    code, out, err = panic("grokking", "ingest", folder)
+    assert code == 0, err
+    assert "is of another model, Shape(p=11" in " ".join(out.split())
+    assert "the run's is Shape(p=7" in " ".join(out.split())
+    for table in ("grokking_analyses", "grokking_trajectory", "grokking_spectra"):
+        found = lake.sql(f"SELECT DISTINCT epoch FROM {table} ORDER BY epoch", training_run="both")["epoch"].to_pylist()
+        assert found == [0, 1, 2, 3, 5], table
 
 
 def test_checkpoints_that_are_all_the_same_make_no_path(lake):

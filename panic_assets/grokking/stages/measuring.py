@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,6 +63,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     from panic_assets.grokking.analysis import measure as measured_of
     from panic_assets.grokking.model import one_thread
 
+    shape = _shape(lake, name)
     config = json.loads(runs.get(lake, name)["config"])
     recipe = recipe_of(config) if "recipe" in config else None
     _drop_epochs(lake, name, [row["epoch"] for row in todo])
@@ -80,7 +81,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
         for row in todo:
             began = time.monotonic()
             try:
-                found = measured_of(load(row["path"]), recipe)
+                found = measured_of(_like_the_others(load(row["path"]), shape, row["path"]), recipe)
             except (UserError, OSError) as why:
                 done.problems.append(f"epoch {row['epoch']}: {why}")
                 advance(1)
@@ -122,6 +123,27 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     lake.replace("grokking_analyses", [*before, *analysed], training_run=name)
     refresh()
     return done
+
+
+def _shape(lake: Lake, name: str) -> Any:
+    """The sizes of the run's model: those of its first checkpoint that can be read; None without one."""
+    from panic_assets.grokking.analysis import load
+    from panic_assets.grokking.model import shape_of
+
+    for row in runs.checkpoints(lake, name):
+        with suppress(UserError, OSError):
+            return shape_of(load(row["path"]))
+    return None
+
+
+def _like_the_others(weights: dict[str, Any], shape: Any, path: str) -> dict[str, Any]:
+    """The weights; refused where they are of another model than the run's."""
+    from panic_assets.grokking.model import shape_of
+
+    found = shape_of(weights)
+    if found != shape:
+        raise UserError(f"{path} is of another model, {found}; the run's is {shape}")
+    return weights
 
 
 def scores_table(place: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:
