@@ -101,11 +101,13 @@ def perform(lake: Lake, watcher: Watcher, name: str) -> Done:
 def _draw(lake: Lake, watcher: Watcher, name: str, row: Mapping[str, Any]) -> None:
     from panic_assets.graphics import animation
     from panic_assets.grokking import views
-    from panic_assets.grokking.analysis import load
+    from panic_assets.grokking.stages.measuring import legible
 
-    kept = runs.checkpoints(lake, name)
-    loaded = [load(r["path"]) for r in kept]
-    scene = views.scene(row["view"], name, [r["epoch"] for r in kept], loaded, json.loads(row["parameters"]))
+    kept = list(legible(lake, name))
+    if not kept:
+        raise UserError(f"run {name!r} has no checkpoint that can be read")
+    epochs, loaded = [r["epoch"] for r, _ in kept], [weights for _, weights in kept]
+    scene = views.scene(row["view"], name, epochs, loaded, json.loads(row["parameters"]))
     where, total = folder(row["render"]), len(scene.epochs)
     where.mkdir(parents=True, exist_ok=True)
     out = where / f"{name}-{row['view']}.{row['format']}"

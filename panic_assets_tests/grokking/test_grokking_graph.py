@@ -224,6 +224,9 @@ def test_a_checkpoint_of_another_model_is_said_and_left_out(panic, lake, tmp_pat
     assert code == 0, err
     assert "is of another model, Shape(p=11" in " ".join(out.split())
     assert "the run's is Shape(p=7" in " ".join(out.split())
+    code, _, err = panic("grokking", "animate", "both", "trajectory")
+    assert code == 0, err
+    assert lake.sql("SELECT status FROM renders", training_run="both")["status"].to_pylist() == ["done"]
     for table in ("grokking_analyses", "grokking_trajectory", "grokking_spectra"):
         found = lake.sql(f"SELECT DISTINCT epoch FROM {table} ORDER BY epoch", training_run="both")["epoch"].to_pylist()
         assert found == [0, 1, 2, 3, 5], table

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -59,7 +59,6 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     done = Done()
     if not todo:
         return done
-    from panic_assets.grokking.analysis import load
     from panic_assets.grokking.analysis import measure as measured_of
     from panic_assets.grokking.model import one_thread
 
@@ -81,7 +80,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
         for row in todo:
             began = time.monotonic()
             try:
-                found = measured_of(_like_the_others(load(row["path"]), shape, row["path"]), recipe)
+                found = measured_of(_read(row["path"], shape), recipe)
             except (UserError, OSError) as why:
                 done.problems.append(f"epoch {row['epoch']}: {why}")
                 advance(1)
@@ -136,14 +135,27 @@ def _shape(lake: Lake, name: str) -> Any:
     return None
 
 
-def _like_the_others(weights: dict[str, Any], shape: Any, path: str) -> dict[str, Any]:
-    """The weights; refused where they are of another model than the run's."""
+def _read(path: str, shape: Any) -> dict[str, Any]:
+    """The weights of a checkpoint; refused where they are of another model than the run's."""
+    from panic_assets.grokking.analysis import load
     from panic_assets.grokking.model import shape_of
 
+    weights = load(path)
     found = shape_of(weights)
     if found != shape:
         raise UserError(f"{path} is of another model, {found}; the run's is {shape}")
     return weights
+
+
+def legible(lake: Lake, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows and weights of a run's checkpoints, without those that cannot be measured; `measure` says why."""
+    shape = _shape(lake, name)
+    for row in runs.checkpoints(lake, name):
+        try:
+            weights = _read(row["path"], shape)
+        except UserError:
+            continue
+        yield row, weights
 
 
 def scores_table(place: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> pa.Table:
