@@ -63,7 +63,7 @@ demo: setup $(TRAINED) ## one small real job of each workload, two minutes or so
 $(TRAINED): | $(INSTALLED)
 	$(BIN)/panic grokking train experiments/examples/quick.grokking
 	$(BIN)/panic grokking animate quick-p23-s999-d598 ring --format gif
-	$(BIN)/python -m panic_assets.finetunes.synthetic portraits-demo
+	$(BIN)/python -m panic_assets.finetunes.drawing.synthetic portraits-demo
 	$(BIN)/panic finetune add experiments/examples/portraits.finetune.yaml
 	$(BIN)/panic finetune test portraits-demo
 	$(BIN)/panic finetune report portraits-demo

@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks._report import Report, arguments
 from panic_assets.trajectories import analysis
-from panic_assets.trajectories.clustering import cluster
-from panic_assets.trajectories.diagrams import budgeted, summary
-from panic_assets.trajectories.layers import layers
-from panic_assets.trajectories.stability import assign
+from panic_assets.trajectories.clusters.clustering import cluster
+from panic_assets.trajectories.clusters.layers import layers
+from panic_assets.trajectories.clusters.stability import assign
+from panic_assets.trajectories.topology.diagrams import budgeted, summary
 
 
 def cloud(count: int, dimension: int, groups: int = 300) -> np.ndarray:

@@ -18,8 +18,11 @@ import numpy as np
 import yaml
 
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.finetunes import config, measures, report, stages, suites, synthetic
-from panic_assets.finetunes.colour import decode, encode
+from panic_assets.finetunes import config, stages
+from panic_assets.finetunes.drawing import suites, synthetic
+from panic_assets.finetunes.pictures import measures
+from panic_assets.finetunes.pictures.colour import decode, encode
+from panic_assets.finetunes.verdicts import report
 from panic_assets.lake.lake import Lake
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints

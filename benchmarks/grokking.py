@@ -4,7 +4,7 @@
 
 Prints Markdown tables. Single loops are timed in CPU seconds of one thread, which other work on the machine moves
 little; eight variants at once, and a GPU where there is one, in wall clock: run these on an idle machine. The textbook
-loop (`panic_assets_tests/grokking/plain.py`) is plain PyTorch: three positions through attention and MLP, the last one
+loop (`panic_assets_tests/grokking/learning/plain.py`) is plain PyTorch: three positions through attention and MLP, the last one
 unembedded, `torch.optim.AdamW` as it comes; like the trainer it measures the test loss at every epoch.
 """
 
@@ -25,10 +25,10 @@ from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.grokking import stages
 from panic_assets.grokking.config import RunConfig
-from panic_assets.grokking.model import Shape, initial, split
-from panic_assets.grokking.recipe import Recipe
+from panic_assets.grokking.learning.model import Shape, initial, split
+from panic_assets.grokking.learning.recipe import Recipe
+from panic_assets.grokking.learning.trainer import Variant, checkpoint_name, train
 from panic_assets.grokking.stages import Task, train_task
-from panic_assets.grokking.trainer import Variant, checkpoint_name, train
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
@@ -36,7 +36,7 @@ from panic_assets.settings import home
 from panic_assets.training import runs
 from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
-from panic_assets_tests.grokking.plain import plain_train
+from panic_assets_tests.grokking.learning.plain import plain_train
 
 Clock = Callable[[], float]
 

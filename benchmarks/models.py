@@ -77,7 +77,7 @@ def timed(work: Callable[[], object]) -> float:
 def walk(network: tuple[str, ...], runs: int, size: int, device: str, length: int = 6) -> None:
     """A cohort through the code that walks an experiment: how busy its card is kept, encoding and hashing included."""
     from panic_assets.compute.warm import WarmWorker
-    from panic_assets.trajectories.walk import Cohort, Progress, advance
+    from panic_assets.trajectories.runs.walk import Cohort, Progress, advance
 
     standing = tuple(Progress(f"run-{n}", f"a picture of {n} boats", -1, length) for n in range(runs))
     steps = list(advance(Cohort("benchmark", network, size, "png", standing), WarmWorker(device)))
@@ -94,9 +94,9 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from panic_assets.models import registry
     from panic_assets.models.bench import best, call
     from panic_assets.models.residency import Residency
+    from panic_assets.registry import registry
     from panic_assets_tests.models import tiny
 
     if not options.cpu and not torch.cuda.is_available():

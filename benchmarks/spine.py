@@ -29,8 +29,8 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.warm import WarmWorker
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
-from panic_assets.trajectories import config, invariants, stages, work
-from panic_assets.trajectories.content import stored
+from panic_assets.trajectories import config, missing, rules, stages
+from panic_assets.trajectories.runs.content import stored
 
 RUNS, MODELS = 16, ["DummyT2I", "DummyI2T"]
 DIMENSION = 256
@@ -244,19 +244,19 @@ def questions(rows: int) -> None:
         synthetic(lake, rows)
         catalogue.build(lake, Path(folder) / "panic.duckdb")
         print(f"\n| over {rows:,} invocations | all, s | one experiment of ten, s |\n|---|---|---|")
-        for stage in work.STAGES:
+        for stage in missing.STAGES:
             ask = (
-                best(partial(work.missing, lake, stage)),
-                best(partial(work.missing, lake, stage, "experiment-3")),
+                best(partial(missing.missing, lake, stage)),
+                best(partial(missing.missing, lake, stage, "experiment-3")),
             )
             print(f"| missing {stage} | {ask[0]:.2f} | {ask[1]:.2f} |")
         for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):
-            found = invariants.all_findings(lake, table)
+            found = rules.all_findings(lake, table)
             if found:
                 sys.exit(f"the synthetic lake is not sound: {found}")
             ask = (
-                best(partial(invariants.all_findings, lake, table)),
-                best(partial(invariants.all_findings, lake, table, experiment="experiment-3")),
+                best(partial(rules.all_findings, lake, table)),
+                best(partial(rules.all_findings, lake, table, experiment="experiment-3")),
             )
             print(f"| rules of {table} | {ask[0]:.2f} | {ask[1]:.2f} |")
         build = best(lambda: catalogue.build(lake, Path(folder) / "panic.duckdb"))

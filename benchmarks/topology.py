@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks._report import Report, arguments
-from panic_assets.trajectories.bar_distances import distances
-from panic_assets.trajectories.diagrams import budgeted, diagram
-from panic_assets.trajectories.distinct import distinct
-from panic_assets.trajectories.limited import limited
+from panic_assets.compute.limited import limited
+from panic_assets.statistics.distinct import distinct
+from panic_assets.trajectories.topology.bar_distances import distances
+from panic_assets.trajectories.topology.diagrams import budgeted, diagram
 
 SLOTS = [
     "a photo of|a painting of|a close up of|an illustration of|a black and white picture of|",
@@ -52,8 +52,8 @@ def captions(count: int) -> list[str]:
 
 def embedded(sentences: list[str]) -> np.ndarray:
     """Each distinct sentence once, as the platform does."""
-    from panic_assets.models import registry
     from panic_assets.models.load import load
+    from panic_assets.registry import registry
 
     once = sorted(set(sentences))
     vectors = dict(zip(once, load(registry.get("MiniLM")).embed(once), strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from panic_assets.compute.choose import compute_from_environment
+from panic_assets.doctor import sensors as operation_sensors
 from panic_assets.executors import executor_from_environment
 from panic_assets.finetunes import checks as finetune_checks
 from panic_assets.finetunes import jobs as finetune_jobs
@@ -18,7 +19,6 @@ from panic_assets.grokking import jobs as grokking_jobs
 from panic_assets.grokking import sensors as grokking_sensors
 from panic_assets.lake.resource import LakeResource
 from panic_assets.operations import jobs as operation_jobs
-from panic_assets.operations import sensors as operation_sensors
 from panic_assets.training import checks as training_checks
 from panic_assets.training import jobs as training_jobs
 from panic_assets.training import sensors as training_sensors

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from panic_assets.models import registry
+from panic_assets.registry import registry
 
 EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
 """One key an experiment: its name."""

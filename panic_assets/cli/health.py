@@ -24,7 +24,7 @@ def doctor(
 ) -> None:
     """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
     from panic_assets.cli.session import instance, lake, materialise, refresh
-    from panic_assets.operations import doctor as medicine
+    from panic_assets.doctor import doctor as medicine
 
     with instance() as opened:
         found = medicine.examine(lake(), opened)

@@ -6,9 +6,13 @@ import sys
 
 import typer
 
-from panic_assets.cli import analyse, cluster, data, experiment, finetune, grokking, health, model, run, training, ui
+from panic_assets.cli import data, health, model, ui
 from panic_assets.cli.output import fail
 from panic_assets.errors import UserError
+from panic_assets.finetunes import commands as finetune
+from panic_assets.grokking import commands as grokking
+from panic_assets.training import commands as training
+from panic_assets.trajectories.commands import analyse, cluster, experiment, run
 
 app = typer.Typer(
     name="panic",

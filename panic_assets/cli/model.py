@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command("list")
 def list_() -> None:
     """Every model by role: generators for networks, embedders, and controls."""
-    from panic_assets.models import registry
+    from panic_assets.registry import registry
 
     specs = [registry.get(name) for name in registry.names()]
     table(
@@ -32,7 +32,8 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> Non
     """Everything the registry says of one model, what `bench` measured, and where its files are."""
     from dataclasses import asdict
 
-    from panic_assets.models import measured, registry, weights
+    from panic_assets.models import measured, weights
+    from panic_assets.registry import registry
 
     spec = registry.get(name)
     known = asdict(spec)
@@ -64,7 +65,8 @@ def check(what: What) -> None:
 @app.command()
 def fetch(what: What) -> None:
     """Download weights ahead of time, at the revisions the registry pins."""
-    from panic_assets.models import registry, weights
+    from panic_assets.models import weights
+    from panic_assets.registry import registry
 
     for name in _named(what)[0]:
         spec = registry.get(name)
@@ -82,7 +84,7 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
 
     from panic_assets.compute import gpus
     from panic_assets.models import bench as measuring
-    from panic_assets.models import registry
+    from panic_assets.registry import registry
 
     spec = registry.get(name)
     cards = gpus.visible_gpus() if spec.device == "gpu" else ()
@@ -107,7 +109,7 @@ def check_models(wanted: Any) -> None:
 
 
 def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
-    from panic_assets.models import registry
+    from panic_assets.registry import registry
     from panic_assets.trajectories import config
 
     if Path(what).suffix.lower() in config.SUFFIXES:

@@ -5,7 +5,7 @@ import signal
 from dataclasses import is_dataclass
 from typing import Any
 
-from panic_assets.models.failures import one_sentence
+from panic_assets.compute.failures import one_sentence
 
 MAX_DEATHS = 3
 """A task that has brought down this many workers is an error, not bad luck."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from panic_assets.compute import gpus, tags, warm
+from panic_assets.compute.failures import one_sentence
 from panic_assets.compute.pool import Pool
 from panic_assets.compute.protocol import Function, Needs
 from panic_assets.compute.worker import AHEAD
 from panic_assets.errors import UserError
-from panic_assets.models.failures import one_sentence
 
 
 class RayCompute(Pool):

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from panic_assets.compute import faults
+from panic_assets.compute.failures import is_device_fault, one_sentence
 from panic_assets.compute.protocol import Function
-from panic_assets.models.failures import is_device_fault, one_sentence
 
 if TYPE_CHECKING:
     from panic_assets.models.residency import Residency

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from panic_assets.compute.protocol import Compute
-from panic_assets.finetunes import charts, stages, work
-from panic_assets.finetunes.generate import VERSION as DRAW_VERSION
-from panic_assets.finetunes.report import VERSION as REPORT_VERSION
+from panic_assets.finetunes import missing, stages
+from panic_assets.finetunes.drawing.generate import VERSION as DRAW_VERSION
+from panic_assets.finetunes.verdicts import charts
+from panic_assets.finetunes.verdicts.report import VERSION as REPORT_VERSION
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.steps import GPU, on
@@ -34,7 +35,7 @@ class Deeper(dg.Config):
 def prompt_suites(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
     """The prompt suite a fine-tune is tested with; the 15 portraits that ship where it names none."""
     with working(context, lake):
-        plan = work.plan(lake.lake, context.partition_key)
+        plan = missing.plan(lake.lake, context.partition_key)
         new = stages.store_suite(lake.lake, plan.name, plan.suite)
     return result(
         context,

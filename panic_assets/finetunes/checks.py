@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from panic_assets.finetunes import assets, work
+from panic_assets.finetunes import assets, missing
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN
 from panic_assets.training.checks import table_checks
@@ -15,7 +15,7 @@ from panic_assets.training.checks import table_checks
 )
 def tested(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """New and rewritten checkpoints count as missing."""
-    left = work.missing(lake.lake, context.partition_key)
+    left = missing.missing(lake.lake, context.partition_key)
     return dg.AssetCheckResult(
         passed=not any(left.values()),
         severity=dg.AssetCheckSeverity.WARN,

@@ -28,10 +28,12 @@ from typing import Any
 import yaml
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.finetunes import attributes, captions, depth, ingest, suites
-from panic_assets.finetunes.generate import SYNTHETIC
-from panic_assets.finetunes.suites import Suite
-from panic_assets.models import registry
+from panic_assets.finetunes.captions import rules
+from panic_assets.finetunes.drawing import depth, ingest, suites
+from panic_assets.finetunes.drawing.generate import SYNTHETIC
+from panic_assets.finetunes.drawing.suites import Suite
+from panic_assets.finetunes.pictures import attributes
+from panic_assets.registry import registry
 from panic_assets.settings import home
 from panic_assets.training.lineage import Parent
 from panic_assets.training.settings import parse_targets
@@ -113,7 +115,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
     if raw.get("targets") is not None:
         parse_targets(raw["targets"], "targets")
     depth.parse(raw.get("depth"))
-    captions.parse_rules(raw.get("caption_rules"))
+    rules.parse_rules(raw.get("caption_rules"))
     ingest.compile_pattern(str(raw.get("image_pattern", ingest.PATTERN)))
     attributes.Viewers.of(raw)
     suite_file = _path(raw, "suite", beside)

@@ -7,9 +7,11 @@ from pathlib import Path
 import dagster as dg
 
 from panic_assets.errors import UserError
-from panic_assets.finetunes import caption_files, manual, stages, work
-from panic_assets.finetunes import captions as rules_of
 from panic_assets.finetunes import config as tunes
+from panic_assets.finetunes import missing, stages
+from panic_assets.finetunes.captions import files
+from panic_assets.finetunes.captions import rules as rules_of
+from panic_assets.finetunes.verdicts import manual
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN
 from panic_assets.settings import home
@@ -150,21 +152,21 @@ def repair_captions_op(context: dg.OpExecutionContext, config: RepairConfig, lak
     """Repair what can be repaired, with a backup, as a new caption version; or undo a batch."""
 
     def act() -> None:
-        plan = work.plan(lake.lake, config.run)
+        plan = missing.plan(lake.lake, config.run)
         where = plan.config.get("captions")
         if not where:
             raise UserError(f"fine-tune {config.run!r} names no captions")
         folder, rules = Path(where), rules_of.parse_rules(plan.config.get("caption_rules"))
         if config.undo:
-            batch = caption_files.undo(folder, config.undo)
+            batch = files.undo(folder, config.undo)
         else:
-            changes = caption_files.repairs(caption_files.load(folder), rules)
+            changes = files.repairs(files.load(folder), rules)
             if not changes:
                 context.log.info("nothing to repair")
                 return
             for change in changes:
                 context.log.info(change.diff)
-            batch = caption_files.apply(folder, changes)
+            batch = files.apply(folder, changes)
         stages.check_captions(lake.lake, config.run, folder, rules, run=config.run, batch=batch.id)
         lake.refresh()
         context.log.info(f"batch {batch.id}: {len(batch.entries)} captions")

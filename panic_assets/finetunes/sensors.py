@@ -6,7 +6,7 @@ import json
 import dagster as dg
 
 from panic_assets.errors import UserError
-from panic_assets.finetunes import config, jobs, work
+from panic_assets.finetunes import config, jobs, missing
 from panic_assets.instance.runs import under_way
 from panic_assets.lake.resource import LakeResource
 from panic_assets.training import runs
@@ -61,9 +61,9 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
             store_arrivals(lake.lake, mine)
             version = {"dagster/data_version": checkpoints_version(lake.lake, name)}
             events.append(dg.AssetMaterialization("checkpoints", partition=name, tags=version))
-        left = work.missing(lake.lake, name)
+        left = missing.missing(lake.lake, name)
         if any(left.values()) and not under_way(context.instance, jobs.test_job.name, name):
-            digest = hashlib.sha256(json.dumps([left, *work.current(lake.lake, name)]).encode()).hexdigest()[:16]
+            digest = hashlib.sha256(json.dumps([left, *missing.current(lake.lake, name)]).encode()).hexdigest()[:16]
             requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
     if events:
         lake.refresh()

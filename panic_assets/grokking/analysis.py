@@ -11,18 +11,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from panic_assets.errors import UserError
-from panic_assets.grokking import circle, fourier, neurons, pca
-from panic_assets.grokking.model import (
-    SHORT,
-    attention_out,
-    grid,
-    loss_per_pair,
-    resid_pre,
-    shape_of,
-    split,
-)
-from panic_assets.grokking.model import neurons as neuron_values
-from panic_assets.grokking.recipe import Recipe
+from panic_assets.grokking.learning.model import SHORT, attention_out, grid, loss_per_pair, resid_pre, shape_of, split
+from panic_assets.grokking.learning.model import neurons as neuron_values
+from panic_assets.grokking.learning.recipe import Recipe
+from panic_assets.grokking.spectra import circle, fourier, neurons, pca
 
 Row = dict[str, Any]
 

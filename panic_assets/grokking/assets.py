@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 
 from panic_assets.compute.protocol import Compute
-from panic_assets.grokking import renders as rendering
 from panic_assets.grokking import stages
+from panic_assets.grokking.pictures import renders as rendering
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.steps import GPU, on

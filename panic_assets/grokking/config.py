@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.grokking.recipe import Gain, Recipe
+from panic_assets.grokking.learning.recipe import Gain, Recipe
 from panic_assets.training.runs import NAME
 from panic_assets.training.settings import parse_targets
 

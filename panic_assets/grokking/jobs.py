@@ -9,9 +9,10 @@ import yaml
 from panic_assets.compute.choose import side_by_side
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, renders, stages
+from panic_assets.grokking import config, stages
 from panic_assets.grokking.config import Intervention
-from panic_assets.grokking.recipe import Gain
+from panic_assets.grokking.learning.recipe import Gain
+from panic_assets.grokking.pictures import renders
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import TRAINING_RUN

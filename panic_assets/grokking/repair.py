@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from panic_assets.grokking import stages
-from panic_assets.grokking.invariants import RULES
+from panic_assets.grokking import stages, tables
+from panic_assets.grokking.rules import RULES
 from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.tables import grokking
 from panic_assets.training import runs
 
-ANALYSES = tuple(t.name for t in grokking.TABLES if t.name != "grokking_losses")
+ANALYSES = tuple(t.name for t in tables.TABLES if t.name != "grokking_losses")
 
 
 def repair(lake: Lake, name: str) -> Iterator[str]:

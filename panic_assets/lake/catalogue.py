@@ -17,7 +17,7 @@ from panic_assets.lake.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.lease import short_lock
 from panic_assets.lake.tables import TABLES, VIEWS
-from panic_assets.models import registry
+from panic_assets.registry import registry
 
 HOT_ROWS = 1_000_000
 """Above this a hot table is left in Parquet: copying it would slow every refresh."""

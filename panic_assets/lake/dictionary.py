@@ -9,7 +9,7 @@ import duckdb
 from panic_assets.lake import catalogue, tables
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.schema import DUCKDB, Column, Table
-from panic_assets.models import registry
+from panic_assets.registry import registry
 from panic_assets.settings import PROJECT
 
 PATH = PROJECT / "docs" / "data_dictionary.md"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from panic_assets.lake.lake import Lake, literal, mentioned
 from panic_assets.lake.schema import Column, Table
 from panic_assets.lake.tables import TABLES
-from panic_assets.models import registry
+from panic_assets.registry import registry
 
 Kind = Literal["missing", "duplicate", "mistyped", "orphaned", "half-written", "invalid", "gap", "stale"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, TypeVar
 
-from panic_assets.models.failures import Failure, is_device_fault, is_out_of_memory, one_sentence
+from panic_assets.compute.failures import Failure, is_device_fault, is_out_of_memory, one_sentence
 
 T = TypeVar("T")
 

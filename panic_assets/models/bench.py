@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from panic_assets.models import registry
+from panic_assets.compute.failures import is_out_of_memory
 from panic_assets.models.batching import free_memory
-from panic_assets.models.failures import is_out_of_memory
 from panic_assets.models.load import load
 from panic_assets.models.measured import Measurement, fitting, store
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry import registry
+from panic_assets.registry.spec import ModelSpec
 
 WORTH = 0.95
 """A larger batch, or another copy, is kept when it takes at most this part of the time per item."""

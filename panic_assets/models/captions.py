@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from panic_assets.compute.failures import ItemError
 from panic_assets.models.batching import Batcher
 from panic_assets.models.embedding import quiet
-from panic_assets.models.failures import ItemError
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
 from panic_assets.models.protocol import Content
 from panic_assets.models.randomness import item_sampler
-from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
+from panic_assets.registry.spec import ModelSpec
 
 
 class Captioner:

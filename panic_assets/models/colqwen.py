@@ -10,8 +10,8 @@ from typing import Any
 from panic_assets.errors import UserError
 from panic_assets.models.embedding import BatchedEmbedder, quiet
 from panic_assets.models.memory import torch_dtype
-from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
+from panic_assets.registry.spec import ModelSpec
 
 # The training library's names of weights -> transformers'. Older checkpoints keep the language model's layers
 # directly under `model`.

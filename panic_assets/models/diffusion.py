@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.errors import UserError
 from panic_assets.models.batching import Batcher
 from panic_assets.models.embedding import quiet
-from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
 from panic_assets.models.protocol import Content
 from panic_assets.models.randomness import streams
-from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
+from panic_assets.registry.spec import ModelSpec
 
 
 class TextToImage:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from panic_assets.models import registry
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry import registry
+from panic_assets.registry.spec import ModelSpec
 from panic_assets.settings import PROJECT
 
 PAGE = PROJECT / "docs" / "models.md"

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from panic_assets.models.protocol import UNSEEDED, Content
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 
 SIZE = 64
 

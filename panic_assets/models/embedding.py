@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.batching import Batcher
-from panic_assets.models.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.protocol import Content
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 
 
 class BatchedEmbedder:

@@ -5,7 +5,7 @@ import importlib.util
 from typing import Any
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 
 LOADERS: dict[str, str] = {
     "dummy": "panic_assets.models.dummies:load",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from panic_assets.models.memory import HEADROOM
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 from panic_assets.settings import home
 
 

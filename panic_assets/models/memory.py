@@ -3,7 +3,7 @@
 from typing import Any
 
 from panic_assets.errors import UserError
-from panic_assets.models.spec import ModelSpec, Placement
+from panic_assets.registry.spec import ModelSpec, Placement
 
 HEADROOM = 0.9
 """The part of a card that is given to models; the rest is for what they compute beside, and for the driver."""

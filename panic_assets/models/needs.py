@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from panic_assets.compute.protocol import Needs
-from panic_assets.models import measured, registry
+from panic_assets.models import measured
+from panic_assets.registry import registry
 
 
 def needs_of(models: Iterable[str]) -> Needs:

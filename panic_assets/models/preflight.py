@@ -10,10 +10,11 @@ from pathlib import Path
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
-from panic_assets.models import measured, registry, weights
+from panic_assets.models import measured, weights
 from panic_assets.models.load import LOADERS
 from panic_assets.models.memory import placement, require_bitsandbytes
-from panic_assets.models.spec import ModelSpec, Placement
+from panic_assets.registry import registry
+from panic_assets.registry.spec import ModelSpec, Placement
 from panic_assets.settings import number
 
 CPU_LIMIT_GB = 6.0

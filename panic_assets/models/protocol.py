@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from panic_assets.models.failures import Failure
+    from panic_assets.compute.failures import Failure
 
 Content: TypeAlias = Union[str, "Image"]
 

@@ -11,8 +11,8 @@ from panic_assets.models.embedding import BatchedEmbedder, quiet
 from panic_assets.models.memory import torch_dtype
 from panic_assets.models.protocol import Content
 from panic_assets.models.randomness import stream_seed
-from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
+from panic_assets.registry.spec import ModelSpec
 
 
 def load_remote(spec: ModelSpec, device: str, auto_class: str) -> Any:

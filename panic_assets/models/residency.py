@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from panic_assets.models import registry
 from panic_assets.models.batching import free_memory
 from panic_assets.models.load import load
 from panic_assets.models.memory import HEADROOM, placement
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry import registry
+from panic_assets.registry.spec import ModelSpec
 
 
 @dataclass

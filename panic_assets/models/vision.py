@@ -5,8 +5,8 @@ from typing import Any
 
 from panic_assets.models.embedding import BatchedEmbedder, quiet
 from panic_assets.models.memory import torch_dtype
-from panic_assets.models.spec import ModelSpec
 from panic_assets.models.weights import folder
+from panic_assets.registry.spec import ModelSpec
 
 
 class VisionEmbedder(BatchedEmbedder):

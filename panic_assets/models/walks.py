@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 
 
 class RandomWalk:

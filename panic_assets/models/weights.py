@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.models.spec import ModelSpec
+from panic_assets.registry.spec import ModelSpec
 
 # Other frameworks' copies of the same weights.
 UNUSED = ("*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.pt", "*.xml")
@@ -35,7 +35,7 @@ def overrides() -> dict[str, Path]:
 
 def check_overrides(paths: Mapping[str, str]) -> dict[str, Path]:
     """Every name in the registry, every path a folder."""
-    from panic_assets.models.registry import REGISTRY
+    from panic_assets.registry.registry import REGISTRY
 
     checked = {}
     for name, path in paths.items():

@@ -2,9 +2,10 @@
 
 import dagster as dg
 
+from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
-from panic_assets.operations import deletion, doctor
+from panic_assets.operations import deletion
 
 
 class DeleteConfig(dg.Config):

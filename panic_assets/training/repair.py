@@ -13,7 +13,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.operations import journal
 from panic_assets.settings import home
 from panic_assets.training import registration, removal, runs, settings, stages
-from panic_assets.training.invariants import RULES
+from panic_assets.training.rules import RULES
 
 REMADE = {"convergence": stages.converge, "advice": stages.converge, "costs": stages.price}
 """Tables that follow from others in no time -> what makes them."""

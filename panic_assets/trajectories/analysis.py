@@ -14,18 +14,18 @@ import numpy as np
 
 from panic_assets.compute.protocol import Compute
 from panic_assets.lake.lake import Lake
-from panic_assets.models import registry
 from panic_assets.models.needs import needs_of
 from panic_assets.progress import Watcher
+from panic_assets.registry import registry
+from panic_assets.statistics.distinct import distinct
 from panic_assets.statistics.multiple import adjust
-from panic_assets.trajectories import motion
-from panic_assets.trajectories.distinct import distinct
-from panic_assets.trajectories.embed import Batch, Vectors, embed
+from panic_assets.trajectories.motion import measures
 from panic_assets.trajectories.null_tests import null_tests
-from panic_assets.trajectories.similarity import sampled, similarity
+from panic_assets.trajectories.runs.embed import Batch, Vectors, embed
+from panic_assets.trajectories.runs.vectors import matrix
 from panic_assets.trajectories.stages import Done, homology_of, registered
-from panic_assets.trajectories.vectorised import vectorised
-from panic_assets.trajectories.vectors import matrix
+from panic_assets.trajectories.topology.curve_tables import vectorised
+from panic_assets.trajectories.topology.similarity import sampled, similarity
 
 CODE_VERSION = "3"
 SEED = 0
@@ -163,7 +163,7 @@ def _prompt_vectors(compute: Compute, model: str, prompts: Sequence[str]) -> dic
 
 
 def _loops(lake: Lake, experiment: str) -> dict[str, Any]:
-    from panic_assets.trajectories.symbols import repetition
+    from panic_assets.trajectories.clusters.symbols import repetition
 
     rows = lake.sql(
         """SELECT run_id, any_value(len(models)) AS period, list(content_hash ORDER BY sequence_number) AS hashes
@@ -176,16 +176,16 @@ def _loops(lake: Lake, experiment: str) -> dict[str, Any]:
 def _motion(
     one: Walked, prompt: np.ndarray | None, loop: Any, exponent: float | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]], np.ndarray]:
-    from panic_assets.trajectories.changes import change_points
-    from panic_assets.trajectories.surrogates import random_walk
+    from panic_assets.statistics.surrogates import random_walk
+    from panic_assets.trajectories.motion.changes import change_points
 
     vectors = one.vectors
     n = len(vectors)
     origin = vectors[0] if prompt is None else prompt
-    drift, angle, step = motion.drift(vectors, origin), motion.angle(vectors, origin), motion.steps(vectors)
+    drift, angle, step = measures.drift(vectors, origin), measures.angle(vectors, origin), measures.steps(vectors)
     jumps = change_points(drift)
     rng = np.random.default_rng([SEED, n])
-    walks = [len(change_points(motion.drift(random_walk(vectors, rng), origin))) for _ in range(WALKS)]
+    walks = [len(change_points(measures.drift(random_walk(vectors, rng), origin))) for _ in range(WALKS)]
     again = _recurrence(vectors)
     row = {
         "outputs": n,
@@ -193,7 +193,7 @@ def _motion(
         "final_drift": float(drift[-1]),
         "mean_step": number(step.mean()) if n > 1 else None,
         "displacement_exponent": exponent,
-        "autocorrelation_time": number(motion.autocorrelation_time(vectors)),
+        "autocorrelation_time": number(measures.autocorrelation_time(vectors)),
         "recurrence_radius": again.radius,
         "recurrence_rate": again.rate,
         "determinism": again.determinism,
@@ -222,26 +222,26 @@ def _motion(
     return row, steps, jumps
 
 
-def _recurrence(vectors: np.ndarray) -> motion.Recurrence:
+def _recurrence(vectors: np.ndarray) -> measures.Recurrence:
     radius = 0.1 * float(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1).mean())
-    return motion.quantify(motion.recurrent(vectors[:RECURRENCE_POINTS], radius), radius)
+    return measures.quantify(measures.recurrent(vectors[:RECURRENCE_POINTS], radius), radius)
 
 
 def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: int) -> Iterator[dict[str, Any]]:
     from panic_assets.statistics.nulls import standings
-    from panic_assets.trajectories.changes import change_points
-    from panic_assets.trajectories.surrogates import random_walk, shuffled_time
+    from panic_assets.statistics.surrogates import random_walk, shuffled_time
+    from panic_assets.trajectories.motion.changes import change_points
 
     if len(vectors) < 3:
         return
     origin = vectors[0] if prompt is None else prompt
 
     def measured(points: np.ndarray) -> dict[str, float | None]:
-        drift, again = motion.drift(points, origin), _recurrence(points)
+        drift, again = measures.drift(points, origin), _recurrence(points)
         return {
             "final_drift": float(drift[-1]),
             "displacement_exponent": _exponent(*_displacements(points)),
-            "autocorrelation_time": number(motion.autocorrelation_time(points)),
+            "autocorrelation_time": number(measures.autocorrelation_time(points)),
             "recurrence_rate": again.rate,
             "determinism": again.determinism,
             "laminarity": again.laminarity,
@@ -272,7 +272,7 @@ def _motion_nulls(vectors: np.ndarray, prompt: np.ndarray | None, replicates: in
 def _displacements(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lags up to a quarter of the run, closer together where short, and the mean squared displacement at each."""
     lags = np.unique(np.geomspace(1, max(len(vectors) // 4, 1), 12).astype(int))
-    return lags, motion.mean_squared_displacement(vectors, lags)
+    return lags, measures.mean_squared_displacement(vectors, lags)
 
 
 def _exponent(lags: np.ndarray, spread: np.ndarray) -> float | None:
@@ -287,7 +287,7 @@ def number(value: float) -> float | None:
 
 
 def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
-    from panic_assets.trajectories.divergence import diverge
+    from panic_assets.trajectories.motion.divergence import diverge
 
     for network in sorted({w.run["network"] for w in everything}):
         mine = [w for w in everything if w.run["network"] == network]
@@ -305,7 +305,7 @@ def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
             if not pairs:
                 continue
             chosen = np.array(pairs)[np.random.default_rng(SEED).permutation(len(pairs))[:PAIRS]]
-            distances = np.array([motion.chord(whole[i][1], whole[j][1]) for i, j in chosen])
+            distances = np.array([measures.chord(whole[i][1], whole[j][1]) for i, j in chosen])
             found = diverge(distances, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape), seed=SEED)
             yield {
                 "network": network,
@@ -332,7 +332,7 @@ def _divergence(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
 
 
 def _recoverability(everything: Sequence[Walked]) -> Iterator[dict[str, Any]]:
-    from panic_assets.trajectories.recoverability import recoverability
+    from panic_assets.trajectories.motion.recoverability import recoverability
 
     longest = max((len(w.vectors) for w in everything), default=0)
     for step in np.unique(np.geomspace(1, max(longest, 1), GRID).astype(int)) - 1:
@@ -367,8 +367,8 @@ def topology(
     replicates: int = 39,
 ) -> Done:
     """Diagrams as curves and images; distances between them, also of other experiments; how they stand among nulls."""
-    from panic_assets.trajectories.diagrams import SMALL
-    from panic_assets.trajectories.topology_nulls import against_chance
+    from panic_assets.trajectories.topology.diagrams import SMALL
+    from panic_assets.trajectories.topology.nulls import against_chance
 
     done = Done()
     wanted = homology_of(lake, experiment)

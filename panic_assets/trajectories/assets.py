@@ -262,7 +262,7 @@ def _strip(lake: LakeResource, experiment: str) -> str | None:
     """The latest image of up to eight runs side by side, as a small inline picture."""
     from PIL import Image
 
-    from panic_assets.trajectories.content import decode
+    from panic_assets.trajectories.runs.content import decode
 
     rows = lake.lake.sql(
         """SELECT i.output_image FROM invocations i

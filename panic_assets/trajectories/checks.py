@@ -8,7 +8,7 @@ import dagster as dg
 from panic_assets.lake import invariants as schema_rules
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL
-from panic_assets.trajectories import analyses, assets, invariants, work
+from panic_assets.trajectories import analyses, assets, missing, rules
 
 ALSO = {"invocations": ("runs",)}
 """Tables of another asset that a stage changes: the walk says how each run ended."""
@@ -27,7 +27,7 @@ def _specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
         )
         for table in (*asset.metadata_by_key[asset.key]["tables"], *ALSO.get(name, ()))
     ]
-    if name in work.STAGES:
+    if name in missing.STAGES:
         specs.append(
             dg.AssetCheckSpec(
                 "complete",
@@ -57,7 +57,7 @@ def _checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
 
 
 def _found(lake: LakeResource, check: dg.AssetCheckKey, **where: str) -> list[schema_rules.Finding]:
-    return invariants.all_findings(lake.lake, check.name.removesuffix("_valid"), **where)
+    return rules.all_findings(lake.lake, check.name.removesuffix("_valid"), **where)
 
 
 def of_experiment(lake: LakeResource, name: str) -> Iterator[dg.AssetCheckEvaluation]:
@@ -90,7 +90,7 @@ def result(check: dg.AssetCheckKey, found: Sequence[schema_rules.Finding]) -> dg
 def _complete(lake: LakeResource, stage: str, key: str, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
     rows = [
         m
-        for m in work.missing(lake.lake, stage, None if stage == "clusters" else key)
+        for m in missing.missing(lake.lake, stage, None if stage == "clusters" else key)
         if key in (m.experiment, m.embedding_model)
     ]
     left = [m for m in rows if m.count]

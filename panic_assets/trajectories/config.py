@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.models import registry
+from panic_assets.registry import registry
 
 NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """A partition key, hence without "...", which Dagster reads as a range."""

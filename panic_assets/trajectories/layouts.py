@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from panic_assets.extras import extra
-from panic_assets.trajectories.distinct import distinct
+from panic_assets.statistics.distinct import distinct
 
 
 @dataclass(frozen=True)

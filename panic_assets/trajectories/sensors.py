@@ -11,7 +11,7 @@ from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.settings import PROJECT
-from panic_assets.trajectories import config, registration, work
+from panic_assets.trajectories import config, missing, registration
 
 clusters_job = dg.define_asset_job(
     "recompute_clusters",
@@ -81,7 +81,7 @@ def experiment_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
 def _something_left(lake: LakeResource, name: str) -> bool:
     planned = lake.lake.manifest("runs", experiment=name) is not None
     stages = ("invocations", "embeddings", "persistence_diagrams")
-    return not planned or any(m.count for stage in stages for m in work.missing(lake.lake, stage, name))
+    return not planned or any(m.count for stage in stages for m in missing.missing(lake.lake, stage, name))
 
 
 @dg.schedule(
@@ -92,6 +92,6 @@ def _something_left(lake: LakeResource, name: str) -> bool:
 )
 def nightly_clusters(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> list[dg.RunRequest]:
     """Asks for the stale clusterings only."""
-    stale = [m.embedding_model for m in work.missing(lake.lake, "clusters") if m.count]
+    stale = [m.embedding_model for m in missing.missing(lake.lake, "clusters") if m.count]
     day = context.scheduled_execution_time.date().isoformat()
     return [dg.RunRequest(partition_key=model, run_key=f"{model}-{day}") for model in stale]

@@ -23,18 +23,18 @@ from panic_assets.ids import uuid7
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import short_lock
-from panic_assets.models import registry
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
 from panic_assets.progress import Refresh, Watcher
-from panic_assets.trajectories import work
+from panic_assets.registry import registry
+from panic_assets.trajectories import missing
 from panic_assets.trajectories.config import Definition, extended
-from panic_assets.trajectories.embed import CODE_VERSION as EMBED_VERSION
-from panic_assets.trajectories.homology import CODE_VERSION as DIAGRAM_VERSION
-from panic_assets.trajectories.homology import Homology, Points, homology
-from panic_assets.trajectories.vectors import embed_missing, matrix
-from panic_assets.trajectories.walk import CODE_VERSION as WALK_VERSION
-from panic_assets.trajectories.walk import Cohort, Step, advance, cohorts_of
+from panic_assets.trajectories.runs.embed import CODE_VERSION as EMBED_VERSION
+from panic_assets.trajectories.runs.vectors import embed_missing, matrix
+from panic_assets.trajectories.runs.walk import CODE_VERSION as WALK_VERSION
+from panic_assets.trajectories.runs.walk import Cohort, Step, advance, cohorts_of
+from panic_assets.trajectories.topology.homology import CODE_VERSION as DIAGRAM_VERSION
+from panic_assets.trajectories.topology.homology import Homology, Points, homology
 
 CLUSTER_VERSION = "2"
 
@@ -73,7 +73,7 @@ class Pace:
 def register(lake: Lake, wanted: Definition) -> tuple[Definition, bool]:
     """Store a definition: (as it now stands, whether that is new). Refuses a name taken by a different one."""
     with _definition_lease(lake, wanted.name):
-        old = work.definition(lake, wanted.name)
+        old = missing.definition(lake, wanted.name)
         stands = extended(old, wanted) if old else wanted
         if stands == old:
             return stands, False
@@ -101,7 +101,7 @@ def register(lake: Lake, wanted: Definition) -> tuple[Definition, bool]:
 
 def registered(lake: Lake, name: str) -> Definition:
     """The definition of a registered experiment; a sentence when there is none."""
-    found = work.definition(lake, name)
+    found = missing.definition(lake, name)
     if found is None:
         raise UserError(
             f"experiment {name!r} has no definition; register it with `panic experiment add FILE`, by dropping a "
@@ -115,7 +115,7 @@ def plan(lake: Lake, name: str) -> Definition:
     found = registered(lake, name)
     with _definition_lease(lake, name):  # Two who plan at once must not give the runs two sets of ids.
         if lake.manifest("runs", experiment=name) is None:
-            rows = [{"run_id": uuid7(), **row} for row in work.planned(found)]
+            rows = [{"run_id": uuid7(), **row} for row in missing.planned(found)]
             lake.replace("runs", rows, experiment=name)
     return found
 
@@ -128,7 +128,7 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
     """Advance every unfinished run to its end. Rows are stored as they come, a step of a cohort at a time."""
     found = registered(lake, name)
     runs = {r["run_id"]: r for r in lake.sql("SELECT * FROM runs ORDER BY run_id", experiment=name).to_pylist()}
-    standing = work.unfinished(lake, name)
+    standing = missing.unfinished(lake, name)
     left = sum(p.max_length - p.length for _, p in standing if p.stop_reason is None)
     done = Done()
 
@@ -158,7 +158,7 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
             out.flush()
             store_runs()
             mine = {run.run_id for run in cohort.runs}
-            again = [(m, p) for m, p in work.unfinished(lake, name) if p.run_id in mine]
+            again = [(m, p) for m, p in missing.unfinished(lake, name) if p.run_id in mine]
             return next(iter(cohorts_of(name, found.image_size, found.image_format, again)), None)
 
         done.paces = [Pace(str(cohort)) for cohort in cohorts]
@@ -179,7 +179,7 @@ def walk(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name:
 def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     """Give every output a vector by every embedding model of its modality that the experiment names."""
     done = Done()
-    for left in work.missing(lake, "embeddings", name):
+    for left in missing.missing(lake, "embeddings", name):
         assert left.embedding_model is not None
         spec = registry.get(left.embedding_model)
         with watcher.stage(f"embeddings {spec.name}", left.count, "vectors") as tell:
@@ -209,7 +209,7 @@ def diagrams(
     """
     done = Done()
     wanted = homology_of(lake, name, max_dimension, field, metric)
-    for left in work.missing(lake, "persistence_diagrams", name):
+    for left in missing.missing(lake, "persistence_diagrams", name):
         assert left.embedding_model is not None
         todo = _runs_without_diagram(lake, name, left.embedding_model, wanted)
         with watcher.stage(f"diagrams {left.embedding_model}", len(todo), "diagrams") as tell:
@@ -321,9 +321,9 @@ def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
 
     Computed first, then swapped in; the previous clustering stays readable meanwhile.
     """
-    from panic_assets.trajectories.clustering import OUTLIER
-    from panic_assets.trajectories.clustering import cluster as find
-    from panic_assets.trajectories.distinct import distinct
+    from panic_assets.statistics.distinct import distinct
+    from panic_assets.trajectories.clusters.clustering import OUTLIER
+    from panic_assets.trajectories.clusters.clustering import cluster as find
 
     rows = lake.sql(
         "SELECT invocation_id, run_id, experiment, sequence_number, vector FROM embeddings "

@@ -18,14 +18,14 @@ from panic_assets.errors import UserError
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import short_lock
-from panic_assets.models import registry
 from panic_assets.progress import Watcher
+from panic_assets.registry import registry
 from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories.analysis import CODE_VERSION, SEED, number
-from panic_assets.trajectories.clustering import OUTLIER
-from panic_assets.trajectories.similarity import sampled
+from panic_assets.trajectories.clusters.clustering import OUTLIER
+from panic_assets.trajectories.runs.vectors import matrix
 from panic_assets.trajectories.stages import Done
-from panic_assets.trajectories.vectors import matrix
+from panic_assets.trajectories.topology.similarity import sampled
 
 STABILITY_VECTORS = 5000
 """Vectors, at most, in each subsample that is clustered again."""
@@ -44,8 +44,8 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
 
     Clusters keep their numbers and medoids. New ones are not found: when outliers gather, cluster again.
     """
-    from panic_assets.trajectories import stability as pure
-    from panic_assets.trajectories.distinct import distinct
+    from panic_assets.statistics.distinct import distinct
+    from panic_assets.trajectories.clusters import stability as pure
 
     place = {"embedding_model": model}
     rows = lake.sql(
@@ -94,10 +94,10 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
 
 def stability(lake: Lake, watcher: Watcher, model: str, draws: int = 5) -> Done:
     """Clusters subsamples of one model's vectors again, and Gaussian clouds that have no clusters."""
-    from panic_assets.trajectories import stability as pure
-    from panic_assets.trajectories.clustering import cluster
-    from panic_assets.trajectories.distinct import distinct
-    from panic_assets.trajectories.surrogates import gaussian
+    from panic_assets.statistics.distinct import distinct
+    from panic_assets.statistics.surrogates import gaussian
+    from panic_assets.trajectories.clusters import stability as pure
+    from panic_assets.trajectories.clusters.clustering import cluster
 
     place = {"embedding_model": model}
     rows = lake.sql(
@@ -149,9 +149,9 @@ def layers(lake: Lake, watcher: Watcher, model: str, draws: int = 2) -> Done:
 
     Each layer is looked for again under `draws` other seeds, and in as many subsamples.
     """
-    from panic_assets.trajectories import layers as evoc
-    from panic_assets.trajectories.distinct import distinct
-    from panic_assets.trajectories.stability import likeness
+    from panic_assets.statistics.distinct import distinct
+    from panic_assets.trajectories.clusters import layers as evoc
+    from panic_assets.trajectories.clusters.stability import likeness
 
     place = {"embedding_model": model}
     rows = lake.sql(
@@ -226,8 +226,8 @@ def layers(lake: Lake, watcher: Watcher, model: str, draws: int = 2) -> Done:
 
 def symbols(lake: Lake, watcher: Watcher, model: str) -> Done:
     """Stays, moves, states, change points and Markov models of the cluster sequences, experiment by experiment."""
-    from panic_assets.trajectories import symbols as symbolic
-    from panic_assets.trajectories.changes import change_points, indicators
+    from panic_assets.trajectories.clusters import symbols as symbolic
+    from panic_assets.trajectories.motion.changes import change_points, indicators
 
     rows = lake.sql(
         """SELECT m.experiment, m.run_id, r.network, list(m.cluster ORDER BY m.sequence_number) AS clusters
@@ -278,8 +278,8 @@ SYMBOL_TABLES = (
 
 
 def _states(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
-    from panic_assets.trajectories import markov
-    from panic_assets.trajectories.symbols import classes, milestones
+    from panic_assets.trajectories.clusters import markov
+    from panic_assets.trajectories.clusters.symbols import classes, milestones
 
     held = np.concatenate([milestones(s) for s in sequences])
     states, outputs = np.unique(held[held != OUTLIER], return_counts=True)
@@ -298,8 +298,8 @@ def _states(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
 
 
 def _markov(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
-    from panic_assets.trajectories import markov
-    from panic_assets.trajectories.symbols import classes
+    from panic_assets.trajectories.clusters import markov
+    from panic_assets.trajectories.clusters.symbols import classes
 
     ends = classes(sequences)
     scales = markov.slowest(sequences, LAGS, seed=SEED)
@@ -327,7 +327,7 @@ def _markov(sequences: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
 def _nulls(by_run: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     """How much of what sequences do is due to their order: the same outputs in shuffled order do it too, or not."""
     from panic_assets.statistics.nulls import standings
-    from panic_assets.trajectories.surrogates import shuffled_time
+    from panic_assets.statistics.surrogates import shuffled_time
 
     sequences = [by_run[run][:NULL_OUTPUTS] for run in sampled(list(by_run), NULL_RUNS)]
     rng = np.random.default_rng(SEED)
@@ -338,9 +338,9 @@ def _nulls(by_run: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
 
 
 def _measured(sequences: Sequence[np.ndarray]) -> dict[str, float]:
-    from panic_assets.trajectories import markov
-    from panic_assets.trajectories.changes import change_points, indicators
-    from panic_assets.trajectories.symbols import dwells
+    from panic_assets.trajectories.clusters import markov
+    from panic_assets.trajectories.clusters.symbols import dwells
+    from panic_assets.trajectories.motion.changes import change_points, indicators
 
     stays = [dwells(s) for s in sequences]
     complete = np.concatenate([d.length[(d.symbol != OUTLIER) & ~d.censored] for d in stays])

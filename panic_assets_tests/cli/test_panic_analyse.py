@@ -4,12 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from panic_assets.cli.analyse import TABLES
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import analysis
-from panic_assets.trajectories.layers import COMPILES, SMALLEST
+from panic_assets.trajectories.clusters.layers import COMPILES, SMALLEST
+from panic_assets.trajectories.commands.analyse import TABLES
 from panic_assets_tests.cli.test_panic import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import Nobody

@@ -10,8 +10,8 @@ from dagster._config import process_config, resolve_to_config_type
 from panic_assets.compute import choose
 from panic_assets.errors import UserError
 from panic_assets.executors import executor_from_environment, executor_name
-from panic_assets.models import registry
 from panic_assets.models.memory import placement
+from panic_assets.registry import registry
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import config
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from panic_assets.cli.session import materialise
-from panic_assets.finetunes import config, suites, synthetic
+from panic_assets.finetunes import config
+from panic_assets.finetunes.drawing import suites, synthetic
 from panic_assets.finetunes.jobs import add
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake

@@ -16,15 +16,17 @@ from dagster._core.test_utils import create_run_for_test
 from panic_assets.cli.session import materialise
 from panic_assets.definitions import build
 from panic_assets.errors import UserError
-from panic_assets.finetunes import captions, checks, jobs, sensors, stages, synthetic, voting, work
+from panic_assets.finetunes import checks, jobs, missing, sensors, stages, tables
+from panic_assets.finetunes.ab import voting
+from panic_assets.finetunes.captions import rules as captions
+from panic_assets.finetunes.drawing import synthetic
 from panic_assets.lake import invariants
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
-from panic_assets.lake.tables import finetunes as tables
 from panic_assets.settings import home
 from panic_assets.training import removal, runs
+from panic_assets_tests.finetunes.captions.test_captions import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
-from panic_assets_tests.finetunes.test_finetune_captions import SOUND, folder_of
 
 
 def rows(lake, query, name=RUN):
@@ -32,7 +34,7 @@ def rows(lake, query, name=RUN):
 
 
 def test_the_job_tests_judges_and_reports(instance, home_lake):
-    assert work.missing(home_lake, RUN) == {"test_images": 0, "prompt_test_results": 0, "attribute_answers": 0}
+    assert missing.missing(home_lake, RUN) == {"test_images": 0, "prompt_test_results": 0, "attribute_answers": 0}
     deciding = rows(home_lake, "SELECT * FROM epoch_choices WHERE deciding")[0]
     assert deciding["recommendation"] == "stop, epoch 3 is best"
     assert rows(home_lake, "SELECT best_epoch FROM advice") == [{"best_epoch": 3}], (
@@ -151,7 +153,7 @@ def test_jobs_do_what_the_commands_do(instance, home_lake):
 
     text = yaml.safe_dump({"name": "other", "base": "Synthetic", "depth": "quick"})
     assert perform("add_finetune", "add_finetune_op", definition=text)
-    assert work.plan(home_lake, "other").suite.name == "portraits"
+    assert missing.plan(home_lake, "other").suite.name == "portraits"
     assert not perform("add_finetune", "add_finetune_op", definition="base: 3")
     marks = {"reviewer": "ann", "visual": 8.0, "style": 7.0, "prompt": 9.0}
     assert perform("mark_finetune", "mark_finetune_op", run=RUN, epoch=3, **marks)
@@ -263,7 +265,7 @@ def test_the_ab_commands(panic, home_lake):
 
 
 def test_labelled_pictures_give_precision_and_recall(panic, tmp_path):
-    from panic_assets.finetunes.colour import encode
+    from panic_assets.finetunes.pictures.colour import encode
 
     for n, worn in enumerate(((), ("hat",))):
         (tmp_path / f"{n}.png").write_bytes(encode(synthetic.portrait({}, worn)))
@@ -379,7 +381,7 @@ def test_a_suite_file_changes_what_is_tested(panic, home_lake, tmp_path):
     raw = {**small_suite(2), "version": 2}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw))
     assert panic("finetune", "test", RUN, "--suite", tmp_path / "two.yaml")[0] == 0
-    assert work.plan(home_lake, RUN).suite.version == 2
+    assert missing.plan(home_lake, RUN).suite.version == 2
     assert {r["prompts"] for r in rows(home_lake, "SELECT prompts FROM epoch_averages WHERE metric = 'colour'")} == {
         1,
         2,

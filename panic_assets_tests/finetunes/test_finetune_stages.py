@@ -14,11 +14,14 @@ import yaml
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.finetunes import config, manual, measures, report, stages, suites, synthetic, work
-from panic_assets.finetunes.colour import encode
+from panic_assets.finetunes import config, missing, stages
+from panic_assets.finetunes.drawing import suites, synthetic
+from panic_assets.finetunes.pictures import measures
+from panic_assets.finetunes.pictures.colour import encode
+from panic_assets.finetunes.tables import TABLES
+from panic_assets.finetunes.verdicts import manual, report
 from panic_assets.lake import invariants
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.tables.finetunes import TABLES
 from panic_assets.models.preflight import inspect
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
@@ -97,7 +100,7 @@ def test_the_plan_draws_fifty_prompts(tested):
     assert done == {"drawing": 150, "measuring": 150}, "50 prompts of 3 seeds"
     by_epoch = rows(lake, "SELECT epoch, count(DISTINCT prompt) AS n FROM prompt_test_results GROUP BY 1 ORDER BY 1")
     assert [r["n"] for r in by_epoch] == [1, 1, 1, 1, 5, 1, 15, 5, 5, 15]
-    assert work.missing(lake, "tune") == {"test_images": 0, "prompt_test_results": 0, "attribute_answers": 0}
+    assert missing.missing(lake, "tune") == {"test_images": 0, "prompt_test_results": 0, "attribute_answers": 0}
 
 
 def test_the_known_best_epoch_is_found(tested):
@@ -222,7 +225,7 @@ def test_every_cell_is_compared_with_the_earliest_that_drew_it(tested):
 
 def test_a_baseline_of_ones_own_choice(tested):
     lake, _ = tested
-    found = work.plan(lake, "tune")
+    found = missing.plan(lake, "tune")
     chosen = replace(found, config={**found.config, "baseline": {"run": "tune", "epoch": 10}})
     whole = replace(stages.material(lake, "tune"), baseline=stages.reports._baseline(lake, chosen, []))
     page = report.html(stages.of_epoch(whole, 7), "")
@@ -297,7 +300,7 @@ def test_a_killed_drawing_goes_on(tmp_path, lake):
     with pytest.raises(KeyboardInterrupt):
         stages.draw(lake, Dies(), Quiet(), lambda: None, "tune")
     stored = {r["image_hash"] for r in rows(lake, "SELECT image_hash FROM test_images")}
-    left = sum(map(len, work.undrawn(lake, work.plan(lake, "tune")).values()))
+    left = sum(map(len, missing.undrawn(lake, missing.plan(lake, "tune")).values()))
     assert left == 12 - len(stored)
     assert run_all(lake, "tune")["drawing"] == left
     assert stored <= {r["image_hash"] for r in rows(lake, "SELECT image_hash FROM test_images")}
@@ -372,11 +375,11 @@ def test_pictures_drawn_elsewhere(tmp_path, lake):
     (images.parent / "epoch-99").mkdir()
     (images.parent / "epoch-99" / f"{prompt.id}_1.png").write_bytes(encode(art))
     setup(tmp_path, lake, base=None, images="drawn")
-    assert work.missing(lake, "tune")["test_images"] == 3, "pictures that appear are work for the sensor"
+    assert missing.missing(lake, "tune")["test_images"] == 3, "pictures that appear are work for the sensor"
     done = stages.draw(lake, InProcessCompute(), Quiet(), lambda: None, "tune")
     assert done.rows == 3
     assert len(done.problems) == 3
-    assert work.missing(lake, "tune")["test_images"] == 0
+    assert missing.missing(lake, "tune")["test_images"] == 0
     assert any("no registered checkpoint" in p for p in done.problems)
     run_all(lake, "tune")
     result = rows(lake, "SELECT colour FROM prompt_test_results")
@@ -398,7 +401,7 @@ def test_a_detector_is_asked_only_where_one_is_configured(tmp_path, lake):
     answers = rows(lake, "SELECT kind, count(*) AS n FROM attribute_answers GROUP BY 1 ORDER BY 1", "asked")
     assert {r["kind"] for r in answers} == {"accessory", "expression", "prompt"}
     assert all(r["alignment"] is not None for r in rows(lake, "SELECT alignment FROM prompt_test_results", "asked"))
-    assert work.missing(lake, "asked")["attribute_answers"] == 0
+    assert missing.missing(lake, "asked")["attribute_answers"] == 0
 
 
 def test_weights_that_are_missing_are_said_before_anything_is_drawn_or_asked(tmp_path, lake, monkeypatch):
@@ -486,8 +489,8 @@ def test_ab_from_trials_to_verdict(tested):
 
 
 def test_captions_of_a_run(tmp_path, lake):
-    from panic_assets.finetunes import caption_files, captions
-    from panic_assets_tests.finetunes.test_finetune_captions import SOUND, folder_of
+    from panic_assets.finetunes.captions import files, rules
+    from panic_assets_tests.finetunes.captions.test_captions import SOUND, folder_of
 
     folder = tmp_path / "captions"
     folder.mkdir()
@@ -497,9 +500,9 @@ def test_captions_of_a_run(tmp_path, lake):
     assert stages.check_run_captions(lake, "tune").rows == 1
     versions = lake.sql("SELECT DISTINCT version FROM captions")["version"].to_pylist()
     assert versions == [1], "checking again records nothing new"
-    changes = caption_files.repairs(caption_files.load(folder), captions.Rules())
-    batch = caption_files.apply(folder, changes)
-    stages.check_captions(lake, "tune", folder, captions.Rules(), run="tune", batch=batch.id)
+    changes = files.repairs(files.load(folder), rules.Rules())
+    batch = files.apply(folder, changes)
+    stages.check_captions(lake, "tune", folder, rules.Rules(), run="tune", batch=batch.id)
     found = lake.sql("SELECT version, count(*) AS n FROM caption_findings GROUP BY 1").to_pylist()
     assert found == [{"version": 1, "n": 1}]
     texts = lake.sql("SELECT version, batch FROM captions WHERE file = '001.txt' ORDER BY version").to_pylist()
@@ -540,6 +543,6 @@ def test_the_example_is_valid(monkeypatch, tmp_path):
     tune = config.read(Path(__file__).parents[2] / "experiments" / "examples" / "portraits.finetune.yaml")
     assert tune.name == "portraits-demo"
     assert tune.folder == str(tmp_path.resolve() / "training" / "portraits-demo")
-    from panic_assets.finetunes import depth
+    from panic_assets.finetunes.drawing import depth
 
     assert [depth.parse(tune.stored["depth"]).count(e) for e in range(1, 11)] == [1, 1, 1, 1, 5, 1, 15, 5, 5, 15]

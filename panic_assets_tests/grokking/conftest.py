@@ -12,7 +12,7 @@ import yaml
 
 from panic_assets.cli.main import main
 from panic_assets.grokking import stages
-from panic_assets.grokking.model import one_thread
+from panic_assets.grokking.learning.model import one_thread
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home

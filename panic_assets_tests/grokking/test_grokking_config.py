@@ -5,7 +5,7 @@ import pytest
 
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import Intervention, child, parse, read, recipe_of, schedule
-from panic_assets.grokking.recipe import Gain
+from panic_assets.grokking.learning.recipe import Gain
 from panic_assets.settings import PROJECT
 from panic_assets_tests.grokking.conftest import RUN, TINY
 

@@ -15,20 +15,22 @@ from safetensors.torch import load_file, save_file
 
 from panic_assets.compute import choose
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
-from panic_assets.grokking import analysis, checks, config, pca, renders, sensors, stages
+from panic_assets.grokking import analysis, checks, config, sensors, stages
+from panic_assets.grokking import tables as grokking_tables
 from panic_assets.grokking.config import Intervention
-from panic_assets.grokking.model import Shape, initial
+from panic_assets.grokking.learning.model import Shape, initial
+from panic_assets.grokking.pictures import renders
+from panic_assets.grokking.spectra import pca
 from panic_assets.grokking.stages import products
 from panic_assets.lake import invariants
 from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import TABLES
-from panic_assets.lake.tables import grokking as grokking_tables
-from panic_assets.lake.tables import training as training_tables
-from panic_assets.operations import doctor
 from panic_assets.settings import home
 from panic_assets.training import removal, runs, settings
 from panic_assets.training import stages as spine
+from panic_assets.training import tables as training_tables
 from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent

@@ -25,8 +25,8 @@ def tiny_model(checkpoints, monkeypatch):
     """Loads a registry entry the way a user does who points its name at a folder; `changes` replace its fields."""
     from dataclasses import replace
 
-    from panic_assets.models import registry
     from panic_assets.models.load import load
+    from panic_assets.registry import registry
 
     def model(name, **changes):
         monkeypatch.setenv("PANIC_MODEL_PATHS", f"{name}={checkpoints(name)}")

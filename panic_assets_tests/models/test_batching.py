@@ -6,8 +6,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from panic_assets.compute.failures import Failure, ItemError, is_device_fault, is_out_of_memory
 from panic_assets.models.batching import Batcher
-from panic_assets.models.failures import Failure, ItemError, is_device_fault, is_out_of_memory
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from panic_assets.compute.failures import Failure
 from panic_assets.errors import UserError
-from panic_assets.models import registry
-from panic_assets.models.failures import Failure
 from panic_assets.models.load import load
 from panic_assets.models.protocol import Answerer, Generator
 from panic_assets.models.randomness import RowSampler, item_sampler
+from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 from panic_assets_tests.models.without_operators import VISION
 

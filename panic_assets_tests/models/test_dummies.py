@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from panic_assets.models import registry
 from panic_assets.models.load import load
 from panic_assets.models.protocol import UNSEEDED, Embedder, Generator
+from panic_assets.registry import registry
 
 PAINTERS = ["DummyT2I", "DummyT2I2"]
 CAPTIONERS = ["DummyI2T", "DummyI2T2"]

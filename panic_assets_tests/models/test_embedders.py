@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from panic_assets.compute.failures import Failure
 from panic_assets.errors import UserError
-from panic_assets.models import registry
-from panic_assets.models.failures import Failure
 from panic_assets.models.load import load
 from panic_assets.models.protocol import Embedder
+from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 
 TEXTS = ["a cat", "a longer caption of a dog in the rain", "", "x y z"]

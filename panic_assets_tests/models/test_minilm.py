@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from panic_assets.errors import UserError
-from panic_assets.models import registry, weights
+from panic_assets.models import weights
 from panic_assets.models.load import load
+from panic_assets.registry import registry
 
 SPEC = registry.get("MiniLM")
 

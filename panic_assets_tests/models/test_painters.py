@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from panic_assets.compute.failures import Failure
 from panic_assets.errors import UserError
-from panic_assets.models import registry
 from panic_assets.models.diffusion import compile_denoiser, denoiser
-from panic_assets.models.failures import Failure
 from panic_assets.models.protocol import Generator
+from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 
 PROMPTS = ["a cat", "a very long caption of a dog in the rain"]

@@ -3,10 +3,11 @@ import pytest
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
-from panic_assets.models import measured, registry, weights
+from panic_assets.models import measured, weights
 from panic_assets.models.bench import best, measure
 from panic_assets.models.measured import Measurement
 from panic_assets.models.preflight import preflight, refuse
+from panic_assets.registry import registry
 
 
 @pytest.fixture(autouse=True)

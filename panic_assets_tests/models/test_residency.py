@@ -7,10 +7,10 @@ import torch
 
 from panic_assets.compute.warm import WarmWorker
 from panic_assets.errors import UserError
-from panic_assets.models import registry
 from panic_assets.models.diffusion import TextToImage, denoiser
 from panic_assets.models.memory import place, placement
 from panic_assets.models.residency import Residency
+from panic_assets.registry import registry
 
 
 class Model:

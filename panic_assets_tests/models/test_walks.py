@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from panic_assets.models import registry
 from panic_assets.models.load import load
 from panic_assets.models.protocol import Control
+from panic_assets.registry import registry
 
 WALKS = {"RandomWalk": 0.0, "RandomWalk50": 0.5, "RandomWalk90": 0.9}
 

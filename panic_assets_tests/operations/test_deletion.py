@@ -6,14 +6,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import TABLES
-from panic_assets.operations import deletion, doctor, journal
+from panic_assets.operations import deletion, journal
 from panic_assets.settings import home
-from panic_assets.trajectories import invariants, registration, work
-from panic_assets.trajectories.similarity import similarity
+from panic_assets.trajectories import missing, registration, rules
+from panic_assets.trajectories.topology.similarity import similarity
 from panic_assets_tests.operations.conftest import MODELS
 from panic_assets_tests.trajectories.world import Nobody, definition, trace
 
@@ -52,7 +53,7 @@ def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterIn
     assert_gone(instance, lake, "a")
     assert trace(lake, "b") == before
     assert materialised(instance, "b") == ASSETS
-    assert {m.embedding_model for m in work.missing(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
+    assert {m.embedding_model for m in missing.missing(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
 
 
 def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterInstance, lake: Lake) -> None:
@@ -61,7 +62,7 @@ def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterI
     assert stored == 3 * 2 + 4 * 2
     deletion.run(instance, deletion.plan(instance, "experiment", "a"))
     assert lake.sql("SELECT * FROM diagram_distances").num_rows == 3 * 2
-    assert invariants.all_findings(lake, "diagram_distances") == []
+    assert rules.all_findings(lake, "diagram_distances") == []
 
 
 def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance, lake: Lake) -> None:

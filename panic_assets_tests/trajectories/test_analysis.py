@@ -9,13 +9,13 @@ import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.tables import dynamics as tables
-from panic_assets.lake.tables import symbols as symbol_tables
-from panic_assets.trajectories import analysis, invariants, stages, symbolic
-from panic_assets.trajectories import bar_distances as distances
-from panic_assets.trajectories.homology import Homology
-from panic_assets.trajectories.surrogates import random_walk
-from panic_assets.trajectories.topology_nulls import against_chance
+from panic_assets.statistics.surrogates import random_walk
+from panic_assets.trajectories import analysis, rules, stages, symbolic
+from panic_assets.trajectories.tables import dynamics as tables
+from panic_assets.trajectories.tables import symbols as symbol_tables
+from panic_assets.trajectories.topology import bar_distances as distances
+from panic_assets.trajectories.topology.homology import Homology
+from panic_assets.trajectories.topology.nulls import against_chance
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
 MODELS = ["DummyText", "DummyVision", "RandomWalk"]
@@ -83,7 +83,7 @@ WRITTEN = [t.name for t in (*tables.TABLES, *symbol_tables.TABLES) if t.name not
 
 @pytest.mark.parametrize("table", WRITTEN)
 def test_every_table_has_rows_and_keeps_its_rules(lake, table):
-    assert invariants.all_findings(lake, table) == []
+    assert rules.all_findings(lake, table) == []
     if not table.endswith("change_points"):
         assert lake.sql(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py() > 0
 

@@ -16,8 +16,8 @@ from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.trajectories import assets, registration
-from panic_assets.trajectories.embed import embed
-from panic_assets.trajectories.homology import homology
+from panic_assets.trajectories.runs.embed import embed
+from panic_assets.trajectories.topology.homology import homology
 from panic_assets_tests.trajectories.world import definition
 
 STAGES = (assets.experiments, assets.invocations, assets.embeddings, assets.persistence_diagrams)

@@ -17,7 +17,7 @@ from panic_assets.lake.manifest import StoredFile
 from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import TABLES
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.trajectories import assets, checks, invariants, stages
+from panic_assets.trajectories import assets, checks, rules, stages
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 TABLES_HERE = (
@@ -78,7 +78,7 @@ def replaced(lake: Lake, table: str, expression: str, where: str) -> pa.Table:
 
 
 def kinds(lake: Lake, table: str, **where: str) -> list[tuple[str, int]]:
-    return [(f.kind, f.count) for f in invariants.all_findings(lake, table, **where)]
+    return [(f.kind, f.count) for f in rules.all_findings(lake, table, **where)]
 
 
 def test_a_healthy_lake_has_no_finding(lake: Lake) -> None:
@@ -116,7 +116,7 @@ VALUES: list[tuple[str, str, str, str]] = [
 def test_a_forbidden_value_is_found(lake: Lake, table: str, value: str, where: str, said: str) -> None:
     rows = replaced(lake, table, value, where)
     plant(lake, table, rows)
-    found = [f for f in invariants.all_findings(lake, table, experiment="a") if "forbidden value" in f.sentence]
+    found = [f for f in rules.all_findings(lake, table, experiment="a") if "forbidden value" in f.sentence]
     assert [(f.kind, f.table, f.count) for f in found] == [("invalid", table, 1)]
     assert f"1 rows of {table} have a forbidden value in {said}" in found[0].sentence
     assert kinds(lake, table, experiment="b") == []
@@ -190,14 +190,14 @@ def test_what_does_not_fit_is_found(lake: Lake, table: str, query: str, said: st
         expected = (expected[0], truly)
         assert truly > 0
     plant(lake, table, lake.sql(query, **PARTITION[table]))
-    found = [f for f in invariants.all_findings(lake, table, **PARTITION[table]) if said in f.sentence]
+    found = [f for f in rules.all_findings(lake, table, **PARTITION[table]) if said in f.sentence]
     assert [(f.kind, f.count) for f in found] == [expected]
 
 
 def test_one_content_with_two_vectors_is_found(lake: Lake) -> None:
     same = lake.sql("SELECT * REPLACE ('h' AS content_hash) FROM embeddings", **MODEL)
     plant(lake, "embeddings", same)
-    (found,) = invariants.all_findings(lake, "embeddings", **MODEL)
+    (found,) = rules.all_findings(lake, "embeddings", **MODEL)
     assert "contents that have different vectors by one model" in found.sentence
 
 
@@ -221,7 +221,7 @@ def _garbled(path: Path) -> None:
 def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable[[Path], None], said: str) -> None:
     path = lake.files(table, **PARTITION[table])[0]
     harm(path)
-    (found,) = invariants.all_findings(lake, table, **PARTITION[table])
+    (found,) = rules.all_findings(lake, table, **PARTITION[table])
     assert (found.kind, found.file) == ("half-written", path.name)
     assert f"a listed file of {table} (" in found.sentence
     assert said in found.sentence
@@ -231,7 +231,7 @@ def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable
 def test_a_mistyped_file_is_found_and_named(lake: Lake) -> None:
     rows = lake.sql("SELECT * REPLACE (sequence_number::VARCHAR AS sequence_number) FROM invocations", experiment="a")
     plant(lake, "invocations", rows.drop_columns(["seed"]), mistyped=True)
-    (found,) = invariants.all_findings(lake, "invocations", experiment="a")
+    (found,) = rules.all_findings(lake, "invocations", experiment="a")
     assert (found.kind, found.file) == ("mistyped", "planted.parquet")
     assert "sequence_number is string instead of int32" in found.sentence
     assert "seed is missing instead of int64" in found.sentence

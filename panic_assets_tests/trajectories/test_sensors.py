@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from panic_assets.lake.resource import LakeResource
-from panic_assets.trajectories import registration, sensors, stages, work
+from panic_assets.trajectories import missing, registration, sensors, stages
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 FIELDS: dict[str, Any] = {
@@ -74,7 +74,7 @@ def test_a_dropped_file_is_registered_and_run_once(daemon: Daemon) -> None:
     (daemon.folder / "notes.txt").write_text("not an experiment")
     assert daemon.tick() == (["one", "given"], None)
     assert daemon.keys == ["given", "one"]
-    assert set(work.definitions(LakeResource().lake)) == {"given", "one"}
+    assert set(missing.definitions(LakeResource().lake)) == {"given", "one"}
     assert daemon.tick()[0] == []
     restarted = daemon.cursor
     daemon.cursor = restarted  # The daemon restarts: all it knows is the cursor.
@@ -118,7 +118,7 @@ def test_a_taken_name_is_refused_and_more_models_are_taken(daemon: Daemon) -> No
     assert daemon.tick()[0] == []  # As it stands, and nothing is missing.
     daemon.drop("one.json", embedding_models=["DummyVision"])
     assert daemon.tick() == (["one"], None)
-    assert work.definitions(LakeResource().lake)["one"].embedding_models == ("DummyText", "DummyVision")
+    assert missing.definitions(LakeResource().lake)["one"].embedding_models == ("DummyText", "DummyVision")
 
 
 def test_a_tick_that_died_half_way_is_made_good(daemon: Daemon) -> None:
@@ -164,7 +164,7 @@ def test_the_launchpad_refuses_in_a_sentence_and_registers_nothing(daemon: Daemo
         "embedding_models names 'DummyTxt', which is no known embedding model" in event.step_failure_data.error.message
     )
     assert daemon.keys == []
-    assert work.definitions(LakeResource().lake) == {}
+    assert missing.definitions(LakeResource().lake) == {}
 
 
 def test_stale_clusters_are_asked_for_at_night(daemon: Daemon) -> None:

@@ -14,11 +14,12 @@ from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake, Writer
-from panic_assets.trajectories import invariants, stages, vectors, work
-from panic_assets.trajectories.content import decode
-from panic_assets.trajectories.embed import Batch
-from panic_assets.trajectories.homology import Points
-from panic_assets.trajectories.walk import Cohort
+from panic_assets.trajectories import missing, rules, stages
+from panic_assets.trajectories.runs import vectors
+from panic_assets.trajectories.runs.content import decode
+from panic_assets.trajectories.runs.embed import Batch
+from panic_assets.trajectories.runs.walk import Cohort
+from panic_assets.trajectories.topology.homology import Points
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, nothing, perform, trace
 
 
@@ -60,9 +61,9 @@ def counts(lake: Lake) -> dict[str, int]:
 def sound(lake: Lake) -> None:
     """Every rule of every table holds, and nothing is missing."""
     for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):
-        assert invariants.all_findings(lake, table) == []
+        assert rules.all_findings(lake, table) == []
     for stage in ("invocations", "embeddings", "persistence_diagrams"):
-        assert [m for m in work.missing(lake, stage) if m.count] == []
+        assert [m for m in missing.missing(lake, stage) if m.count] == []
 
 
 def test_counting(lake: Lake) -> None:
@@ -102,7 +103,7 @@ def test_vectors_are_written_while_the_model_works_on_the_next(lake: Lake, monke
     monkeypatch.setattr(Writer, "add", held_up)
     assert stages.embed(lake, Telling(), Nobody(), nothing, "a").rows == 8
     assert all(event.is_set() for event in begun)
-    assert [m for m in work.missing(lake, "embeddings") if m.count] == []
+    assert [m for m in missing.missing(lake, "embeddings") if m.count] == []
 
 
 def test_each_embedder_gets_its_own_modality(lake: Lake) -> None:
@@ -278,7 +279,7 @@ def test_one_more_embedding_model_computes_only_what_it_adds(lake: Lake) -> None
     assert compute.count(Points) == 2
     for table, files in first.items():
         assert files <= set(lake.files(table))
-    assert work.definition(lake, "a").embedding_models == ("DummyText", "DummyText2")  # type: ignore[union-attr]
+    assert missing.definition(lake, "a").embedding_models == ("DummyText", "DummyText2")  # type: ignore[union-attr]
     sound(lake)
 
 
@@ -314,7 +315,7 @@ def test_a_fixed_point_costs_one_call(lake: Lake) -> None:
 
 
 def test_contents_are_found_again_when_the_cache_is_full(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from panic_assets.trajectories import vectors
+    from panic_assets.trajectories.runs import vectors
 
     monkeypatch.setattr(vectors, "CACHE_BYTES", 2048)  # Two vectors.
     monkeypatch.setitem(vectors.ROWS_A_BLOCK, "text", 7)
@@ -357,7 +358,7 @@ def test_what_cannot_be_embedded_is_said_and_spoils_nothing_else(lake: Lake) -> 
     assert done.rows == 4
     assert len(done.problems) == 1
     assert "stored image of 1 bytes cannot be decoded" in done.problems[0]
-    assert [(m.count, m.total) for m in work.missing(lake, "embeddings", "a")] == [(1, 5)]
+    assert [(m.count, m.total) for m in missing.missing(lake, "embeddings", "a")] == [(1, 5)]
 
 
 def test_a_stored_input_that_is_broken_fails_its_run_and_no_other(lake: Lake) -> None:
@@ -404,14 +405,14 @@ def test_registering_twice_is_registering_once(lake: Lake) -> None:
     assert more.embedding_models == ("DummyText", "DummyVision")
     after = lake.sql("SELECT * FROM experiments")
     assert after["created_at"] == before["created_at"]
-    assert work.definitions(lake) == {"a": more}
+    assert missing.definitions(lake) == {"a": more}
 
 
 def test_a_taken_name_is_refused_and_nothing_changes(lake: Lake) -> None:
     stages.register(lake, definition())
     with pytest.raises(UserError, match="name 'a' is taken by an experiment with different max_length"):
         stages.register(lake, definition(max_length=11))
-    assert work.definitions(lake) == {"a": definition()}
+    assert missing.definitions(lake) == {"a": definition()}
 
 
 def test_what_is_not_registered_cannot_be_planned(lake: Lake) -> None:
@@ -436,13 +437,13 @@ def test_planning_twice_keeps_the_ids(lake: Lake) -> None:
 def test_clusters_pool_experiments_and_become_stale(lake: Lake) -> None:
     fields: dict[str, Any] = {"seeds": [1, 2, 3], "max_length": 60}
     perform(lake, definition("a", **fields))
-    assert [(m.embedding_model, m.count) for m in work.missing(lake, "clusters")] == [("DummyText", 1)]
+    assert [(m.embedding_model, m.count) for m in missing.missing(lake, "clusters")] == [("DummyText", 1)]
     row = stages.cluster(lake, Nobody(), "DummyText")
     assert row is not None
     assert row["experiments"] == ["a"]
-    assert [m.count for m in work.missing(lake, "clusters")] == [0]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
     for table in ("clusterings", "clusters", "cluster_members"):
-        assert invariants.all_findings(lake, table) == []
+        assert rules.all_findings(lake, table) == []
     members = lake.sql("SELECT cluster, count(*) AS size FROM cluster_members GROUP BY ALL ORDER BY ALL").to_pylist()
     sizes = lake.sql("SELECT cluster, size FROM clusters WHERE size > 0 ORDER BY ALL").to_pylist()
     assert members == sizes
@@ -451,16 +452,16 @@ def test_clusters_pool_experiments_and_become_stale(lake: Lake) -> None:
     ).to_pylist()
     assert all(r["medoid_text"] == r["output_text"] for r in medoids)
     perform(lake, definition("b", **{**fields, "prompts": ["else"]}))
-    assert [m.count for m in work.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
     assert lake.sql("SELECT experiments FROM clusterings")["experiments"].to_pylist() == [["a"]]  # Still readable.
     again = stages.cluster(lake, Nobody(), "DummyText")
     assert again is not None
     assert again["experiments"] == ["a", "b"]
-    assert [m.count for m in work.missing(lake, "clusters")] == [0]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
     for table in ("runs", "invocations", "embeddings"):
         for partition, _ in list(lake.partitions(table, experiment="a")):
             lake.remove(table, **partition)
-    assert [m.count for m in work.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
 
 
 def test_clusters_redone_half_are_stale(lake: Lake) -> None:
@@ -468,20 +469,20 @@ def test_clusters_redone_half_are_stale(lake: Lake) -> None:
     stages.cluster(lake, Nobody(), "DummyText")
     other = lake.sql("SELECT * REPLACE ('another' AS clustering_id) FROM cluster_members")
     lake.replace("cluster_members", other, embedding_model="DummyText")  # A later clustering, killed half way.
-    assert [m.count for m in work.missing(lake, "clusters")] == [1]
-    assert [f.kind for f in invariants.all_findings(lake, "cluster_members")] == ["orphaned"]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
+    assert [f.kind for f in rules.all_findings(lake, "cluster_members")] == ["orphaned"]
     stages.cluster(lake, Nobody(), "DummyText")
-    assert [m.count for m in work.missing(lake, "clusters")] == [0]
-    assert invariants.all_findings(lake, "cluster_members") == []
+    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
+    assert rules.all_findings(lake, "cluster_members") == []
 
 
 def test_clusters_of_what_is_gone_are_stale_and_then_gone(lake: Lake) -> None:
     perform(lake, definition(seeds=[1], max_length=40))
     stages.cluster(lake, Nobody(), "DummyText")
     lake.remove("embeddings", experiment="a", embedding_model="DummyText")
-    assert [(m.embedding_model, m.count) for m in work.missing(lake, "clusters")] == [("DummyText", 1)]
+    assert [(m.embedding_model, m.count) for m in missing.missing(lake, "clusters")] == [("DummyText", 1)]
     assert stages.cluster(lake, Nobody(), "DummyText") is None
-    assert work.missing(lake, "clusters") == []
+    assert missing.missing(lake, "clusters") == []
     assert list(lake.partitions("clusterings")) == []
 
 
@@ -492,4 +493,4 @@ def test_clusters_of_the_same_number_of_other_vectors_are_stale(lake: Lake) -> N
         for partition, _ in list(lake.partitions(table)):
             lake.remove(table, **partition)
     perform(lake, definition(seeds=[1], max_length=40))
-    assert [m.count for m in work.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.missing(lake, "clusters")] == [1]

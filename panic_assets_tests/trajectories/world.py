@@ -108,7 +108,7 @@ def child(
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 """Children start from a process that has imported everything and has no threads."""
-FORKSERVER.set_forkserver_preload([__name__, "panic_assets.trajectories.diagrams", "gph"])
+FORKSERVER.set_forkserver_preload([__name__, "panic_assets.trajectories.topology.diagrams", "gph"])
 
 
 @contextlib.contextmanager

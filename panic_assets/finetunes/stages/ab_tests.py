@@ -10,11 +10,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.finetunes import (
-    blind,
-    work,
-)
-from panic_assets.finetunes.work import Row
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.ab import blind
+from panic_assets.finetunes.missing import Row
 from panic_assets.lake.lake import Lake
 from panic_assets.training.stages import Done
 
@@ -41,7 +39,7 @@ def start_test(
         raise UserError(f"there is an A/B test {test!r}; its design cannot change, so give the new one its own name")
     if votes_per_trial < 1:
         raise UserError(f"votes per trial is {votes_per_trial}; it must be a whole number from 1")
-    suite = work.plan(lake, a[0]).suite
+    suite = missing.plan(lake, a[0]).suite
     texts = {p.id: p.text for p in suite.prompts}
     first, second = (_hashes(lake, run, epoch, suite.hash) for run, epoch in (a, b))
     cells = sorted(set(first) & set(second))

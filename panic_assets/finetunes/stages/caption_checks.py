@@ -3,11 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from panic_assets.finetunes import (
-    caption_files,
-    captions,
-    work,
-)
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.captions import files as caption_files
+from panic_assets.finetunes.captions import rules as captions
 from panic_assets.lake.lake import Lake
 from panic_assets.training.stages import Done
 
@@ -63,7 +61,7 @@ def check_captions(
 
 def check_run_captions(lake: Lake, name: str) -> Done:
     """Check the captions a run names; nothing where it names none."""
-    found = work.plan(lake, name)
+    found = missing.plan(lake, name)
     if not found.config.get("captions"):
         return Done()
     rules = captions.parse_rules(found.config.get("caption_rules"))

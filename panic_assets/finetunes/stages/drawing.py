@@ -8,15 +8,12 @@ from pathlib import Path
 
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.finetunes import (
-    generate,
-    ingest,
-    measures,
-    work,
-)
-from panic_assets.finetunes.colour import decode
-from panic_assets.finetunes.depth import Cell
-from panic_assets.finetunes.work import Plan, Row
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.drawing import generate, ingest
+from panic_assets.finetunes.drawing.depth import Cell
+from panic_assets.finetunes.missing import Plan, Row
+from panic_assets.finetunes.pictures import measures
+from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
@@ -35,18 +32,18 @@ def draw(
     levels: Mapping[int, str] | None = None,
 ) -> Done:
     """Draw (or read) every cell that is missing, checkpoint by checkpoint; a killed step goes on at the last flush."""
-    found = work.plan(lake, name)
+    found = missing.plan(lake, name)
     for level in (levels or {}).values():
-        work.check_level(found, level)
-    for table, checkpoint in work.stale(lake, name, BY_CHECKPOINT):
+        missing.check_level(found, level)
+    for table, checkpoint in missing.stale(lake, name, BY_CHECKPOINT):
         lake.remove(table, training_run=name, checkpoint=checkpoint)
     if found.config.get("images"):
         return read_images(lake, name, Path(found.config["images"]), str(found.config["image_pattern"]))
     base = found.config.get("base")
     if base is None:
         return Done(problems=["no pictures: the run names no base model; `panic finetune add` gives it one"])
-    left = work.undrawn(lake, found, levels)
-    checkpoints = work.current(lake, name)
+    left = missing.undrawn(lake, found, levels)
+    checkpoints = missing.current(lake, name)
     tasks = [_task(found, str(base), checkpoints[key], cells) for key, cells in left.items()]
     models = [] if base == generate.SYNTHETIC else [str(base)]
     needs = needs_of(models)
@@ -86,7 +83,7 @@ def _image_row(
 ) -> Row:
     return {
         "training_run": name,
-        "checkpoint": work.checkpoint_key(checkpoint["epoch"], checkpoint["content_hash"]),
+        "checkpoint": missing.checkpoint_key(checkpoint["epoch"], checkpoint["content_hash"]),
         "epoch": checkpoint["epoch"],
         "checkpoint_hash": checkpoint["content_hash"],
         "suite_hash": suite_hash,
@@ -103,8 +100,8 @@ def _image_row(
 
 def read_images(lake: Lake, name: str, folder: Path, pattern: str) -> Done:
     """Take pictures drawn elsewhere as cells. A picture that differs from the one its cell has is not taken."""
-    found = work.plan(lake, name)
-    checkpoints = {r["epoch"]: r for r in work.current(lake, name).values()}
+    found = missing.plan(lake, name)
+    checkpoints = {r["epoch"]: r for r in missing.current(lake, name).values()}
     told = ingest.find(folder, found.suite, pattern)
     done = Done(problems=[f"{path}: {why}" for path, why in told.strangers])
     have = {

@@ -7,13 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from panic_assets.compute.protocol import Compute, Needs, Worker
-from panic_assets.finetunes import (
-    attributes,
-    measures,
-    work,
-)
-from panic_assets.finetunes.suites import Suite, from_json
-from panic_assets.finetunes.work import Plan, Row
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.drawing.suites import Suite, from_json
+from panic_assets.finetunes.missing import Plan, Row
+from panic_assets.finetunes.pictures import attributes, measures
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
@@ -38,21 +35,21 @@ def measure_task(task: MeasureTask, worker: Worker) -> Iterator[tuple[Row, measu
 
 def measure(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     """Measure every picture that has no result by this version; ask the detector, where one is configured."""
-    found = work.plan(lake, name)
+    found = missing.plan(lake, name)
     done = Done()
     _ask(lake, compute, watcher, refresh, found)
-    left = work.unmeasured(lake, name)
+    left = missing.unmeasured(lake, name)
     if not left:
         return done
     seen, suites = _answers(lake, name), _suites(lake, name)
     before = {table: _by_checkpoint(_all(lake, name, table)) for table in ("image_metrics", "prompt_test_results")}
     with watcher.stage("measuring", len(left), "pictures") as advance:
         for checkpoint, cells in _by_checkpoint(left).items():
-            images = work.images(lake, name, checkpoint)
+            images = missing.images(lake, name, checkpoint)
             items = []
             for cell in cells:
                 prompt = suites[cell["suite_hash"]].prompt(cell["prompt"])
-                items.append((cell, images[work.cell_of(cell)], prompt.colours, prompt.accessories))
+                items.append((cell, images[missing.cell_of(cell)], prompt.colours, prompt.accessories))
             tasks = [MeasureTask(tuple(items[i : i + _CHUNK])) for i in range(0, len(items), _CHUNK)]
             scored = [pair for _, pair in compute.stream(measure_task, tasks, Needs())]
             now = datetime.now(UTC)
@@ -60,14 +57,14 @@ def measure(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, na
             for cell, told in scored:
                 prompt = suites[cell["suite_hash"]].prompt(cell["prompt"])
                 results.append(
-                    _result_row(name, cell, prompt.category, told, seen.get((checkpoint, *work.cell_of(cell))), now)
+                    _result_row(name, cell, prompt.category, told, seen.get((checkpoint, *missing.cell_of(cell))), now)
                 )
                 regions += _region_rows(name, cell, told, now)
                 advance(1)
-            keys = {work.cell_of(c) for c in cells}
+            keys = {missing.cell_of(c) for c in cells}
             where = {"training_run": name, "checkpoint": checkpoint}
             for table, rows in (("image_metrics", regions), ("prompt_test_results", results)):
-                old = [r for r in before[table].get(checkpoint, []) if work.cell_of(r) not in keys]
+                old = [r for r in before[table].get(checkpoint, []) if missing.cell_of(r) not in keys]
                 lake.replace(table, [*old, *rows], **where)
             done.rows += len(results)
             refresh()
@@ -141,7 +138,7 @@ def _region_rows(name: str, cell: Row, told: measures.Measures, now: datetime) -
 
 def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found: Plan) -> None:
     """Ask the configured models about every cell they have not seen; results of these cells are then made again."""
-    left = work.unasked(lake, found)
+    left = missing.unasked(lake, found)
     if not left:
         return
     viewers = attributes.Viewers.of(found.config)
@@ -149,11 +146,11 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
     refuse(compute, needs, viewers.models, tasks=1)
     with watcher.stage("looking", len(left), "pictures") as advance:
         for checkpoint, cells in _by_checkpoint(left).items():
-            images = work.images(lake, found.name, checkpoint)
+            images = missing.images(lake, found.name, checkpoint)
             prompts = [found.suite.prompt(c["prompt"]) for c in cells]
             questions = [
                 attributes.Question(
-                    (c["prompt"], c["seed"]), images[work.cell_of(c)], p.text, p.accessories, p.expression
+                    (c["prompt"], c["seed"]), images[missing.cell_of(c)], p.text, p.accessories, p.expression
                 )
                 for c, p in zip(cells, prompts, strict=True)
             ]
@@ -166,10 +163,12 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
                     rows.append({**common, **answer, "computed_at": datetime.now(UTC)})
                 advance(1)
             where = {"training_run": found.name, "checkpoint": checkpoint}
-            asked = {work.cell_of(c) for c in cells}
+            asked = {missing.cell_of(c) for c in cells}
             for table, new in (("attribute_answers", rows), ("prompt_test_results", [])):
                 old = [
-                    r for r in lake.sql(f"SELECT * FROM {table}", **where).to_pylist() if work.cell_of(r) not in asked
+                    r
+                    for r in lake.sql(f"SELECT * FROM {table}", **where).to_pylist()
+                    if missing.cell_of(r) not in asked
                 ]
                 lake.replace(table, [*old, *new], **where)
             refresh()
@@ -180,7 +179,7 @@ def _answers(lake: Lake, name: str) -> dict[tuple[str, str, str, int], dict[str,
     rows = lake.sql("SELECT * FROM attribute_answers", training_run=name).to_pylist()
     grouped: dict[tuple[str, str, str, int], list[Row]] = defaultdict(list)
     for r in rows:
-        grouped[r["checkpoint"], *work.cell_of(r)].append(r)
+        grouped[r["checkpoint"], *missing.cell_of(r)].append(r)
     told = {}
     for key, held in grouped.items():
         answers = [

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from panic_assets.errors import UserError
 from panic_assets.finetunes.config import FAMILY, FineTune
-from panic_assets.finetunes.suites import Suite
+from panic_assets.finetunes.drawing.suites import Suite
 from panic_assets.lake.lake import Lake
 from panic_assets.training import runs
 

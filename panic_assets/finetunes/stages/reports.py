@@ -6,14 +6,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from panic_assets.finetunes import (
-    manual,
-    report,
-    summary,
-    work,
-)
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.stages.summaries import marks
-from panic_assets.finetunes.work import Plan, Row
+from panic_assets.finetunes.verdicts import manual, report, summary
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Watcher
 from panic_assets.training import runs
@@ -22,7 +18,7 @@ from panic_assets.training.stages import Done
 
 def material(lake: Lake, name: str) -> report.Material:
     """Everything the report of a run shows."""
-    found = work.plan(lake, name)
+    found = missing.plan(lake, name)
     suite_row = {"suite": found.suite.name, "version": found.suite.version, "suite_hash": found.suite.hash}
 
     def rows(query: str) -> list[Row]:
@@ -62,7 +58,7 @@ def of_epoch(whole: report.Material, epoch: int | None) -> report.Material:
 
 def _finder(lake: Lake, name: str, suite_hash: str) -> report.Find:
     """Pictures of a run by epoch, prompt and seed; one epoch at a time is held in memory."""
-    checkpoints = {r["epoch"]: key for key, r in work.current(lake, name).items()}
+    checkpoints = {r["epoch"]: key for key, r in missing.current(lake, name).items()}
     held: dict[int, dict[tuple[str, str, int], bytes]] = {}
 
     def find(epoch: int, prompt: str, seed: int) -> bytes | None:
@@ -70,7 +66,7 @@ def _finder(lake: Lake, name: str, suite_hash: str) -> report.Find:
             return None
         if epoch not in held:
             held.clear()
-            held[epoch] = work.images(lake, name, checkpoints[epoch])
+            held[epoch] = missing.images(lake, name, checkpoints[epoch])
         return held[epoch].get((suite_hash, prompt, seed))
 
     return find

@@ -9,13 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from panic_assets.errors import UserError
-from panic_assets.finetunes import (
-    manual,
-    measures,
-    summary,
-    work,
-)
-from panic_assets.finetunes.work import Plan, Row
+from panic_assets.finetunes import missing
+from panic_assets.finetunes.missing import Plan, Row
+from panic_assets.finetunes.pictures import measures
+from panic_assets.finetunes.verdicts import manual, summary
 from panic_assets.lake.lake import Lake
 from panic_assets.training import runs
 from panic_assets.training.series import Measurement
@@ -28,7 +25,7 @@ MEASURE_VERSION = f"{measures.VERSION}.{summary.VERSION}"
 
 def summarise(lake: Lake, name: str) -> Done:
     """Averages, best epoch, weak areas and issues over the active suite version; and the spine's metrics."""
-    found = work.plan(lake, name)
+    found = missing.plan(lake, name)
     where = f"WHERE suite_hash = '{found.suite.hash}' ORDER BY epoch, prompt, seed"
     results = lake.sql(f"SELECT * FROM prompt_test_results {where}", training_run=name).to_pylist()
     regions = lake.sql(f"SELECT * FROM image_metrics {where}, region", training_run=name).to_pylist()
@@ -96,7 +93,7 @@ def store_mark(lake: Lake, name: str, mark: manual.Mark) -> None:
         epochs = ", ".join(str(r["epoch"]) for r in runs.checkpoints(lake, name)) or "none"
         raise UserError(f"run {name!r} has no checkpoint of epoch {mark.epoch} (there are: {epochs})")
     if mark.subject:
-        work.plan(lake, name).suite.prompt(mark.subject)
+        missing.plan(lake, name).suite.prompt(mark.subject)
     with lake.lease(f"marks of {name}", wait_seconds=30), lake.writer("manual_scores", training_run=name) as out:
         row = asdict(mark)
         row["given_at"] = row.pop("at")

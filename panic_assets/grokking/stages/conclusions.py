@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from panic_assets.grokking import fourier, outcomes
+from panic_assets.grokking import outcomes
+from panic_assets.grokking.spectra import fourier
 from panic_assets.grokking.stages.histories import prime_of
 from panic_assets.lake.lake import Lake
 from panic_assets.training import planner, runs

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from panic_assets.errors import UserError
-from panic_assets.grokking import fourier, neurons
+from panic_assets.grokking.spectra import fourier, neurons
 from panic_assets.lake.lake import Lake
 from panic_assets.training.stages import Done
 

@@ -60,7 +60,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     if not todo:
         return done
     from panic_assets.grokking.analysis import measure as measured_of
-    from panic_assets.grokking.model import one_thread
+    from panic_assets.grokking.learning.model import one_thread
 
     shape = _shape(lake, name)
     config = json.loads(runs.get(lake, name)["config"])
@@ -127,7 +127,7 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
 def _shape(lake: Lake, name: str) -> Any:
     """The sizes of the run's model: those of its first checkpoint that can be read; None without one."""
     from panic_assets.grokking.analysis import load
-    from panic_assets.grokking.model import shape_of
+    from panic_assets.grokking.learning.model import shape_of
 
     for row in runs.checkpoints(lake, name):
         with suppress(UserError, OSError):
@@ -138,7 +138,7 @@ def _shape(lake: Lake, name: str) -> Any:
 def _read(path: str, shape: Any) -> dict[str, Any]:
     """The weights of a checkpoint; refused where they are of another model than the run's."""
     from panic_assets.grokking.analysis import load
-    from panic_assets.grokking.model import shape_of
+    from panic_assets.grokking.learning.model import shape_of
 
     weights = load(path)
     found = shape_of(weights)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from panic_assets.grokking import circle, lissajous, pca
+from panic_assets.grokking.paths import lissajous
+from panic_assets.grokking.spectra import circle, pca
 from panic_assets.grokking.stages import products
 from panic_assets.grokking.stages.measuring import scores_table, unanalysed
 from panic_assets.lake.lake import Lake
@@ -22,7 +23,7 @@ LOW_LOSS = 1e-6
 
 def trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     """The path through parameter space with its nulls, the rows' components, the ring's tones and the circle test."""
-    from panic_assets.grokking.model import one_thread
+    from panic_assets.grokking.learning.model import one_thread
 
     with one_thread():
         return _trajectories(lake, watcher, name)

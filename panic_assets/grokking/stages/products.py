@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from panic_assets.grokking import pca
+from panic_assets.grokking.spectra import pca
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Watcher
 

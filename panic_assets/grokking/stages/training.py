@@ -13,7 +13,7 @@ import pyarrow as pa
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
-from panic_assets.grokking.recipe import Recipe
+from panic_assets.grokking.learning.recipe import Recipe
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Refresh, Watcher
 from panic_assets.training import cost, runs
@@ -40,7 +40,7 @@ class Task:
 
 def train_task(task: Task, worker: Worker) -> Iterator[Any]:
     """Runs beside the device: yields trainer.Progress."""
-    from panic_assets.grokking.trainer import Variant, load_state, train
+    from panic_assets.grokking.learning.trainer import Variant, load_state, train
 
     start = None if task.start is None else load_state(Path(task.start[0]), task.start[1])
     variants = [
@@ -159,7 +159,7 @@ def _lanes(lake: Lake, name: str) -> int | None:
 
 def _first_epoch(row: Mapping[str, Any]) -> int:
     """The epoch a run's training goes on from: after its losses so far, else where it starts."""
-    from panic_assets.grokking.trainer import read_losses
+    from panic_assets.grokking.learning.trainer import read_losses
 
     start = row["parent_epoch"] or 0
     _, losses = read_losses(Path(row["folder"]), start)
@@ -194,7 +194,7 @@ def _store_time(lake: Lake, name: str, progress: Any, began: datetime, ended: da
 
 def store_losses(lake: Lake, name: str) -> None:
     """Copy a run's losses so far from its safe point into the lake."""
-    from panic_assets.grokking.trainer import LOSSES, read_losses
+    from panic_assets.grokking.learning.trainer import LOSSES, read_losses
 
     row = runs.get(lake, name)
     epochs, losses = read_losses(Path(row["folder"]), row["parent_epoch"] or 0)

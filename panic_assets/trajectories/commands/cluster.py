@@ -1,0 +1,125 @@
+"""panic cluster: clusters of each embedding model's vectors, pooled over all experiments."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import say, table
+
+app = typer.Typer(no_args_is_help=True, help="Clusters of embeddings, pooled over all experiments.")
+
+
+@app.command()
+def recompute(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Embedding models; all that are stale when none is given.")
+    ] = None,
+) -> None:
+    """Cluster again. The previous clusters stay readable until the new ones are swapped in."""
+    _with_stale(models)
+
+
+def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) -> None:
+    from panic_assets.cli.session import instance, lake
+    from panic_assets.registry import registry
+    from panic_assets.trajectories import missing
+
+    wanted = [registry.get(m).name for m in models or []]
+    wanted = wanted or [m.embedding_model for m in missing.missing(lake(), "clusters") if m.count and m.embedding_model]
+    if not wanted:
+        say("no clustering is stale")
+        return
+    with instance() as opened:
+        recompute_models(opened, wanted, config)
+    list_()
+
+
+@app.command()
+def assign(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Embedding models; all that are stale when none is given.")
+    ] = None,
+) -> None:
+    """Give new vectors to the clusters there are, without clustering again: quick, and finds no new cluster."""
+    _with_stale(models, {"ops": {"clusters": {"config": {"assign_only": True}}}})
+
+
+@app.command()
+def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> None:
+    """Cluster at several resolutions (EVoC), for more vectors than the default takes; shows what each came to."""
+    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.registry import registry
+    from panic_assets.trajectories.clusters.layers import COMPILES
+
+    name = registry.get(model).name
+    say(COMPILES)
+    with instance() as opened:
+        materialise(opened, "recompute_layers", name, f"layers of {name}")
+    rows = lake().sql(
+        "SELECT layer, clusters, outliers, vectors, distinct_vectors, seed_agreement, subsample_agreement "
+        "FROM cluster_layers ORDER BY layer",
+        embedding_model=name,
+    )
+    table([c.replace("_", " ") for c in rows.column_names], [list(r.values()) for r in rows.to_pylist()])
+
+
+@app.command("list")
+def list_() -> None:
+    """The current clustering of each embedding model, and whether it is stale."""
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import missing
+
+    stale = {m.embedding_model for m in missing.missing(lake(), "clusters") if m.count}
+    rows = (
+        lake()
+        .sql(
+            "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, assigned, len(experiments) AS experiments, "
+            "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
+        )
+        .to_pylist()
+    )
+    made = {r["embedding_model"] for r in rows}
+    table(
+        [
+            "embedding model",
+            "clusters",
+            "vectors",
+            "distinct",
+            "outliers",
+            "assigned",
+            "experiments",
+            "least size",
+            "computed",
+            "",
+        ],
+        [[*r.values(), "stale" if r["embedding_model"] in stale else ""] for r in rows],
+        title="clusterings",
+    )
+    if stale - made:
+        say("not clustered yet: ", ", ".join(sorted(str(m) for m in stale - made)))
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="Embedding model.")],
+    limit: Annotated[int, typer.Option(help="How many clusters.")] = 20,
+) -> None:
+    """The largest clusters of one model, each with its medoid: a real member."""
+    from panic_assets.cli.session import lake
+    from panic_assets.registry import registry
+
+    rows = lake().sql(
+        "SELECT cluster, size, medoid_text, medoid_invocation_id FROM clusters ORDER BY cluster LIMIT ?",
+        [limit + 1],
+        embedding_model=registry.get(model).name,
+    )
+    table(["cluster", "size", "medoid", "medoid's invocation"], [list(r.values()) for r in rows.to_pylist()])
+
+
+def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:
+    """Materialise the clusters of some models here."""
+    from panic_assets.cli.session import materialise
+
+    for model in models:
+        materialise(opened, "recompute_clusters", model, f"clusters of {model}", config)

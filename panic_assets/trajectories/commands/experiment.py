@@ -1,0 +1,297 @@
+"""panic experiment: from a file to a finished experiment, and everything about it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import confirmed, say, size, table
+
+app = typer.Typer(no_args_is_help=True, help="Perform, watch, delete and restore experiments.")
+
+File = Annotated[Path, typer.Argument(help="Experiment file, JSON or YAML; see experiments/examples/.")]
+Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
+
+MaxDimension = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams: at first 1; 2 is slow.")
+]
+Field = Annotated[int | None, typer.Option(help="Prime modulo which homology has its coefficients: at first 2.")]
+Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (at first) or angle, in radians.")]
+
+
+@app.command()
+def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
+    """Register an experiment and carry it out to the end. Ctrl-C loses nothing; asking again carries on."""
+    from panic_assets.cli.model import check_models
+    from panic_assets.cli.session import instance
+    from panic_assets.trajectories import config
+
+    check_models(config.read(file))
+    asked = _homology(max_dimension, field, metric)
+    with instance() as opened:
+        name = _add(opened, file)
+        _perform(opened, name, asked)
+
+
+@app.command()
+def add(file: File) -> None:
+    """Register an experiment without performing it: `resume`, the daemon or `dagster asset materialize` will."""
+    from panic_assets.cli.session import instance, refresh
+
+    with instance() as opened:
+        name = _add(opened, file)
+    refresh()
+    say("perform it with ", (f"panic experiment resume {name}", "bold"), ", or in the UI: ", ("panic ui", "bold"))
+
+
+@app.command()
+def resume(
+    name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
+    max_dimension: MaxDimension = None,
+    field: Field = None,
+    metric: Metric = None,
+) -> None:
+    """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
+    from panic_assets.cli.model import check_models
+    from panic_assets.cli.session import instance, lake
+    from panic_assets.operations import deletion, journal
+    from panic_assets.settings import home
+    from panic_assets.trajectories import missing as work
+    from panic_assets.trajectories import stages
+
+    asked = _homology(max_dimension, field, metric)
+    with instance() as opened:
+        for interrupted in journal.unfinished(home()):
+            say(f"finishing the deletion of {interrupted.space} {interrupted.key}")
+            deletion.run(opened, interrupted)
+        names = [stages.registered(lake(), name).name] if name else list(work.definitions(lake()))
+        left = [n for n in names if n == name or any(m.count for m in _missing(n))]
+        if not left:
+            say("nothing is missing in any experiment")
+        for each in left:
+            check_models(stages.registered(lake(), each))
+            _perform(opened, each, asked)
+
+
+@app.command("list")
+def list_() -> None:
+    """All experiments, how far they are, and what can be restored."""
+    from panic_assets.cli.session import lake
+    from panic_assets.operations import deletion
+
+    rows = lake().sql(
+        """SELECT e.experiment, count(r.run_id) AS runs, count(r.stop_reason) AS complete,
+                  coalesce(sum(r.length), 0)::BIGINT AS invocations, e.embedding_models, e.created_at
+           FROM experiments e LEFT JOIN runs r USING (experiment)
+           GROUP BY ALL ORDER BY e.created_at"""
+    )
+    table(
+        ["experiment", "runs", "complete", "invocations", "embedding models", "registered"],
+        [list(r.values()) for r in rows.to_pylist()],
+        title="experiments",
+    )
+    kept = deletion.restorable("experiment")
+    if kept:
+        table(
+            ["experiment", "deleted", "restorable until", "rows"],
+            [[d.key, _time(d.at), _time(d.restorable_until() or 0), d.rows] for d in kept],
+            title="deleted",
+        )
+
+
+@app.command()
+def show(name: Name) -> None:
+    """One experiment's definition, and its runs by network."""
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import stages
+
+    found = stages.registered(lake(), name)
+    say((found.name, "bold"), f": {found.runs:,} runs of up to {found.max_length:,} invocations")
+    table(["prompt"], [[p] for p in found.prompts])
+    say("seeds: ", ", ".join(map(str, found.seeds)))
+    say("embedding models: ", ", ".join(found.embedding_models))
+    rows = lake().sql(
+        """SELECT network, count(*) AS runs, count(*) FILTER (stop_reason = 'length') AS to_length,
+                  count(*) FILTER (stop_reason = 'loop') AS looped, count(*) FILTER (stop_reason = 'failed') AS failed,
+                  sum(length)::BIGINT AS invocations, median(loop_length) AS loop_length
+           FROM runs GROUP BY network ORDER BY network""",
+        experiment=name,
+    )
+    headings = ["network", "runs", "reached length", "looped", "failed", "invocations", "median loop length"]
+    table(headings, [list(r.values()) for r in rows.to_pylist()])
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
+) -> None:
+    """What is done and what is missing, stage by stage; whether somebody works on it; what is wrong."""
+    from panic_assets.cli.session import lake
+    from panic_assets.doctor import doctor
+    from panic_assets.trajectories import missing as work
+    from panic_assets.trajectories import stages
+
+    names = [stages.registered(lake(), name).name] if name else list(work.definitions(lake()))
+    for each in names:
+        holder = lake().leased(f"experiment {each}")
+        say((each, "bold"), f": being worked on by {holder}" if holder else "")
+        rows = [
+            [m.stage, m.embedding_model or "", m.total - m.count, m.total, m.unit, "" if m.count else "done"]
+            for m in _missing(each)
+        ]
+        table(["stage", "embedding model", "have", "want", "unit", ""], rows)
+        for finding in doctor.examine_rows(lake(), each):
+            say(("  wrong ", "red"), str(finding))
+    stale = [m for m in work.missing(lake(), "clusters") if m.count]
+    if stale:
+        models = ", ".join(m.embedding_model or "" for m in stale)
+        say(("clusters are stale: ", "yellow"), models, " (", ("panic cluster recompute", "bold"), ")")
+    if not names:
+        say("no experiments yet; see ", ("panic experiment perform --help", "bold"))
+
+
+@app.command()
+def delete(
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Keep nothing for a restore.")] = False,
+) -> None:
+    """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
+    from panic_assets.cli.session import instance, lake
+    from panic_assets.operations import deletion
+    from panic_assets.trajectories import missing as work
+    from panic_assets.trajectories.commands.cluster import recompute_models
+
+    with instance() as opened:
+        planned = deletion.plan(opened, "experiment", name, purge)
+        table(
+            ["asset", "tables", "rows", "size", "partitions"],
+            [
+                [e.asset, ", ".join(e.tables), e.rows, size(e.bytes), _fate(e.delete, e.rebuild)]
+                for e in planned.entries
+                if e.rows or e.delete == (name,) or e.rebuild
+            ],
+            title=f"deleting experiment {name}",
+        )
+        say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; nothing is kept for a restore" if purge else ""))
+        if dry_run or not confirmed(f"Delete experiment {name}?", yes):
+            return
+        done = deletion.run(opened, planned)
+        until = done.restorable_until()
+        say(
+            (f"deleted {name}", "bold"),
+            f"; `panic experiment restore {name}` brings it back until {_time(until):%Y-%m-%d %H:%M}" if until else "",
+        )
+        rebuild = {model for e in planned.entries for model in e.rebuild}
+        recompute_models(opened, [m for m in _stale(work.missing(lake(), "clusters")) if m in rebuild])
+
+
+@app.command()
+def restore(name: Name) -> None:
+    """Bring a deleted experiment back, with its rows and its place in Dagster."""
+    from panic_assets.cli.session import instance
+    from panic_assets.operations import deletion
+
+    with instance() as opened:
+        done = deletion.restore(opened, "experiment", name)
+    say((f"restored {name}", "bold"), f": {done.rows:,} rows; clusters that pooled it are stale until recomputed")
+
+
+def _add(opened: Any, file: Path) -> str:
+    from panic_assets.lake.resource import LakeResource
+    from panic_assets.trajectories import config, registration
+
+    found, changed = registration.add(LakeResource(), opened, config.read(file))
+    say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'known already'}")
+    return found.name
+
+
+def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
+    """What was given of how diagrams are made, refused here when it is nonsense; the rest is as it was before."""
+    from panic_assets.trajectories.topology.homology import Homology
+
+    given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
+    given = {name: value for name, value in given.items() if value is not None}
+    Homology(**given)
+    return given
+
+
+def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
+    from panic_assets.cli.session import lake, materialise
+    from panic_assets.settings import home
+
+    config = {"ops": {"persistence_diagrams": {"config": homology}}}
+    materialise(opened, "perform_experiment", name, f"experiment {name}", config)
+    rows = (
+        lake()
+        .sql(
+            """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,
+                  avg(finite_bars) AS bars, max(max_persistence) AS longest
+           FROM persistence_summary JOIN runs r USING (run_id, experiment)
+           GROUP BY ALL ORDER BY ALL""",
+            experiment=name,
+        )
+        .to_pylist()
+    )
+    table(
+        ["embedding model", "network", "dimension", "diagrams", "mean entropy", "mean finite bars", "longest bar"],
+        [list(r.values()) for r in rows],
+        title=f"persistence in {name}",
+    )
+    counted = (
+        lake()
+        .sql(
+            """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
+                  count(*) FILTER (stop_reason = 'failed') AS failed, sum(length)::BIGINT AS n FROM runs""",
+            experiment=name,
+        )
+        .to_pylist()[0]
+    )
+    failed = f", {counted['failed']:,} failed" if counted["failed"] else ""
+    say(f"{counted['runs']:,} runs ({counted['looped']:,} looped{failed}), {counted['n']:,} invocations")
+    say("results: ", (str(home().catalogue), "bold"), " (DuckDB; open it read-only). Try:")
+    model = rows[0]["embedding_model"] if rows else None
+    for query in _queries(name, model):
+        say("  panic query ", (f'"{query}"', "cyan"))
+
+
+def _queries(name: str, model: str | None) -> list[str]:
+    """Three questions worth asking of any experiment."""
+    queries = [
+        f"SELECT network, prompt, seed, length, stop_reason, loop_length FROM runs WHERE experiment = '{name}'",
+        "SELECT network, embedding_model, dimension, avg(entropy) FROM persistence_summary JOIN runs USING (run_id) "
+        "GROUP BY ALL ORDER BY ALL",
+    ]
+    if model:
+        queries.append(
+            "SELECT output_text, array_cosine_similarity(vector, (SELECT vector FROM "
+            f"embeddings_{model} ORDER BY invocation_id LIMIT 1)) AS likeness FROM embeddings_{model} "
+            "JOIN invocations USING (invocation_id) ORDER BY likeness DESC LIMIT 10"
+        )
+    return queries
+
+
+def _missing(name: str) -> list[Any]:
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories import missing as work
+
+    return [m for stage in work.STAGES if stage != "clusters" for m in work.missing(lake(), stage, name)]
+
+
+def _stale(missing: list[Any]) -> list[str]:
+    return [m.embedding_model for m in missing if m.count]
+
+
+def _fate(delete: tuple[str, ...], rebuild: tuple[str, ...]) -> str:
+    parts = []
+    if delete:
+        parts.append(f"{len(delete)} deleted")
+    if rebuild:
+        parts.append(f"{', '.join(rebuild)} rebuilt")
+    return "; ".join(parts)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)

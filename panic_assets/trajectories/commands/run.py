@@ -1,0 +1,112 @@
+"""panic run: the runs of experiments, one by one."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from panic_assets.cli.output import console, say, table
+
+app = typer.Typer(no_args_is_help=True, help="Runs: one network, prompt and seed each.")
+
+
+@app.command("list")
+def list_(
+    experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at the most.")] = 50,
+) -> None:
+    """Runs with how they ended."""
+    from panic_assets.cli.session import lake
+
+    where = {"experiment": experiment} if experiment else {}
+    rows = (
+        lake()
+        .sql(
+            "SELECT run_id, experiment, network, prompt, seed, length, stop_reason, loop_length "
+            "FROM runs ORDER BY run_id LIMIT ?",
+            [limit + 1],
+            **where,
+        )
+        .to_pylist()
+    )
+    headings = ["run", "experiment", "network", "prompt", "seed", "length", "stopped by", "loop length"]
+    table(headings, [list(r.values()) for r in rows[:limit]])
+    if len(rows) > limit:
+        say(f"only the first {limit:,} are shown; --limit shows more")
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
+    limit: Annotated[int, typer.Option(help="How many invocations.")] = 20,
+) -> None:
+    """One run: how it ended, and its first captions."""
+    from panic_assets.cli.session import lake
+
+    run = _run(run_id)
+    for key, value in run.items():
+        if value is not None:
+            say((f"{key:>14} ", "dim"), str(value))
+    rows = lake().sql(
+        "SELECT sequence_number, model, type, output_text, octet_length(output_image) AS bytes, duration_share "
+        "FROM invocations WHERE run_id = ? ORDER BY sequence_number LIMIT ?",
+        [run["run_id"], limit],
+        experiment=run["experiment"],
+    )
+    table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows.to_pylist()])
+    console.print()
+
+
+@app.command()
+def loop(
+    run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Embedding model.")],
+    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; the longest when not given.")] = None,
+    dimension: Annotated[int, typer.Option(min=1, max=2, help="1: a loop. 2: a void, as the loop around it.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
+) -> None:
+    """The outputs that make a point of a persistence diagram: a loop through them, and what begins and ends it."""
+    from panic_assets.cli.session import lake
+    from panic_assets.trajectories.topology.loops import representative
+
+    found = representative(lake(), _run(run_id), model, bar, dimension)
+    say(
+        (f"bar {found.bar} of H{dimension}", "bold"),
+        f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})",
+    )
+    headings = ["step", "image before" if found.captions else "image", "text" if found.captions else "text before"]
+    around, birth, death = {
+        1: ("once round the loop", "its longest edge, with which it is born", "the triangle that fills it"),
+        2: (
+            "once round the void",
+            "the triangle with which it is born",
+            "the tetrahedron that fills it, its poles first",
+        ),
+    }[dimension]
+    for title, steps in (
+        *((f"{around}, {len(walk)} outputs", walk) for walk in found.rounds),
+        (birth, found.birth_steps),
+        (death, found.death_steps),
+    ):
+        rows = [[f"{s.sequence_number}", s.image and len(s.image), s.text] for s in steps]
+        table(headings, [[step, f"{size:,} bytes" if size else None, text] for step, size, text in rows], title=title)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        images = {s.sequence_number: s for walk in found.rounds for s in walk}
+        images |= {s.sequence_number: s for s in (*found.birth_steps, *found.death_steps)}
+        for step in images.values():
+            if step.image is not None:
+                (out / f"{step.sequence_number:06}.{step.image_format}").write_bytes(step.image)
+        say(f"{len(images)} images in {out}")
+
+
+def _run(run_id: str) -> dict[str, Any]:
+    from panic_assets.cli.session import lake
+    from panic_assets.errors import UserError
+
+    found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
+    if len(found) != 1:
+        many = "several runs begin" if found else "no run begins"
+        raise UserError(f"{many} with {run_id!r}; `panic run list` shows their ids")
+    run: dict[str, Any] = found[0]
+    return run

@@ -1,0 +1,178 @@
+"""What is still to be done, asked of the lake: the one answer that steps, status, resume and doctor share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from panic_assets.lake.lake import Lake, literal
+from panic_assets.registry import registry
+from panic_assets.trajectories.config import UNSEEDED, Definition, from_json
+from panic_assets.trajectories.runs.walk import Progress
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Work one stage still has to do for one experiment (and model); `count` of `total` in `unit`."""
+
+    stage: str
+    experiment: str | None
+    embedding_model: str | None
+    count: int
+    total: int
+    unit: str
+
+
+def definition(lake: Lake, experiment: str) -> Definition | None:
+    """The registered definition; None when there is no such experiment."""
+    rows = lake.sql("SELECT definition FROM experiments", experiment=experiment)
+    return from_json(rows["definition"][0].as_py()) if rows.num_rows else None
+
+
+def definitions(lake: Lake) -> dict[str, Definition]:
+    """Every registered experiment."""
+    rows = lake.sql("SELECT experiment, definition FROM experiments ORDER BY experiment").to_pylist()
+    return {row["experiment"]: from_json(row["definition"]) for row in rows}
+
+
+_MODALITIES = ", ".join(f"({literal(s.name)}, {literal(s.input)})" for s in registry.embedders())
+
+_WANTED = f"""
+    WITH named AS (
+        SELECT experiment, unnest(embedding_models) AS embedding_model FROM experiments
+    ), modality(embedding_model, type) AS (VALUES {_MODALITIES}),
+    wanted AS (SELECT * FROM named JOIN modality USING (embedding_model))
+"""
+
+INVOCATIONS = """
+    SELECT experiment, NULL AS embedding_model,
+           coalesce(sum(greatest(max_length - length, 1)) FILTER (stop_reason IS NULL), 0)::BIGINT AS missing,
+           sum(CASE WHEN stop_reason IS NULL THEN max_length ELSE length END)::BIGINT AS total
+    FROM runs GROUP BY experiment
+"""
+
+EMBEDDINGS = f"""
+    {_WANTED}
+    SELECT w.experiment, w.embedding_model,
+           count(*) FILTER (e.invocation_id IS NULL) AS missing, count(*) AS total
+    FROM wanted w
+    JOIN invocations i ON i.experiment = w.experiment AND i.type = w.type
+    LEFT JOIN embeddings e ON e.invocation_id = i.invocation_id AND e.embedding_model = w.embedding_model
+    GROUP BY ALL
+"""
+
+DIAGRAMS = f"""
+    {_WANTED},
+    counted AS (SELECT run_id, embedding_model, count(*) AS points FROM embeddings GROUP BY ALL),
+    made AS (SELECT run_id, embedding_model, min(points) AS points FROM persistence_summary GROUP BY ALL)
+    SELECT w.experiment, w.embedding_model,
+           count(*) FILTER (m.points IS DISTINCT FROM coalesce(c.points, 0)) AS missing, count(*) AS total
+    FROM wanted w
+    JOIN runs r ON r.experiment = w.experiment AND r.stop_reason IS NOT NULL
+    LEFT JOIN counted c ON c.run_id = r.run_id AND c.embedding_model = w.embedding_model
+    LEFT JOIN made m ON m.run_id = r.run_id AND m.embedding_model = w.embedding_model
+    GROUP BY ALL
+"""
+
+CLUSTERS = """
+    WITH now AS (
+        SELECT embedding_model, list_sort(list(DISTINCT experiment)) AS experiments, count(*) AS vectors,
+               max(embedded_at) AS latest
+        FROM embeddings GROUP BY embedding_model
+    ),
+    parts AS (
+        SELECT embedding_model, count(DISTINCT clustering_id) AS ids FROM (
+            SELECT embedding_model, clustering_id FROM clusterings
+            UNION ALL SELECT embedding_model, clustering_id FROM clusters
+            UNION ALL SELECT embedding_model, clustering_id FROM cluster_members
+        ) GROUP BY embedding_model
+    )
+    SELECT NULL AS experiment, embedding_model,
+           (c.experiments IS DISTINCT FROM n.experiments OR c.vectors IS DISTINCT FROM n.vectors
+            OR c.computed_at < n.latest OR parts.ids > 1)::INT AS missing,
+           1 AS total
+    FROM now n FULL JOIN clusterings c USING (embedding_model) LEFT JOIN parts USING (embedding_model)
+"""
+
+STAGES = {
+    "invocations": (INVOCATIONS, "invocations"),
+    "embeddings": (EMBEDDINGS, "vectors"),
+    "persistence_diagrams": (DIAGRAMS, "diagrams"),
+    "clusters": (CLUSTERS, "clusterings"),
+}
+"""Stage -> its missing-work query and what it counts. Every query gives experiment, embedding_model, missing, total."""
+
+
+def missing(lake: Lake, stage: str, experiment: str | None = None) -> list[Missing]:
+    """Work of one stage, done and to do, for every experiment and model that asks for it."""
+    query, unit = STAGES[stage]
+    where = {"experiment": experiment} if experiment and stage != "clusters" else {}
+    rows = lake.sql(f"{query} ORDER BY 1, 2", **where).to_pylist()
+    return [
+        Missing(stage, r["experiment"], r["embedding_model"], r["missing"], r["total"], unit)
+        for r in rows
+        if r["total"]
+    ]
+
+
+def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:
+    """Where each unfinished run stands, replayed from its stored invocations; the outcome may turn out complete."""
+    runs = lake.sql(
+        "SELECT run_id, models, prompt, seed, max_length FROM runs WHERE stop_reason IS NULL ORDER BY run_id",
+        experiment=experiment,
+    ).to_pylist()
+    found = {
+        r["run_id"]: (tuple(r["models"]), Progress(r["run_id"], r["prompt"], r["seed"], r["max_length"])) for r in runs
+    }
+    if not found:
+        return []
+    with lake.connect(["invocations", "runs"], experiment=experiment) as connection:
+        stored = connection.sql(
+            """SELECT run_id, invocation_id, content_hash, started_at, completed_at
+               FROM invocations SEMI JOIN (FROM runs WHERE stop_reason IS NULL) USING (run_id)
+               ORDER BY run_id, sequence_number"""
+        ).to_arrow_reader(10_000)
+        for batch in stored:
+            for row in batch.to_pylist():
+                models, progress = found[row["run_id"]]
+                progress.record(
+                    len(models), row["content_hash"], row["invocation_id"], row["started_at"], row["completed_at"]
+                )
+    _load_last(lake, experiment, [p for _, p in found.values() if p.stop_reason is None])
+    return list(found.values())
+
+
+def _load_last(lake: Lake, experiment: str, runs: list[Progress]) -> None:
+    """Fetch the last stored output of each run: what its next step starts from."""
+    by_id = {run.last_id: run for run in runs if run.last_id is not None}
+    if not by_id:
+        return
+    rows = lake.sql(
+        "SELECT invocation_id, output_text, output_image FROM invocations WHERE invocation_id IN (SELECT unnest(?))",
+        [list(by_id)],
+        experiment=experiment,
+    ).to_pylist()
+    for row in rows:
+        image = row["output_image"]
+        by_id[row["invocation_id"]].last = row["output_text"] if image is None else image
+
+
+def planned(definition: Definition) -> list[dict[str, Any]]:
+    """Rows of the runs table before anything ran, without ids: every network, prompt and seed."""
+    rows = []
+    for network in definition.networks:
+        for prompt in definition.prompts:
+            unseeded = 0
+            for seed in definition.seeds:
+                rows.append(
+                    {
+                        "experiment": definition.name,
+                        "network": "-".join(network),
+                        "models": list(network),
+                        "prompt": prompt,
+                        "seed": seed,
+                        "replicate": unseeded if seed == UNSEEDED else 0,
+                        "max_length": definition.max_length,
+                        "length": 0,
+                    }
+                )
+                unseeded += seed == UNSEEDED
+    return rows

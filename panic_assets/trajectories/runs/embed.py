@@ -1,0 +1,75 @@
+"""Turning contents into vectors beside the model: what a worker runs, and what is checked of its result."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from panic_assets.compute import machine
+from panic_assets.compute.protocol import Worker
+from panic_assets.models.measured import batch_limit
+from panic_assets.registry import registry
+from panic_assets.trajectories.runs.content import decode
+
+CODE_VERSION = "1"
+DECODERS = min(4, machine.cores())
+"""Threads that decode pictures while the model works on others."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Distinct contents to embed: texts, or encoded images."""
+
+    embedding_model: str
+    contents: tuple[str | bytes, ...]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """float32 (n, dimension), one row a content; rows of contents that could not be embedded are NaN."""
+
+    values: np.ndarray
+    problems: dict[int, str]
+
+
+def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
+    """Embed a batch. An item that cannot be decoded or gives a non-finite vector spoils itself only."""
+    spec = registry.get(batch.embedding_model)
+    assert spec.dimension is not None
+    values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
+    problems: dict[int, str] = {}
+    parts = [list(enumerate(batch.contents))] if spec.input == "text" else _pictures(batch.contents, batch_limit(spec))
+    worker.keep([batch.embedding_model])
+    for part in parts:
+        problems |= {index: str(content) for index, content in part if isinstance(content, ValueError)}
+        items = [(index, content) for index, content in part if not isinstance(content, ValueError)]
+        if not items:
+            continue
+        model = worker.model(batch.embedding_model)
+        vectors = model.embed([item for _, item in items])
+        reasons = getattr(model, "failures", None) or [None] * len(items)  # Dummies do not fail.
+        for (index, _), vector, failure in zip(items, vectors, reasons, strict=True):
+            if failure is None and np.isfinite(vector).all():
+                values[index] = vector
+            else:
+                problems[index] = f"{spec.name}: {failure.reason if failure else 'the vector is not finite'}"
+    yield Vectors(values, problems)
+
+
+def _pictures(files: Sequence[str | bytes], size: int) -> Iterator[list[tuple[int, Any]]]:
+    """(index, picture, or why it is none) in parts of `size`, each decoded while the model has the one before."""
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        coming = [decoders.submit(_decoded, file) for file in files[:size]]
+        for first in range(0, len(files), size):
+            part, after = coming, first + size
+            coming = [decoders.submit(_decoded, file) for file in files[after : after + size]]
+            yield [(first + place, future.result()) for place, future in enumerate(part)]
+
+
+def _decoded(file: str | bytes) -> Any:
+    try:
+        return decode(file)  # type: ignore[arg-type]
+    except ValueError as error:
+        return error

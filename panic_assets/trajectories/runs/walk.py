@@ -1,0 +1,244 @@
+"""A cohort of runs walking in lockstep: one batched model call a step, until every run has stopped.
+
+Pure: takes where each run stands, yields the rows of each step. A run's rows depend on its prompt, seed and
+network only, not on which other runs share its calls.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from panic_assets.compute import machine
+from panic_assets.compute.failures import Failure
+from panic_assets.compute.protocol import Worker
+from panic_assets.ids import uuid7
+from panic_assets.models import weights
+from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
+from panic_assets.registry import registry
+from panic_assets.trajectories.runs.content import LOSSY, decode, encode, image_hash, stored, text_hash
+
+CODE_VERSION = "1"
+ENCODERS = min(4, machine.cores())
+"""Threads that encode pictures while a model works on the next step."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands: everything the next step and the stopping rule need."""
+
+    run_id: str
+    prompt: str
+    seed: int
+    max_length: int
+    length: int = 0
+    last: str | bytes | None = None
+    """The last output: text, or an encoded image; None before the first step."""
+    last_id: str | None = None
+    last_hash: str | None = None
+    seen: dict[tuple[int, str], int] = field(default_factory=dict)
+    """(position in the cycle, content hash) -> sequence number where it first occurred; seeded runs only."""
+    stop_reason: str | None = None
+    loop_length: int | None = None
+    failure: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+    def record(self, cycle: int, content_hash: str, invocation_id: str, started: datetime, ended: datetime) -> None:
+        """Count one stored output and decide whether the run stops. `cycle` is the network's length."""
+        place = (self.length % cycle, content_hash)
+        if self.seed != UNSEEDED:
+            first = self.seen.setdefault(place, self.length)
+            if first < self.length:
+                self.stop_reason, self.loop_length = "loop", self.length - first
+        self.length += 1
+        self.last_id, self.last_hash = invocation_id, content_hash
+        self.started_at = self.started_at or started
+        self.completed_at = ended
+        if self.stop_reason is None and self.length >= self.max_length:
+            self.stop_reason = "length"
+
+    def outcome(self) -> dict[str, Any]:
+        """The columns of the runs table that change as the run goes on."""
+        names = ("run_id", "length", "stop_reason", "loop_length", "failure", "started_at", "completed_at")
+        return {name: getattr(self, name) for name in names}
+
+    def fail(self, why: str) -> None:
+        """Stop the run, and say why; what it has stored stays."""
+        self.stop_reason, self.failure = "failed", why
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that share a network, and how their outputs are made and stored."""
+
+    experiment: str
+    models: tuple[str, ...]
+    image_size: int | None
+    image_format: str
+    runs: tuple[Progress, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.runs)} runs of {'-'.join(self.models)} in experiment {self.experiment}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs).
+
+    `busy`: seconds in the model's call. `wall`: seconds since the call before it ended (for the first: since the
+    cohort's models were loaded). What is not busy, the card was idle.
+    """
+
+    rows: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    busy: float
+    wall: float
+
+
+def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
+    """Walk until every run has stopped; runs that are behind catch up first.
+
+    A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
+    the step is handed on first.
+    """
+    worker.keep(cohort.models)
+    for name in reversed(dict.fromkeys(cohort.models)):
+        worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
+    with ThreadPoolExecutor(ENCODERS) as encoders:
+        calls = _calls(cohort, worker, encoders)
+        made = next(calls, None)
+        while made is not None:
+            following: Step | None = None
+            error: Exception | None = None
+            try:
+                following = next(calls, None)
+            except Exception as raised:
+                error = raised
+            for row in made.rows:
+                if isinstance(row["output_image"], Future):
+                    row["output_image"] = row["output_image"].result()
+            yield made
+            if error:
+                raise error
+            made = following
+
+
+def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
+    """The steps as they are made, with pictures that are still being encoded."""
+    contents: dict[str, Content] = {}
+    active = [run for run in cohort.runs if run.stop_reason is None]
+    last = time.perf_counter()
+    while active:
+        at = min(run.length for run in active)
+        group = [run for run in active if run.length == at]
+        rows, busy, ended = _call(cohort, group, contents, worker, encoders)
+        yield Step(rows, [run.outcome() for run in group], busy, ended - last)
+        last = ended
+        for run in group:
+            if run.stop_reason is not None:
+                contents.pop(run.run_id, None)
+        active = [run for run in active if run.stop_reason is None]
+
+
+def _call(
+    cohort: Cohort,
+    group: Sequence[Progress],
+    contents: dict[str, Content],
+    worker: Worker,
+    encoders: ThreadPoolExecutor,
+) -> tuple[list[dict[str, Any]], float, float]:
+    """One batched call: rows, seconds of the call, and when it ended (by `perf_counter`)."""
+    inputs: list[Content] = []
+    going: list[Progress] = []
+    for run in group:
+        try:
+            inputs.append(_input(run, contents))
+            going.append(run)
+        except ValueError as error:
+            run.fail(f"the input of step {run.length} is unusable: {error}")
+    name = cohort.models[group[0].length % len(cohort.models)]
+    spec, revision = registry.get(name), weights.revision(registry.get(name))
+    model = worker.model(name)  # Loaded before the clock starts.
+    started = datetime.now(UTC)
+    began = time.perf_counter()
+    outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
+    seconds = time.perf_counter() - began
+    ended = started + timedelta(seconds=seconds)
+    for run, output in zip(going, outputs, strict=True):
+        if isinstance(output, Failure):
+            run.fail(f"{name} failed at step {run.length}: {output.reason}")
+    made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
+    kept = encoders.map(lambda pair: _seen(pair[1], cohort.image_format), made)
+    rows = []
+    for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
+        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, cohort.image_format)
+        row: dict[str, Any] = {
+            "invocation_id": uuid7(started),
+            "run_id": run.run_id,
+            "experiment": cohort.experiment,
+            "sequence_number": run.length,
+            "model": name,
+            "model_revision": revision,
+            "type": spec.output,
+            "seed": run.seed,
+            "input_invocation_id": run.last_id,
+            "input_hash": run.last_hash or text_hash(run.prompt),
+            "content_hash": content_hash,
+            "output_text": content if isinstance(content, str) else None,
+            "output_image": picture,
+            "blank": isinstance(content, str) and not content.strip(),
+            "started_at": started,
+            "completed_at": ended,
+            "batch_size": len(going),
+            "duration_share": seconds / len(going),
+            "code_version": CODE_VERSION,
+        }
+        contents[run.run_id] = content
+        run.record(len(cohort.models), content_hash, row["invocation_id"], started, ended)
+        rows.append(row)
+    return rows, seconds, began + seconds
+
+
+def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
+    """What the next model sees, its content hash, and its file where the next model must wait for that.
+
+    A lossless file shows what is encoded, and can be made later.
+    """
+    if isinstance(output, str) or image_format in LOSSY:
+        return stored(output, image_format)
+    image = output if output.mode == "RGB" else output.convert("RGB")
+    return image, None, image_hash(image)
+
+
+def _input(run: Progress, contents: dict[str, Content]) -> Content:
+    """What the next model is given: the prompt, or the last stored output (a blank caption: a neutral prompt)."""
+    content = contents.get(run.run_id)
+    if content is None:
+        if run.last is None:
+            return run.prompt
+        content = decode(run.last) if isinstance(run.last, bytes) else run.last
+    if isinstance(content, str) and not content.strip():
+        return NEUTRAL_PROMPT
+    return content
+
+
+def cohorts_of(
+    experiment: str,
+    image_size: int | None,
+    image_format: str,
+    runs: Iterable[tuple[tuple[str, ...], Progress]],
+    parts: int = 1,
+) -> list[Cohort]:
+    """Unfinished runs grouped by network; each group split into up to `parts` of equal size, to run side by side."""
+    by_network: dict[tuple[str, ...], list[Progress]] = {}
+    for models, progress in runs:
+        if progress.stop_reason is None:
+            by_network.setdefault(models, []).append(progress)
+    return [
+        Cohort(experiment, models, image_size, image_format, tuple(group[part::parts]))
+        for models, group in by_network.items()
+        for part in range(min(parts, len(group)))
+    ]

@@ -1,0 +1,60 @@
+"""Surrogates keep what they promise to keep."""
+
+import numpy as np
+import pytest
+
+from panic_assets.statistics.surrogates import delays, gaussian, random_walk, shuffled_time
+from panic_assets.trajectories.topology.diagrams import diagram
+
+
+def walk(n=200, d=12, on_sphere=True, seed=0):
+    found = np.cumsum(np.random.default_rng(seed).normal(size=(n, d)), axis=0) + 5
+    return found / np.linalg.norm(found, axis=1, keepdims=True) if on_sphere else found
+
+
+def steps(vectors):
+    return np.linalg.norm(np.diff(vectors, axis=0), axis=1)
+
+
+@pytest.mark.parametrize("on_sphere", [True, False])
+def test_random_walk_has_the_same_step_lengths_in_another_order(on_sphere):
+    vectors = np.repeat(walk(on_sphere=on_sphere), 2, axis=0)  # rests every second step
+    found = random_walk(vectors, np.random.default_rng(1))
+    np.testing.assert_allclose(np.sort(steps(found)), np.sort(steps(vectors)), atol=1e-12)
+    assert not np.allclose(steps(found), steps(vectors))
+    np.testing.assert_array_equal(found[0], vectors[0])
+    assert len(np.unique(found, axis=0)) == 200
+    if on_sphere:
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
+
+
+def test_random_walk_turns_at_right_angles_on_average():
+    jumps = np.diff(random_walk(walk(3000, 30, on_sphere=False), np.random.default_rng(1)), axis=0)
+    turn = (jumps[1:] * jumps[:-1]).sum(1) / np.linalg.norm(jumps[1:], axis=1) / np.linalg.norm(jumps[:-1], axis=1)
+    assert abs(turn.mean()) < 4 / np.sqrt(30 * 3000)
+
+
+def test_gaussian_has_mean_and_covariance_of_the_cloud():
+    vectors = np.random.default_rng(3).normal(size=(4000, 3)) * [1, 2, 3] + [5, 0, -5]
+    found = gaussian(vectors, np.random.default_rng(4))
+    np.testing.assert_allclose(found.mean(0), vectors.mean(0), atol=0.2)
+    np.testing.assert_allclose(np.cov(found.T), np.cov(vectors.T), atol=0.5)
+    np.testing.assert_allclose(np.linalg.norm(gaussian(walk(), np.random.default_rng(1)), axis=1), 1)
+
+
+def test_shuffled_time_changes_no_diagram_of_outputs_but_that_of_pairs():
+    vectors = walk(60)
+    shuffled = shuffled_time(vectors, np.random.default_rng(2))
+    np.testing.assert_allclose(diagram(shuffled).death, diagram(vectors).death, rtol=1e-12)
+    observed, null = (diagram(delays(v)).of(0, finite=True)[:, 1].sum() for v in (vectors, shuffled))
+    assert observed < 0.8 * null
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_short_runs(n):
+    vectors = walk(5)[:n]
+    rng = np.random.default_rng(0)
+    assert random_walk(vectors, rng).shape == (n, 12)
+    assert delays(vectors).shape == (max(n - 1, 0), 24)
+    if n:
+        assert gaussian(vectors, rng).shape == (n, 12)
