@@ -23,7 +23,7 @@ from panic_assets.finetunes.drawing import suites, synthetic
 from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.pictures.colour import decode, encode
 from panic_assets.finetunes.verdicts import report
-from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
 
@@ -67,7 +67,7 @@ def per_second(pictures: int, processes: int, grain: float, encoded: bool) -> tu
 
 def full_run(folder: Path) -> dict[str, float]:
     """Seconds: one checkpoint from drawn pictures to report, then reports of 10 epochs x 15 prompts x 3 seeds."""
-    lake, compute, quiet = Lake(folder / "lake"), InProcessCompute(), Quiet()
+    lake, compute, quiet = open_lake(folder / "lake"), InProcessCompute(), Quiet()
     (folder / "tune.yaml").write_text(yaml.safe_dump({"base": "Synthetic", "folder": "ckpt", "depth": "full"}))
     tune = config.read(folder / "tune.yaml")
     synthetic.checkpoints(Path(tune.folder), "tune")

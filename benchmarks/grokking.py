@@ -30,9 +30,9 @@ from panic_assets.grokking.learning.recipe import Recipe
 from panic_assets.grokking.learning.trainer import Variant, checkpoint_name, train
 from panic_assets.grokking.stages import Task, train_task
 from panic_assets.instance.home import open_instance
-from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
@@ -125,7 +125,7 @@ def analyses(quick: bool) -> None:
     counted = sizes[-2]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PANIC_HOME"] = folder
-        lake, run = Lake(home().lake), RunConfig("bench", Recipe(p, 999, 598), ())
+        lake, run = open_lake(home().lake), RunConfig("bench", Recipe(p, 999, 598), ())
         stages.register(lake, run)
         runs.change(lake, run.name, status="finished")
         stages.folder(run.name).mkdir(parents=True)

@@ -28,9 +28,12 @@ import pyarrow as pa
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.warm import WarmWorker
 from panic_assets.lake import catalogue
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.trajectories import config, missing, rules, stages
+from panic_assets.tables import open_lake
+from panic_assets.trajectories import config, missing, stages
 from panic_assets.trajectories.runs.content import stored
+from panic_assets.workloads import RULES
 
 RUNS, MODELS = 16, ["DummyT2I", "DummyI2T"]
 DIMENSION = 256
@@ -82,7 +85,7 @@ def peak_mb() -> float:
 def overhead(length: int) -> str:
     """One row of the first table; run in a process of its own, whose peak memory is then the stages'."""
     with tempfile.TemporaryDirectory() as folder:
-        lake, compute = Lake(Path(folder) / "lake"), InProcessCompute()
+        lake, compute = open_lake(Path(folder) / "lake"), InProcessCompute()
         refresh = catalogue.Refresher(lake, Path(folder) / "panic.duckdb")
         wanted = definition(length)
         stages.register(lake, wanted)
@@ -240,7 +243,7 @@ def best(ask: Callable[[], object], times: int = 3) -> float:
 def questions(rows: int) -> None:
     """Status and doctor over a large lake."""
     with tempfile.TemporaryDirectory() as folder:
-        lake = Lake(Path(folder) / "lake")
+        lake = open_lake(Path(folder) / "lake")
         synthetic(lake, rows)
         catalogue.build(lake, Path(folder) / "panic.duckdb")
         print(f"\n| over {rows:,} invocations | all, s | one experiment of ten, s |\n|---|---|---|")
@@ -251,12 +254,12 @@ def questions(rows: int) -> None:
             )
             print(f"| missing {stage} | {ask[0]:.2f} | {ask[1]:.2f} |")
         for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):
-            found = rules.all_findings(lake, table)
+            found = all_findings(lake, RULES, table)
             if found:
                 sys.exit(f"the synthetic lake is not sound: {found}")
             ask = (
-                best(partial(rules.all_findings, lake, table)),
-                best(partial(rules.all_findings, lake, table, experiment="experiment-3")),
+                best(partial(all_findings, lake, RULES, table)),
+                best(partial(all_findings, lake, RULES, table, experiment="experiment-3")),
             )
             print(f"| rules of {table} | {ask[0]:.2f} | {ask[1]:.2f} |")
         build = best(lambda: catalogue.build(lake, Path(folder) / "panic.duckdb"))
@@ -266,7 +269,7 @@ def questions(rows: int) -> None:
 def analysts(embeddings: int) -> None:
     """Typical queries through panic.duckdb."""
     with tempfile.TemporaryDirectory() as folder:
-        lake, path = Lake(Path(folder) / "lake"), Path(folder) / "panic.duckdb"
+        lake, path = open_lake(Path(folder) / "lake"), Path(folder) / "panic.duckdb"
         synthetic(lake, 2 * embeddings, 5)
         catalogue.build(lake, path)
         queries = {

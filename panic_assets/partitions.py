@@ -1,14 +1,44 @@
-"""Every partition space of the graph: how keys are made, parsed and mapped. Nothing else mints a key."""
+"""Every partition space of the graph: how keys are made and named in tables. Nothing else makes a key."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 
-from panic_assets.registry import registry
-
 EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
-"""One key an experiment: its name."""
+"""One key per experiment: its name."""
 
-EMBEDDING_MODEL = dg.StaticPartitionsDefinition([spec.name for spec in registry.embedders()])
-"""One key an embedding model of the registry."""
+EMBEDDING_MODEL = dg.DynamicPartitionsDefinition(name="embedding_model")
+"""One key per embedding model that some experiment names: its name in the registry."""
 
-TRAINING_RUN = dg.DynamicPartitionsDefinition(name="training_run")
-"""One key a training run: its name. Its checkpoints are rows: an epoch is seconds of work, not minutes."""
+RUN_COLUMN = "training_run"
+"""The column that names a training run in tables, whatever its family."""
+
+
+def runs_of(family: str) -> dg.DynamicPartitionsDefinition:
+    """The space of a family's training runs: one key per run, its name. Checkpoints are rows: an epoch is seconds of work.
+
+    Each family has its own, so that a run of one family is never a missing partition of another.
+    """
+    return dg.DynamicPartitionsDefinition(name=f"{family}_run")
+
+
+def name_of(space: dg.PartitionsDefinition | None) -> str:
+    """The name of a space."""
+    assert isinstance(space, dg.DynamicPartitionsDefinition)
+    assert space.name
+    return space.name
+
+
+def column_of(space: str) -> str:
+    """The column that names a key of the space in tables."""
+    return RUN_COLUMN if space.endswith("_run") else space
+
+
+def add_keys(instance: dg.DagsterInstance, space: dg.DynamicPartitionsDefinition, keys: Sequence[str]) -> list[str]:
+    """Add keys that are not there yet; returns those that were new."""
+    name = name_of(space)
+    known = set(instance.get_dynamic_partitions(name))
+    new = [key for key in keys if key not in known]
+    if new:
+        instance.add_dynamic_partitions(name, new)
+    return new

@@ -3,9 +3,11 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-import dagster as dg
+if TYPE_CHECKING:
+    import dagster as dg
 
 Advance = Callable[[int], None]
 Refresh = Callable[[], None]
@@ -20,14 +22,23 @@ class Watcher(Protocol):
         ...
 
 
-class Observations:
-    """Reports to Dagster as asset observations, at most one every `every` seconds."""
+@dataclass
+class Done:
+    """What a stage did: new rows, and what it could not do, in sentences."""
 
-    def __init__(self, context: dg.AssetExecutionContext, every: float = 15.0) -> None:
-        self._context, self._every = context, every
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Logged:
+    """Reports progress to the log of a run, at most once every `every` seconds."""
+
+    def __init__(self, context: "dg.OpExecutionContext | dg.AssetExecutionContext", every: float = 15.0) -> None:
+        self._log, self._every = context.log, every
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """Tells how much of `total` is done, how quickly, and how long the rest takes at that rate."""
         began = told = time.monotonic()
         done = 0
 
@@ -37,13 +48,25 @@ class Observations:
             now = time.monotonic()
             if now - told >= self._every:
                 told = now
-                rate = done / (now - began)
-                self._observe(name, done, total, unit, rate)
+                self._tell(name, done, total, unit, done / (now - began))
 
         yield advance
 
-    def _observe(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
-        self._context.log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {eta(total - done, rate)} left")
+    def _tell(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
+        self._log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s, {eta(total - done, rate)} left")
+
+
+class Observations(Logged):
+    """Reports progress of an asset as observations too: the UI shows them on the asset's page."""
+
+    def __init__(self, context: "dg.AssetExecutionContext", every: float = 15.0) -> None:
+        super().__init__(context, every)
+        self._context = context
+
+    def _tell(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
+        super()._tell(name, done, total, unit, rate)
+        import dagster as dg  # Late: the command line has its own display and needs no Dagster for it.
+
         self._context.log_event(
             dg.AssetObservation(
                 asset_key=self._context.asset_key,

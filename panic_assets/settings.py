@@ -56,6 +56,11 @@ def home() -> Home:
     return Home(base / ".panic")
 
 
+def experiments_folder() -> Path:
+    """Where files are dropped to be taken up: PANIC_EXPERIMENTS, else `experiments/` in the project."""
+    return Path(os.environ.get("PANIC_EXPERIMENTS") or PROJECT / "experiments")
+
+
 def number(name: str, default: float) -> float:
     """A numeric setting from the environment; a sentence instead of a traceback when it is no number."""
     text = os.environ.get(name)

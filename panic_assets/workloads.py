@@ -1,24 +1,73 @@
-"""Every asset of every workload, and the graph they make together."""
+"""The list of all workloads. A new one is a folder of its own and one line here, or an installed package.
 
+A package adds a workload by an entry point of the group `panic_assets.workloads` that names its `Workload`.
+"""
+
+from collections import Counter
 from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
-import dagster as dg
+from panic_assets.errors import UserError
+from panic_assets.finetunes.workload import WORKLOAD as FINETUNES
+from panic_assets.grokking.workload import WORKLOAD as GROKKING
+from panic_assets.lake.invariants import Rules
+from panic_assets.training.workload import WORKLOAD as TRAINING
+from panic_assets.trajectories.workload import WORKLOAD as TRAJECTORIES
+from panic_assets.workload import Family, Graph, Space, Workload
 
-from panic_assets.finetunes import assets as finetunes
-from panic_assets.grokking import assets as grokking
-from panic_assets.instance.graph import AssetGraph, graph_of
-from panic_assets.training import assets as training
-from panic_assets.trajectories import analyses
-from panic_assets.trajectories import assets as trajectories
+if TYPE_CHECKING:
+    from panic_assets.instance.graph import AssetGraph
 
-ASSETS = [
-    asset
-    for asset in dg.load_assets_from_modules([trajectories, analyses, training, grokking, finetunes])
-    if isinstance(asset, dg.AssetsDefinition)
-]
+ENTRY_POINTS = "panic_assets.workloads"
+
+
+def _installed() -> tuple[Workload, ...]:
+    """Workloads of other installed packages, by name. One that cannot be loaded is named, since silence would hide it."""
+    found = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+        try:
+            workload = point.load()
+        except Exception as error:
+            raise UserError(f"the workload {point.name} ({point.value}) cannot be loaded: {error}") from error
+        if not isinstance(workload, Workload):
+            raise UserError(f"the entry point {point.name} ({point.value}) names no Workload")
+        found.append(workload)
+    return tuple(found)
+
+
+def _without_clashes(workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
+    """Refuses two workloads that bring something of one name."""
+    for what, names in (
+        ("name", [w.name for w in workloads]),
+        ("table", [t.name for w in workloads for t in w.tables] + [v for w in workloads for v in w.views]),
+        ("space", [s.name for w in workloads for s in w.spaces]),
+        ("family", [w.family.name for w in workloads if w.family]),
+        ("rule", [r for w in workloads for r in w.rules]),
+        ("suffix", [s for w in workloads for d in w.drops for s in d.suffixes]),
+        ("command", [c.name for w in workloads for c in w.commands]),
+    ):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise UserError(f"two workloads bring a {what} that is called {twice[0]!r}; rename one of them")
+    return workloads
+
+
+WORKLOADS: tuple[Workload, ...] = _without_clashes((TRAJECTORIES, TRAINING, GROKKING, FINETUNES, *_installed()))
+SPACES: dict[str, Space] = {space.name: space for workload in WORKLOADS for space in workload.spaces}
+FAMILIES: dict[str, Family] = {workload.family.name: workload.family for workload in WORKLOADS if workload.family}
+RULES: Rules = {name: rule for workload in WORKLOADS for name, rule in workload.rules.items()}
 
 
 @cache
-def asset_graph() -> AssetGraph:
-    """Who depends on whom: what a deletion follows."""
-    return graph_of(ASSETS)
+def graphs() -> tuple[Graph, ...]:
+    """What each workload adds to the definitions. Imports Dagster."""
+    return tuple(workload.graph() for workload in WORKLOADS)
+
+
+@cache
+def asset_graph() -> "AssetGraph":
+    """Which asset depends on which: what a deletion follows."""
+    from panic_assets.instance.graph import graph_of
+
+    return graph_of([asset for graph in graphs() for asset in graph.assets])

@@ -83,7 +83,7 @@ def export_data(
 
     from panic_assets.errors import UserError, suggest
     from panic_assets.lake.lake import literal
-    from panic_assets.lake.tables import TABLES
+    from panic_assets.tables import TABLES
 
     for name in tables or []:
         if name not in TABLES:

@@ -25,18 +25,20 @@ def doctor(
     """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
     from panic_assets.cli.session import instance, lake, materialise, refresh
     from panic_assets.doctor import doctor as medicine
+    from panic_assets.house import open_house
 
     with instance() as opened:
-        found = medicine.examine(lake(), opened)
+        house = open_house(opened)
+        found = medicine.examine(house)
         if fix and found:
-            for done in medicine.repair(lake(), opened, found):
+            for done in medicine.repair(house, found):
                 if shape is Shape.text:
                     say(("repaired ", "green"), done)
             for job, partition in medicine.recompute(lake()):
-                materialise(opened, job, partition, medicine.WORK[job].format(partition))
+                materialise(opened, job, partition, f"{job} of {partition}")
             refresh()
-            found = medicine.examine(lake(), opened)
-    healthy = all(f.kind == "stale" for f in found)  # Clusterings wait to be asked for: that is no illness.
+            found = medicine.examine(house)
+    healthy = all(f.kind == "stale" for f in found)  # What is stale waits for a request: that is no illness.
     if shape is Shape.json:
         print(json.dumps({"healthy": healthy, "findings": [f.as_dict() for f in found]}, indent=1))
     elif found:

@@ -21,8 +21,9 @@ from panic_assets.instance.storage import POSTGRES_URL
 from panic_assets.lake.catalogue import build as build_catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Advance, Watcher
+from panic_assets.resources import ProgressResource
 from panic_assets.settings import home
-from panic_assets.trajectories.assets import ProgressResource
+from panic_assets.tables import open_lake
 
 EMBEDDED = "embedded"
 HOURS = 3600.0
@@ -92,7 +93,7 @@ class TerminalProgress(ProgressResource):
 
 def lake() -> Lake:
     """The lake of PANIC_HOME."""
-    return Lake(home().lake)
+    return open_lake(home().lake)
 
 
 @contextlib.contextmanager

@@ -3,76 +3,80 @@
 import hashlib
 import os
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
+from panic_assets.checks import COMPLETE, evaluation
 from panic_assets.doctor import doctor
-from panic_assets.lake.resource import LakeResource
+from panic_assets.doctor.jobs import repair
+from panic_assets.house import open_house
 from panic_assets.operations import deletion, journal
-from panic_assets.operations.jobs import repair_job
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
-from panic_assets.trajectories import missing
-from panic_assets.trajectories.assets import clusters, experiments
-from panic_assets.trajectories.checks import STALE
-from panic_assets.trajectories.sensors import perform_job
+from panic_assets.workloads import SPACES, WORKLOADS
 
+ROOT = WORKLOADS[0].graph().assets[0]
+"""The asset whose page shows what the sensor found."""
 CHECK = "no_orphans"
 
 
 @dg.asset_check(
-    asset=experiments,
+    asset=ROOT,
     name=CHECK,
     description="Dagster's keys, the lake's rows and unfinished deletions agree; the orphan sensor keeps this current.",
 )
-def no_orphans(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """The quick part of the examination: keys and partitions, no rows."""
-    found = list(doctor.examine_keys(lake.lake, context.instance))
+    found = list(doctor.examine_keys(open_house(context.instance)))
     return dg.AssetCheckResult(passed=not found, description="; ".join(map(str, found)) or None)
 
 
-@dg.sensor(
-    jobs=[repair_job, perform_job],
-    minimum_interval_seconds=120,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Finishes interrupted deletions, examines everything, reports it as a check of `experiments`; "
-    "with PANIC_REPAIR=1 also launches the repair and what is missing.",
-)
-def orphans(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-    """Level-triggered: what is wrong is asked about at every tick, and the same finding is acted on once an hour."""
-    for begun in journal.unfinished(home()):
-        deletion.run(context.instance, begun)
-        context.log.info(f"finished the deletion of {begun.space} {begun.key}")
-    deletion.expire(home())
-    found = [f for f in doctor.examine(lake.lake, context.instance) if f.kind != "stale"]
-    stale = {m.embedding_model: m.count > 0 for m in missing.missing(lake.lake, "clusters") if m.embedding_model}
-    said = "; ".join(map(str, found))
-    digest = hashlib.sha256(f"{said} {sorted(stale.items())}".encode()).hexdigest()[:12]
-    events = []
-    if context.cursor != digest:
-        events = [_report(experiments.key, CHECK, not found, said, dg.AssetCheckSeverity.ERROR, None)]
-        for model, is_stale in stale.items():
-            events.append(_report(clusters.key, "complete", not is_stale, STALE, dg.AssetCheckSeverity.WARN, model))
-    requests = []
-    if found and os.environ.get("PANIC_REPAIR") == "1":
-        hour = int(time.time() // 3600)
-        wrong = [f for f in found if f.kind != "missing"]
-        if wrong:
-            requests.append(dg.RunRequest(job_name=repair_job.name, run_key=f"repair-{digest}-{hour}"))
-        else:
-            for name in sorted({dict(f.where)["experiment"] for f in found}):
-                key = f"perform-{name}-{digest}-{hour}"
-                requests.append(dg.RunRequest(job_name=perform_job.name, partition_key=name, run_key=key))
-    return dg.SensorResult(run_requests=requests, asset_events=events, cursor=digest)
+def orphans(jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor; `jobs` are those that make what is missing, of every workload."""
+
+    @dg.sensor(
+        name="orphans",
+        jobs=jobs,
+        minimum_interval_seconds=120,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Finishes interrupted deletions, examines everything and reports what is wrong as a check; "
+        "with PANIC_REPAIR=1 it also launches the repair and what is missing.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        """Level-triggered: what is wrong is asked about at every tick, and the same finding is acted on once an hour."""
+        house = open_house(context.instance)
+        for begun in journal.unfinished(home()):
+            deletion.run(house, begun)
+            context.log.info(f"finished the deletion of {begun.space} {begun.key}")
+        deletion.expire(home())
+        found = [f for f in doctor.examine(house) if f.kind != "stale"]
+        stale = [m for space in SPACES.values() for m in space.left(lake.lake) if m.stale and not m.on_request]
+        said = "; ".join(map(str, found))
+        digest = hashlib.sha256(f"{said} {stale}".encode()).hexdigest()[:12]
+        events = []
+        if context.cursor != digest:
+            events = [_report(ROOT.key, CHECK, not found, said, dg.AssetCheckSeverity.ERROR, None)]
+            for m in stale:
+                asset = dg.AssetKey.from_user_string(m.stage)
+                events.append(_report(asset, COMPLETE, not m.count, str(m), dg.AssetCheckSeverity.WARN, m.key))
+        requests = []
+        if found and os.environ.get("PANIC_REPAIR") == "1":
+            hour = int(time.time() // 3600)
+            if any(f.kind != "missing" for f in found):
+                requests.append(dg.RunRequest(job_name=repair.name, run_key=f"repair-{digest}-{hour}"))
+            else:
+                for job, key in doctor.recompute(lake.lake, stale=False):
+                    run_key = f"{job}-{key}-{digest}-{hour}"
+                    requests.append(dg.RunRequest(job_name=job, partition_key=key, run_key=run_key))
+        return dg.SensorResult(run_requests=requests, asset_events=events, cursor=digest)
+
+    return sensor
 
 
 def _report(
     asset: dg.AssetKey, check: str, passed: bool, said: str, severity: dg.AssetCheckSeverity, partition: str | None
 ) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=asset,
-        check_name=check,
-        passed=passed,
-        severity=severity,
-        description=None if passed else said,
-        partition=partition,
-    )
+    told = dg.AssetCheckResult(passed=passed, severity=severity, description=None if passed else said)
+    return evaluation(dg.AssetCheckKey(asset, check), told, partition)

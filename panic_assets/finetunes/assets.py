@@ -1,28 +1,24 @@
-"""The graph of the fine-tunes family: what each checkpoint draws, what that scores, what it comes to, and the report."""
-
-import base64
-import io
-from typing import Any
+"""The graph of the fine-tunes family: what each checkpoint draws, what that scores, what follows from it, the report."""
 
 import dagster as dg
-import numpy as np
-from PIL import Image
 
-from panic_assets.compute.protocol import Compute
 from panic_assets.finetunes import missing, stages
+from panic_assets.finetunes.config import FAMILY
 from panic_assets.finetunes.drawing.generate import VERSION as DRAW_VERSION
-from panic_assets.finetunes.verdicts import charts
+from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts.report import VERSION as REPORT_VERSION
-from panic_assets.instance.home import GPU_POOL
-from panic_assets.lake.resource import LakeResource
-from panic_assets.steps import GPU, on
-from panic_assets.training.assets import COMMON, checkpoints, convergence, costs, result, training_runs
-from panic_assets.training.assets import work as working
-from panic_assets.training.stages import Done
-from panic_assets.trajectories.assets import ProgressResource
+from panic_assets.graphics.previews import strip
+from panic_assets.lake.lake import Lake
+from panic_assets.progress import Done
+from panic_assets.steps import GPU, Outcome, Stage, markdown, outcome
+from panic_assets.training import assets as training
+from panic_assets.training import tables
 
 GROUP = "finetunes"
-_COMMON: dict[str, Any] = {**COMMON, "group_name": GROUP}
+T = {table.name: table for table in (*TABLES, *tables.TABLES)}
+SPINE = training.spine(FAMILY, GROUP)
+
+_of_run = training.of_run(FAMILY.name, GROUP)
 
 
 class Deeper(dg.Config):
@@ -31,131 +27,114 @@ class Deeper(dg.Config):
     levels: dict[str, str] = {}  # noqa: RUF012
 
 
-@dg.asset(**_COMMON, deps=[training_runs], metadata={"tables": ["prompt_suites"]})
-def prompt_suites(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """The prompt suite a fine-tune is tested with; the 15 portraits that ship where it names none."""
-    with working(context, lake):
-        plan = missing.plan(lake.lake, context.partition_key)
-        new = stages.store_suite(lake.lake, plan.name, plan.suite)
-    return result(
-        context,
-        lake,
+@_of_run(T["prompt_suites"], deps=[SPINE.training_runs])
+def prompt_suites(here: Stage) -> Outcome:
+    """The prompt suite a fine-tune is tested with. Where the fine-tune names none, it is the 15 portraits that ship."""
+    plan = missing.plan(here.lake, here.key)
+    new = stages.store_suite(here.lake, plan.name, plan.suite)
+    return outcome(
         Done(int(new)),
-        "prompt_suites",
         version=plan.suite.hash,
         suite=f"{plan.suite.name} version {plan.suite.version}",
         prompts=len(plan.suite.prompts),
     )
 
 
-@dg.asset(**_COMMON, deps=[training_runs], metadata={"tables": ["captions", "caption_findings"]})
-def captions(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """The training captions a fine-tune names, and what the rules find in them; nothing where it names none."""
-    name = context.partition_key
-    with working(context, lake):
-        done = stages.check_run_captions(lake.lake, name)
-        by_rule = lake.lake.sql(
-            "SELECT rule, count(*) AS n FROM caption_findings WHERE version = (SELECT max(version) FROM captions) "
-            "GROUP BY rule ORDER BY n DESC, rule",
-            caption_set=name,
-        ).to_pylist()
-    found = "\n".join(f"| {r['rule']} | {r['n']} |" for r in by_rule)
-    table = dg.MetadataValue.md(f"| rule | findings |\n|---|---|\n{found}") if by_rule else "no finding"
-    return dg.MaterializeResult(metadata={"findings": done.rows, "by rule": table})
+@_of_run(T["captions"], T["caption_findings"], deps=[SPINE.training_runs])
+def captions(here: Stage) -> Outcome:
+    """The training captions a fine-tune names, and what the rules find in them. A fine-tune that names none has none."""
+    done = stages.check_run_captions(here.lake, here.key)
+    by_rule = here.lake.sql(
+        "SELECT rule, count(*) AS findings FROM caption_findings WHERE version = (SELECT max(version) FROM captions) "
+        "GROUP BY rule ORDER BY findings DESC, rule",
+        caption_set=here.key,
+    ).to_pylist()
+    rows = markdown(("rule", "findings"), (r.values() for r in by_rule))
+    return outcome(done, findings=done.rows, by_rule=dg.MetadataValue.md(rows) if by_rule else None)
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": DRAW_VERSION, **on(GPU)},
-    deps=[checkpoints, prompt_suites],
-    metadata={"tables": ["test_images"]},
-    pool=GPU_POOL,
+@_of_run(
+    T["test_images"],
+    deps=[SPINE.checkpoints, prompt_suites],
+    version=DRAW_VERSION,
+    needs=GPU,
+    compute=True,
+    config=Deeper,
 )
-def test_images(
-    context: dg.AssetExecutionContext,
-    config: Deeper,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """What every checkpoint draws for the prompts and seeds its depth asks for: the cells that are missing."""
-    name = context.partition_key
-    levels = {int(epoch): level for epoch, level in config.levels.items()}
-    with working(context, lake):
-        done = stages.draw(lake.lake, compute, progress.watcher(context), lake.refresher(), name, levels)
-        shown = _strip(lake, name)
-    return result(context, lake, done, "test_images", pictures=shown or "none yet")
+def test_images(here: Stage) -> Outcome:
+    """What every checkpoint draws for the prompts and seeds that the run's depth asks for. Only missing cells are drawn."""
+    levels = {int(epoch): level for epoch, level in here.config(Deeper).levels.items()}
+    done = stages.draw(here.lake, here.compute, here.watcher, here.refresh, here.key, levels)
+    shown = _first_cells(here.lake, here.key)
+    return outcome(done, pictures=dg.MetadataValue.md(shown) if shown else None)
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": stages.MEASURE_VERSION},
+@_of_run(
+    T["prompt_test_results"],
+    T["image_metrics"],
+    T["attribute_answers"],
     deps=[test_images],
-    metadata={"tables": ["image_metrics", "prompt_test_results", "attribute_answers"]},
+    version=stages.MEASURE_VERSION,
+    compute=True,
 )
-def image_metrics(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """Colour by region, purity and pixel-art quality of every new picture, and what a configured detector sees."""
-    name = context.partition_key
-    with working(context, lake):
-        done = stages.measure(lake.lake, compute, progress.watcher(context), lake.refresher(), name)
-    return result(context, lake, done, "prompt_test_results", "image_metrics", "attribute_answers")
+def image_metrics(here: Stage) -> Outcome:
+    """Colour by region, purity and pixel-art quality of every new picture, and what a configured detector sees in it."""
+    return outcome(stages.measure(here.lake, here.compute, here.watcher, here.refresh, here.key))
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": stages.MEASURE_VERSION},
+@_of_run(
+    T["epoch_averages"],
+    T["epoch_choices"],
+    T["weak_areas"],
+    T["epoch_issues"],
+    T["metrics"],
     deps=[image_metrics],
-    metadata={"tables": ["epoch_averages", "epoch_choices", "weak_areas", "epoch_issues", "metrics"]},
+    version=stages.MEASURE_VERSION,
 )
-def finetune_summary(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """Averages by epoch on shared prompts, the best epoch, weak areas and issues; the spine's metrics."""
-    name = context.partition_key
-    with working(context, lake):
-        done = stages.summarise(lake.lake, name)
-        told = stages.findings(lake.lake, name)
-    return result(context, lake, done, "epoch_averages", **told)
+def finetune_summary(here: Stage) -> Outcome:
+    """Averages by epoch on the prompts that epochs share, the best epoch, weak areas and issues; and the metrics from
+    which the training spine concludes."""
+    done = stages.summarise(here.lake, here.key)
+    return outcome(done, **stages.findings(here.lake, here.key))
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": REPORT_VERSION},
-    deps=[finetune_summary, convergence, costs],
-    metadata={"tables": ["finetune_reports"]},
+@_of_run(
+    T["finetune_reports"],
+    deps=[finetune_summary, SPINE.convergence, SPINE.costs],
+    version=REPORT_VERSION,
 )
-def finetune_reports(
-    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """One page a checkpoint and one for the run; `panic finetune report` writes them to files and opens them."""
-    name = context.partition_key
-    with working(context, lake):
-        done = stages.write_reports(lake.lake, progress.watcher(context), name)
-        told = stages.findings(lake.lake, name)
-        summary = stages.in_markdown(lake.lake, name)
-    return result(context, lake, done, "finetune_reports", report=dg.MetadataValue.md(summary), **told)
+def finetune_reports(here: Stage) -> Outcome:
+    """One page per checkpoint and one for the run. `panic finetune report` writes them to files and opens them."""
+    done = stages.write_reports(here.lake, here.watcher, here.key)
+    report = dg.MetadataValue.md(stages.in_markdown(here.lake, here.key))
+    return outcome(done, report=report, **stages.findings(here.lake, here.key))
 
 
-@dg.asset(**_COMMON, deps=[test_images], metadata={"tables": ["ab_trials", "ab_votes", "ab_results"]})
-def ab_results(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+@_of_run(T["ab_results"], T["ab_trials"], T["ab_votes"], deps=[test_images])
+def ab_results(here: Stage) -> Outcome:
     """How every blind A/B test of the run's checkpoints stands."""
-    name = context.partition_key
-    with working(context, lake):
-        done = stages.count_run_votes(lake.lake, name)
-        rows = lake.lake.sql("SELECT ab_test, votes, e, verdict FROM ab_results", training_run=name).to_pylist()
-    told = {r["ab_test"]: f"{r['verdict']} ({r['votes']} votes, e = {r['e']:.2f})" for r in rows}
-    return result(context, lake, done, "ab_results", **told)
+    done = stages.count_run_votes(here.lake, here.key)
+    rows = here.lake.sql("SELECT ab_test, votes, e, verdict FROM ab_results", training_run=here.key).to_pylist()
+    return outcome(done, **{r["ab_test"]: f"{r['verdict']} ({r['votes']} votes, e = {r['e']:.2f})" for r in rows})
 
 
-def _strip(lake: LakeResource, name: str) -> dg.MarkdownMetadataValue | None:
-    """The first cell of every epoch side by side, small enough for the UI."""
-    rows = lake.lake.sql(
+ASSETS = [
+    *SPINE.assets,
+    prompt_suites,
+    captions,
+    test_images,
+    image_metrics,
+    finetune_summary,
+    finetune_reports,
+    ab_results,
+]
+
+
+def _first_cells(lake: Lake, name: str) -> str | None:
+    """The first cell of the latest epochs side by side."""
+    rows = lake.sql(
         "SELECT image FROM test_images QUALIFY row_number() OVER (PARTITION BY epoch ORDER BY prompt, seed) = 1 "
         "ORDER BY epoch DESC LIMIT 12",
         training_run=name,
     )["image"].to_pylist()
-    if not rows:
-        return None
-    tiles = [charts.thumbnail(data, 72) for data in reversed(rows)]
-    out = io.BytesIO()
-    Image.fromarray(np.concatenate(tiles, axis=1)).save(out, "WEBP", quality=80)
-    return dg.MetadataValue.md(f"![pictures](data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()})")
+    return strip(rows[::-1], "the first cell of every epoch")

@@ -46,7 +46,7 @@ def _add(opened: Any, file: Path) -> str:
 
     tune = config.read(file)
     new = stages.register(lake(), tune)
-    registration.add_keys(opened, [tune.name])
+    registration.add_keys(opened, config.FAMILY.name, [tune.name])
     say(
         (tune.name, "bold"),
         " registered" if new else " is registered already",
@@ -81,9 +81,10 @@ def perform(
 
 
 def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str]) -> None:
+    from panic_assets.finetunes.config import FAMILY
     from panic_assets.training import registration
 
-    registration.add_keys(opened, [run])
+    registration.add_keys(opened, FAMILY.name, [run])
     config = {"ops": {"test_images": {"config": {"levels": levels}}}} if levels else None
     materialise(opened, "test_finetune", run, f"finetune {run}", config)
 

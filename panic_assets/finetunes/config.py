@@ -37,9 +37,15 @@ from panic_assets.registry import registry
 from panic_assets.settings import home
 from panic_assets.training.lineage import Parent
 from panic_assets.training.settings import parse_targets
+from panic_assets.workload import Family
 
 SUFFIX = ".finetune.yaml"
-FAMILY = "finetune"
+FAMILY = Family(
+    name="finetune",
+    pattern="{name}-{epoch:06d}.safetensors",
+    targets={"colour": 2.0},
+    metrics="finetune_summary",
+)
 TARGETS = {"colour": 2.0}
 """Metric and tolerance of the convergence rule, where a file names none."""
 FIELDS = (

@@ -12,30 +12,32 @@ from panic_assets.finetunes import missing, stages
 from panic_assets.finetunes.captions import files
 from panic_assets.finetunes.captions import rules as rules_of
 from panic_assets.finetunes.verdicts import manual
-from panic_assets.lake.resource import LakeResource
-from panic_assets.partitions import TRAINING_RUN
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
-from panic_assets.training import registration
+from panic_assets.training import names, registration
 
-ASSETS = (
-    "training_runs",
-    "prompt_suites",
-    "captions",
-    "checkpoints",
-    "test_images",
-    "image_metrics",
-    "finetune_summary",
-    "convergence",
-    "costs",
-    "notifications",
-    "finetune_reports",
-    "ab_results",
-)
+
+def _shared(name: str) -> str:
+    return names.asset(tunes.FAMILY.name, name)
+
+
 test_job = dg.define_asset_job(
     "test_finetune",
-    list(ASSETS),
-    partitions_def=TRAINING_RUN,
-    description="Draw, measure, compare and report what is missing of a fine-tune; finished work is kept.",
+    [
+        _shared("training_runs"),
+        "prompt_suites",
+        "captions",
+        _shared("checkpoints"),
+        "test_images",
+        "image_metrics",
+        "finetune_summary",
+        _shared("convergence"),
+        _shared("costs"),
+        _shared("notifications"),
+        "finetune_reports",
+        "ab_results",
+    ],
+    description="Draws, measures, compares and reports what is missing of a fine-tune; finished work is kept.",
 )
 
 
@@ -97,7 +99,7 @@ def _try(act: Callable[[], object]) -> None:
 def add(instance: dg.DagsterInstance, lake: LakeResource, tune: tunes.FineTune) -> None:
     """Register a fine-tune in the lake and give it its partition."""
     stages.register(lake.lake, tune)
-    registration.add_keys(instance, [tune.name])
+    registration.add_keys(instance, tunes.FAMILY.name, [tune.name])
     lake.refresh()
 
 

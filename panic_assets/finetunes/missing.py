@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from panic_assets.finetunes.drawing.suites import Suite
 from panic_assets.finetunes.pictures import attributes, measures
 from panic_assets.lake.lake import Lake
 from panic_assets.training import runs
+from panic_assets.training.missing import current_runs
+from panic_assets.workload import Missing, Query
 
 Row = dict[str, Any]
+FAMILY = "finetune"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Plan:
 def plan(lake: Lake, name: str) -> Plan:
     """The plan of a registered run; the suite that ships where none is stored."""
     row = runs.get(lake, name)
-    if row["family"] != "finetune":
+    if row["family"] != FAMILY:
         raise UserError(f"run {name!r} is of family {row['family']}, not a fine-tune")
     config = json.loads(row["config"])
     stored = lake.sql("SELECT definition FROM prompt_suites WHERE active", training_run=name)["definition"].to_pylist()
@@ -154,6 +157,60 @@ def missing(lake: Lake, name: str) -> dict[str, int]:
         "prompt_test_results": len(unmeasured(lake, name)),
         "attribute_answers": len(unasked(lake, found)),
     }
+
+
+def _suites(lake: Lake, key: str | None) -> Iterable[Missing]:
+    """A run without an active prompt suite."""
+    for name in current_runs(lake, FAMILY, key):
+        stored = lake.sql("SELECT count(*) AS n FROM prompt_suites WHERE active", training_run=name)["n"][0].as_py()
+        yield Missing("prompt_suites", name, int(not stored), 1, "active suites")
+
+
+def _captions(lake: Lake, key: str | None) -> Iterable[Missing]:
+    """A run that names captions which were never checked."""
+    for name in current_runs(lake, FAMILY, key):
+        if plan(lake, name).config.get("captions"):
+            never = lake.manifest("captions", caption_set=name) is None
+            yield Missing("captions", name, int(never), 1, "checks of captions", on_request=True)
+
+
+def _cells(asset: str, stages: tuple[str, ...], unit: str) -> Query:
+    """Cells that an asset has not drawn or measured yet."""
+
+    def ask(lake: Lake, key: str | None) -> Iterable[Missing]:
+        for name in current_runs(lake, FAMILY, key):
+            left = missing(lake, name)
+            drawn = lake.sql("SELECT count(*) AS n FROM test_images", training_run=name)["n"][0].as_py()
+            count = sum(left[stage] for stage in stages)
+            yield Missing(asset, name, count, drawn + left["test_images"], unit)
+
+    return ask
+
+
+def _follows(asset: str, table: str, upstream: str, unit: str) -> Query:
+    """What is made of another table's rows must be newer than they are."""
+
+    def ask(lake: Lake, key: str | None) -> Iterable[Missing]:
+        for name in current_runs(lake, FAMILY, key):
+            changed = [m.written_at for _, m in lake.partitions(upstream, training_run=name)]
+            made = [m.written_at for _, m in lake.partitions(table, training_run=name)]
+            if changed:
+                late = not made or max(made) < max(changed)
+                yield Missing(asset, name, int(late), 1, unit, stale=bool(made), on_request=True)
+
+    return ask
+
+
+OF_RUN: dict[str, Query] = {
+    "prompt_suites": _suites,
+    "captions": _captions,
+    "test_images": _cells("test_images", ("test_images",), "pictures"),
+    "image_metrics": _cells("image_metrics", ("prompt_test_results", "attribute_answers"), "measurements"),
+    "finetune_summary": _follows("finetune_summary", "epoch_averages", "prompt_test_results", "summaries"),
+    "finetune_reports": _follows("finetune_reports", "finetune_reports", "epoch_averages", "reports"),
+    "ab_results": _follows("ab_results", "ab_results", "ab_votes", "counts of votes"),
+}
+"""Asset -> what it still has to do for a run."""
 
 
 def cell_of(row: Mapping[str, Any]) -> tuple[str, str, int]:

@@ -1,41 +1,16 @@
-"""Outside facts of the fine-tunes family: definition files, checkpoints that appear, cells nobody has drawn."""
+"""Checkpoints that appear in the folders of fine-tunes, and cells that nobody has drawn."""
 
 import hashlib
 import json
 
 import dagster as dg
 
-from panic_assets.errors import UserError
 from panic_assets.finetunes import config, jobs, missing
 from panic_assets.instance.runs import under_way
-from panic_assets.lake.resource import LakeResource
-from panic_assets.training import runs
+from panic_assets.resources import LakeResource
+from panic_assets.training import names, runs
 from panic_assets.training.stages import checkpoints_version, store_arrivals, store_problems, watch_of
 from panic_assets.training.watch import Cursor, tick
-from panic_assets.trajectories.sensors import folder
-
-
-@dg.sensor(
-    minimum_interval_seconds=15,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers fine-tunes from *.finetune.yaml files dropped into experiments/; one try a version.",
-)
-def finetune_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SkipReason:
-    """A file is tried once for each content it has had."""
-    tried: dict[str, str] = json.loads(context.cursor or "{}")
-    added = 0
-    for path in sorted(folder().glob(f"*{config.SUFFIX}")):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if tried.get(path.name) == digest:
-            continue
-        tried[path.name] = digest
-        try:
-            jobs.add(context.instance, lake, config.read(path))
-            added += 1
-        except UserError as error:
-            context.log.error(f"{path.name} is refused: {error}")
-    context.update_cursor(json.dumps(tried))
-    return dg.SkipReason(f"{added} fine-tunes registered from {folder()}")
 
 
 @dg.sensor(
@@ -49,7 +24,7 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
     that changes."""
     before = json.loads(context.cursor or "{}")
     after, requests, events = {}, [], []
-    for row in runs.every(lake.lake, config.FAMILY):
+    for row in runs.every(lake.lake, config.FAMILY.name):
         name = row["training_run"]
         if row["status"] == runs.TOMBSTONE:
             continue
@@ -60,7 +35,9 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
         if mine:
             store_arrivals(lake.lake, mine)
             version = {"dagster/data_version": checkpoints_version(lake.lake, name)}
-            events.append(dg.AssetMaterialization("checkpoints", partition=name, tags=version))
+            events.append(
+                dg.AssetMaterialization(names.asset(config.FAMILY.name, "checkpoints"), partition=name, tags=version)
+            )
         left = missing.missing(lake.lake, name)
         if any(left.values()) and not under_way(context.instance, jobs.test_job.name, name):
             digest = hashlib.sha256(json.dumps([left, *missing.current(lake.lake, name)]).encode()).hexdigest()[:16]

@@ -4,18 +4,23 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets.compute.protocol import Compute
 from panic_assets.grokking import stages
+from panic_assets.grokking.config import FAMILY
+from panic_assets.grokking.missing import ANALYSIS_VERSION
 from panic_assets.grokking.pictures import renders as rendering
-from panic_assets.instance.home import GPU_POOL
-from panic_assets.lake.resource import LakeResource
-from panic_assets.steps import GPU, on
-from panic_assets.training import settings
-from panic_assets.training.assets import COMMON, checkpoints, result, training_runs, work
-from panic_assets.trajectories.assets import ProgressResource
+from panic_assets.grokking.tables import TABLES
+from panic_assets.steps import GPU, WAIT_SECONDS, Outcome, Stage, outcome
+from panic_assets.training import assets as training
+from panic_assets.training import settings, tables
 
 GROUP = "grokking"
-_COMMON: dict[str, Any] = {**COMMON, "group_name": GROUP}
+T = {table.name: table for table in (*TABLES, *tables.TABLES)}
+SPINE = training.spine(FAMILY, GROUP)
+
+_of_run = training.of_run(FAMILY.name, GROUP)
+# Others do not wait for what may take hours: it has a lease of its own.
+_training: dict[str, Any] = {"lease": "training of {}", "wait_seconds": WAIT_SECONDS}
+_rendering: dict[str, Any] = {"lease": "rendering of {}", "wait_seconds": WAIT_SECONDS}
 
 
 class HomeConfig(dg.Config):
@@ -25,107 +30,97 @@ class HomeConfig(dg.Config):
     hysteresis: float | None = None
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": stages.TRAIN_VERSION, **on(GPU)},
-    deps=[training_runs],
-    metadata={"tables": ["training_times", "grokking_losses"]},
-    pool=GPU_POOL,
+@_of_run(
+    T["grokking_losses"],
+    T["training_times"],
+    deps=[SPINE.training_runs],
+    version=stages.TRAIN_VERSION,
+    needs=GPU,
+    compute=True,
+    **_training,
 )
-def grokking_training(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """Trains a run to its end, going on bit for bit where it was stopped. A watched run has nothing to train."""
-    name = context.partition_key
-    with work(context, lake, "training of"):
-        done = stages.train_unless_watched(
-            lake.lake, compute, progress.watcher(context), lake.refresher(), settings.read(), name
-        )
-    return result(context, lake, done, "grokking_losses")
+def grokking_training(here: Stage) -> Outcome:
+    """Trains a run to its end, and goes on bit for bit where it was stopped. A watched run has nothing to train."""
+    done = stages.train_unless_watched(here.lake, here.compute, here.watcher, here.refresh, settings.read(), here.key)
+    last = here.lake.sql(
+        "SELECT epoch, train_loss, test_loss FROM grokking_losses ORDER BY epoch DESC LIMIT 1", training_run=here.key
+    ).to_pylist()
+    return outcome(done, **(last[0] if last else {}))
 
 
-@dg.asset(
-    **{**_COMMON, "code_version": stages.ANALYSIS_VERSION},
-    deps=[checkpoints],
-    metadata={"tables": [*stages.PER_CHECKPOINT, "grokking_analyses", "metrics"]},
+@_of_run(
+    *(T[name] for name in stages.PER_CHECKPOINT),
+    T["grokking_analyses"],
+    T["metrics"],
+    deps=[SPINE.checkpoints],
+    version=ANALYSIS_VERSION,
 )
-def grokking_measurements(
-    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """Every checkpoint's spectra, neurons, rings, class components and losses: those that are new or changed."""
-    name = context.partition_key
-    with work(context, lake):
-        done = stages.measure(lake.lake, progress.watcher(context), lake.refresher(), name)
-    return result(context, lake, done, *stages.PER_CHECKPOINT)
+def grokking_measurements(here: Stage) -> Outcome:
+    """Every checkpoint's spectra, neurons, rings, class components and losses. Only new or changed ones are measured."""
+    return outcome(stages.measure(here.lake, here.watcher, here.refresh, here.key))
 
 
-@dg.asset(
-    **_COMMON,
+@_of_run(
+    T["grokking_adoptions"],
+    T["grokking_neuron_paths"],
+    T["grokking_sensitivity"],
+    T["grokking_abandoned"],
     deps=[grokking_measurements],
-    metadata={"tables": ["grokking_adoptions", "grokking_neuron_paths", "grokking_sensitivity", "grokking_abandoned"]},
+    config=HomeConfig,
 )
-def grokking_frequencies(
-    context: dg.AssetExecutionContext, config: HomeConfig, lake: LakeResource
-) -> dg.MaterializeResult:
-    """When each weight space adopted each frequency; every neuron's path, with how the count hangs on the threshold."""
-    with work(context, lake):
-        done = stages.frequencies(lake.lake, context.partition_key, config.threshold, config.hysteresis)
-    return result(context, lake, done, "grokking_adoptions", "grokking_neuron_paths")
+def grokking_frequencies(here: Stage) -> Outcome:
+    """When each weight space adopted each frequency; and every neuron's path through frequencies, with how the number
+    of changes depends on the threshold."""
+    given = here.config(HomeConfig)
+    return outcome(stages.frequencies(here.lake, here.key, given.threshold, given.hysteresis))
 
 
-@dg.asset(
-    **_COMMON,
+@_of_run(
+    T["grokking_trajectory"],
+    T["grokking_products"],
+    T["grokking_row_pca"],
+    T["grokking_row_scores"],
+    T["grokking_lissajous"],
+    T["grokking_tones"],
+    T["grokking_ratios"],
+    T["grokking_circle"],
     deps=[grokking_measurements],
-    metadata={
-        "tables": [
-            "grokking_trajectory",
-            "grokking_products",
-            "grokking_row_pca",
-            "grokking_row_scores",
-            "grokking_lissajous",
-            "grokking_tones",
-            "grokking_ratios",
-            "grokking_circle",
-        ]
-    },
 )
-def grokking_trajectories(
-    context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """The path through parameter space against its nulls, each matrix's components, the ring's tones, the circle test."""
-    with work(context, lake):
-        done = stages.trajectories(lake.lake, progress.watcher(context), context.partition_key)
-        circle = lake.lake.sql(
-            "SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=context.partition_key
-        )["said"].to_pylist()
-    said = {"circle hypothesis": circle[0]} if circle else {}
-    return result(context, lake, done, "grokking_trajectory", "grokking_lissajous", **said)
+def grokking_trajectories(here: Stage) -> Outcome:
+    """The path through parameter space beside its nulls, each matrix's components, the ring's tones, the circle test."""
+    done = stages.trajectories(here.lake, here.watcher, here.key)
+    said = here.lake.sql("SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=here.key)
+    circle = said["said"].to_pylist()
+    return outcome(done, circle_hypothesis=circle[0] if circle else None)
 
 
-@dg.asset(
-    **_COMMON,
-    deps=[grokking_frequencies],
-    metadata={"tables": ["grokking_outcomes", "loss_events"]},
-)
-def grokking_outcomes(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """How the run ended, how well its frequencies keep answers apart, its losses' events, checkpoints worth adding."""
-    name = context.partition_key
-    with work(context, lake):
-        done = stages.conclude(lake.lake, name)
-        found = lake.lake.sql("SELECT outcome, onset, separation FROM grokking_outcomes", training_run=name).to_pylist()
-        proposed = stages.proposal(lake.lake, name)
-    said = {k: v for k, v in (found[0] if found else {}).items() if v is not None}
-    return result(context, lake, done, "loss_events", **said, proposed=", ".join(map(str, proposed[:50])) or "none")
+@_of_run(T["grokking_outcomes"], T["loss_events"], deps=[grokking_frequencies])
+def grokking_outcomes(here: Stage) -> Outcome:
+    """How the run ended, how well its frequencies keep answers apart, the events of its losses, and epochs whose
+    checkpoints are worth adding."""
+    done = stages.conclude(here.lake, here.key)
+    found = here.lake.sql(
+        "SELECT outcome, onset, separation, final_loss, final_accuracy FROM grokking_outcomes", training_run=here.key
+    ).to_pylist()
+    proposed = stages.proposal(here.lake, here.key)
+    return outcome(done, **(found[0] if found else {}), proposed_epochs=", ".join(map(str, proposed[:50])) or "none")
 
 
-@dg.asset(**_COMMON, deps=[checkpoints], metadata={"tables": ["renders"]})
-def renders(context: dg.AssetExecutionContext, lake: LakeResource, progress: ProgressResource) -> dg.MaterializeResult:
-    """The animations that were asked for: queued ones are drawn, outdated ones drawn again."""
-    name = context.partition_key
-    with work(context, lake, "rendering of"):
-        done = rendering.perform(lake.lake, progress.watcher(context), name)
-        rows = lake.lake.sql("SELECT path FROM renders WHERE status = 'done' ORDER BY computed_at", training_run=name)
-    paths = [p for p in rows["path"].to_pylist() if p]
-    return result(context, lake, done, "renders", files=dg.MetadataValue.text("\n".join(paths) or "none"))
+@_of_run(T["renders"], deps=[SPINE.checkpoints], **_rendering)
+def grokking_renders(here: Stage) -> Outcome:
+    """The animations that were asked for: queued ones are drawn, outdated ones are drawn again."""
+    done = rendering.perform(here.lake, here.watcher, here.key)
+    rows = here.lake.sql("SELECT path FROM renders WHERE status = 'done' ORDER BY computed_at", training_run=here.key)
+    files = [p for p in rows["path"].to_pylist() if p]
+    return outcome(done, files=dg.MetadataValue.text("\n".join(files)) if files else None)
+
+
+ASSETS = [
+    *SPINE.assets,
+    grokking_training,
+    grokking_measurements,
+    grokking_frequencies,
+    grokking_trajectories,
+    grokking_outcomes,
+    grokking_renders,
+]

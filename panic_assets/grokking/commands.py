@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from panic_assets.cli.output import say, table
+from panic_assets.grokking.config import FAMILY
 
 app = typer.Typer(
     no_args_is_help=True, help="Modular-addition transformers: training, sweeps, analyses, interventions."
@@ -74,10 +75,9 @@ def analyse(
 ) -> None:
     """Analyse what was not analysed yet, and conclude again."""
     from panic_assets.cli.session import instance, lake, materialise
-    from panic_assets.grokking import stages
     from panic_assets.training import runs
 
-    mine = [r["training_run"] for r in runs.every(lake(), stages.FAMILY) if r["status"] != runs.TOMBSTONE]
+    mine = [r["training_run"] for r in runs.every(lake(), FAMILY.name) if r["status"] != runs.TOMBSTONE]
     given = {k: v for k, v in (("threshold", threshold), ("hysteresis", hysteresis)) if v is not None}
     run_config = {"ops": {"grokking_frequencies": {"config": given}}}
     with instance() as opened:
@@ -93,14 +93,13 @@ def ingest(
 ) -> None:
     """Register checkpoints that somebody else trained, in the same layout, and analyse them. The files stay there."""
     from panic_assets.cli.session import instance, lake, materialise
-    from panic_assets.grokking import stages
     from panic_assets.training import registration, runs
 
     where = str(folder.expanduser().absolute())
     run = name or folder.absolute().name
     with instance() as opened:
-        runs.register(lake(), runs.NewRun(run, stages.FAMILY, {"url": where}, where, status="watched"))
-        registration.add_keys(opened, [run])
+        runs.register(lake(), runs.NewRun(run, FAMILY.name, {"url": where}, where, status="watched"))
+        registration.add_keys(opened, FAMILY.name, [run])
         materialise(opened, "analyse_grokking", run, f"analysing {run}")
     _report(run)
 
@@ -228,7 +227,7 @@ def _register(opened: Any, run: Any) -> None:
     from panic_assets.training import registration
 
     new = stages.register(lake(), run)
-    registration.add_keys(opened, [run.name])
+    registration.add_keys(opened, FAMILY.name, [run.name])
     say(
         (run.name, "bold"),
         f": {run.recipe.epochs:,} epochs, {len(run.save_at):,} checkpoints, {'new' if new else 'known'}",

@@ -12,8 +12,16 @@ from panic_assets.errors import UserError, suggest
 from panic_assets.grokking.learning.recipe import Gain, Recipe
 from panic_assets.training.runs import NAME
 from panic_assets.training.settings import parse_targets
+from panic_assets.workload import Family
 
 SUFFIX = ".grokking"
+FAMILY = Family(
+    name="grokking",
+    pattern="checkpoint_epoch_{epoch:05d}.safetensors",
+    targets={"test_accuracy": 0.02},
+    metrics="grokking_measurements",
+    trains="grokking_training",
+)
 FIELDS = (
     "name",
     "primes",

@@ -10,45 +10,40 @@ from panic_assets.compute.choose import side_by_side
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.grokking import config, stages
-from panic_assets.grokking.config import Intervention
+from panic_assets.grokking.config import FAMILY, Intervention
 from panic_assets.grokking.learning.recipe import Gain
 from panic_assets.grokking.pictures import renders
 from panic_assets.instance.home import GPU_POOL
-from panic_assets.lake.resource import LakeResource
-from panic_assets.partitions import TRAINING_RUN
-from panic_assets.progress import Observations
+from panic_assets.progress import Logged
+from panic_assets.resources import LakeResource
 from panic_assets.steps import GPU, on
-from panic_assets.training import registration, settings
+from panic_assets.training import names, registration, settings
 
 ANALYSIS = (
-    "checkpoints",
+    names.asset(FAMILY.name, "checkpoints"),
     "grokking_measurements",
     "grokking_frequencies",
     "grokking_trajectories",
     "grokking_outcomes",
-    "convergence",
-    "costs",
-    "notifications",
+    names.asset(FAMILY.name, "convergence"),
+    names.asset(FAMILY.name, "costs"),
+    names.asset(FAMILY.name, "notifications"),
 )
+RUNS = names.asset(FAMILY.name, "training_runs")
 train_job = dg.define_asset_job(
     "train_grokking",
-    ["training_runs", "grokking_training", *ANALYSIS],
-    partitions_def=TRAINING_RUN,
-    description="Train a registered run to its end and analyse its checkpoints; goes on where it was stopped.",
+    [RUNS, "grokking_training", *ANALYSIS, "grokking_renders"],
+    description="Trains a registered run to its end and analyses its checkpoints; goes on where it was stopped.",
 )
 analyse_job = dg.define_asset_job(
     "analyse_grokking",
-    ["training_runs", *ANALYSIS],
-    partitions_def=TRAINING_RUN,
-    description="Analyse what was not analysed of a run's checkpoints, and conclude again.",
+    [RUNS, *ANALYSIS],
+    description="Analyses what was not analysed of a run's checkpoints, and concludes again.",
 )
-
-
 render_job = dg.define_asset_job(
     "render_grokking",
-    ["renders"],
-    partitions_def=TRAINING_RUN,
-    description="Draw the animations of a run that are queued, interrupted or outdated.",
+    ["grokking_renders"],
+    description="Draws the animations of a run that are queued, interrupted or outdated.",
 )
 
 
@@ -86,13 +81,6 @@ class AddConfig(dg.Config):
     epochs: list[int] = []  # noqa: RUF012
 
 
-class Logged(Observations):
-    """Progress of an op that belongs to no asset: to its log alone."""
-
-    def _observe(self, name: str, done: int, total: int, unit: str, rate: float) -> None:
-        self._context.log.info(f"{name}: {done:,} of {total:,} {unit}, {rate:,.1f}/s")
-
-
 @dg.op(pool=GPU_POOL, tags=on(GPU)["op_tags"])
 def sweep_grokking_op(
     context: dg.OpExecutionContext,
@@ -122,9 +110,9 @@ def intervene_grokking_op(
     )
 
     def act() -> None:
-        names = stages.intervene(lake.lake, config.parent, config.epoch, what, config.epochs)
-        registration.add_keys(context.instance, names)
-        _train(context, lake, compute, names)
+        children = stages.intervene(lake.lake, config.parent, config.epoch, what, config.epochs)
+        registration.add_keys(context.instance, FAMILY.name, children)
+        _train(context, lake, compute, children)
 
     _try(act)
 
@@ -138,9 +126,9 @@ def add_checkpoints_op(
     def act() -> None:
         extra = config.epochs or stages.proposal(lake.lake, config.run)
         with lake.lake.lease(f"training of {config.run}", 30):
-            done = stages.add_checkpoints(lake.lake, compute, Logged(context), config.run, extra)  # type: ignore[arg-type]
+            done = stages.add_checkpoints(lake.lake, compute, Logged(context), config.run, extra)
         context.log.info(f"{done.rows} checkpoints added")
-        _told(context, lake, ["checkpoints"], [config.run])
+        _told(context, lake, [ANALYSIS[0]], [config.run])
 
     _try(act)
 
@@ -152,10 +140,10 @@ def animate_grokking_op(context: dg.OpExecutionContext, config: RenderConfig, la
     def act() -> None:
         renders.request(lake.lake, config.run, config.view, config.options, config.format)
         with lake.lake.lease(f"rendering of {config.run}", 600):
-            done = renders.perform(lake.lake, Logged(context), config.run)  # type: ignore[arg-type]
+            done = renders.perform(lake.lake, Logged(context), config.run)
         for problem in done.problems:
             context.log.warning(problem)
-        _told(context, lake, ["renders"], [config.run])
+        _told(context, lake, ["grokking_renders"], [config.run])
 
     _try(act)
 
@@ -192,21 +180,21 @@ def _yaml(text: str) -> dict[str, Any]:
 
 def _add(context: dg.OpExecutionContext, lake: LakeResource, run: config.RunConfig) -> str:
     stages.register(lake.lake, run)
-    registration.add_keys(context.instance, [run.name])
+    registration.add_keys(context.instance, FAMILY.name, [run.name])
     return run.name
 
 
-def _train(context: dg.OpExecutionContext, lake: LakeResource, compute: Compute, names: Sequence[str]) -> None:
-    with side_by_side(compute, len(names)) as chosen:
-        done = stages.train(lake.lake, chosen, Logged(context), lake.refresher(), settings.read(), names)  # type: ignore[arg-type]
+def _train(context: dg.OpExecutionContext, lake: LakeResource, compute: Compute, of: Sequence[str]) -> None:
+    with side_by_side(compute, len(of)) as chosen:
+        done = stages.train(lake.lake, chosen, Logged(context), lake.refresher(), settings.read(), of)
     for problem in done.problems:
         context.log.warning(problem)
-    _told(context, lake, ["training_runs", "grokking_training", "checkpoints"], names)
+    _told(context, lake, [RUNS, "grokking_training", ANALYSIS[0]], of)
 
 
-def _told(context: dg.OpExecutionContext, lake: LakeResource, assets: Sequence[str], names: Sequence[str]) -> None:
+def _told(context: dg.OpExecutionContext, lake: LakeResource, assets: Sequence[str], of: Sequence[str]) -> None:
     lake.refresh()
-    for name in names:
+    for name in of:
         for asset in assets:
             context.log_event(dg.AssetMaterialization(asset, partition=name))
 

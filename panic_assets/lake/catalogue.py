@@ -16,7 +16,7 @@ from panic_assets.errors import UserError
 from panic_assets.lake.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.lease import short_lock
-from panic_assets.lake.tables import TABLES, VIEWS
+from panic_assets.lake.schema import Table
 from panic_assets.registry import registry
 
 HOT_ROWS = 1_000_000
@@ -35,7 +35,7 @@ def build(lake: Lake, path: Path) -> None:
         temporary = path.with_name(f".{path.name}.building")
         temporary.unlink(missing_ok=True)
         try:
-            temporary.write_bytes(_empty())
+            temporary.write_bytes(_empty(tuple(lake.tables.values()), tuple(lake.views.items())))
             with duckdb.connect(str(temporary)) as connection:
                 connection.begin()
                 _fill(connection, lake)
@@ -58,15 +58,15 @@ def lock(lake: Lake) -> Path:
 
 
 @cache
-def _empty() -> bytes:
-    """The catalogue of a lake without rows, as a file. Made once a process: hundreds of comments on columns take as long
-    as everything else."""
+def _empty(tables: tuple[Table, ...], views: tuple[tuple[str, tuple[str, str]], ...]) -> bytes:
+    """The catalogue of a lake without rows, as a file. Made once per process: hundreds of comments on columns take as
+    long as everything else."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.duckdb"
         with duckdb.connect(str(path)) as connection:
             connection.begin()
-            lake = Lake(Path(folder) / "lake")
-            for name, table in TABLES.items():
+            lake = Lake(Path(folder) / "lake", {table.name: table for table in tables})
+            for name, table in lake.tables.items():
                 if not table.hot:
                     _view(connection, name, lake.select(name), table.doc)
                     continue
@@ -74,7 +74,7 @@ def _empty() -> bytes:
                 connection.execute(f'COMMENT ON TABLE "{name}" IS {literal(table.doc)}')
                 for column in table.columns:
                     connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {literal(column.doc)}')
-            for name, (doc, query) in VIEWS.items():
+            for name, (doc, query) in views:
                 _view(connection, name, query, doc)
             connection.execute("CREATE TABLE catalogue (built_at TIMESTAMP WITH TIME ZONE)")
             connection.commit()
@@ -87,7 +87,7 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, query: str, doc: str
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    for name, table in TABLES.items():
+    for name, table in lake.tables.items():
         rows = sum(found.rows for _, found in lake.partitions(name))
         copied = table.hot and rows <= HOT_ROWS
         if table.hot and not copied:

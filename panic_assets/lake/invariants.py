@@ -9,9 +9,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from panic_assets.lake.lake import Lake, literal, mentioned
+from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.schema import Column, Table
-from panic_assets.lake.tables import TABLES
 from panic_assets.registry import registry
 
 Kind = Literal["missing", "duplicate", "mistyped", "orphaned", "half-written", "invalid", "gap", "stale"]
@@ -42,7 +41,7 @@ class Finding:
 
 def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
     """Every rule of one table that does not hold. Files first: rows of a broken file cannot be asked."""
-    schema = TABLES[table]
+    schema = lake.tables[table]
     found = broken_files(lake, table, **where)
     if any(f.file for f in found) or not any(m.rows for _, m in lake.partitions(table, **where)):
         return found
@@ -74,7 +73,7 @@ def broken_rules(lake: Lake, rules: Rules, table: str, **where: str) -> list[Fin
     if not mine or not any(m.rows for _, m in lake.partitions(table, **where)):
         return []
     found = []
-    with lake.connect(sorted({t for *_, query in mine for t in mentioned(query)}), **where) as connection:
+    with lake.connect(sorted({t for *_, query in mine for t in lake.mentioned(query)}), **where) as connection:
         for _, kind, what, query in mine:
             count = _number(connection, query)
             if count:
@@ -158,7 +157,7 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 def broken_files(lake: Lake, table: str, **where: str) -> list[Finding]:
     """Files that are listed and cannot be read, and files that an interrupted write left behind."""
-    return list(_files(lake, TABLES[table], **where))
+    return list(_files(lake, lake.tables[table], **where))
 
 
 def _files(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:

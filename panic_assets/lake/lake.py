@@ -24,7 +24,6 @@ from panic_assets.lake.files import TEMPORARY, appearing
 from panic_assets.lake.lease import held, lease, short_lock
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table
-from panic_assets.lake.tables import TABLES
 
 Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 
@@ -37,15 +36,24 @@ MANY_FILES = 32
 class Lake:
     """Tables under one folder. Cheap to make; safe to use from several processes at once."""
 
-    def __init__(self, root: Path, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        root: Path,
+        tables: Mapping[str, Table],
+        views: Mapping[str, tuple[str, str]] | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
         self.root = root
+        self.tables = tables
+        self.views = views or {}
+        """View -> what it holds, and its SQL: the catalogue adds them."""
         self.grace_seconds = grace_seconds
 
     # --- what there is -------------------------------------------------------------------------
 
     def partitions(self, table: str, **where: str) -> Iterator[tuple[dict[str, str], Manifest]]:
         """Stored partitions of a table with their manifests; `where` narrows by partition columns."""
-        schema = TABLES[table]
+        schema = self.tables[table]
         narrowed = {c: v for c, v in where.items() if c in schema.partitioned_by}
         depth = len(schema.partitioned_by)
         if len(narrowed) == depth:
@@ -67,7 +75,7 @@ class Lake:
 
     def folder(self, table: str, **partition: str) -> Path:
         """Where a partition's files are."""
-        return folder_of(self.root, TABLES[table], partition)
+        return folder_of(self.root, self.tables[table], partition)
 
     def files(self, table: str, **where: str) -> list[Path]:
         """Every live file of a table, in the order it was written within each partition."""
@@ -81,7 +89,7 @@ class Lake:
 
     def select(self, table: str, **where: str) -> str:
         """A SQL SELECT over the table's live files; typed and empty when there are none."""
-        schema = TABLES[table]
+        schema = self.tables[table]
         stored = list(self.partitions(table, **where))
         paths = [self.folder(table, **p) / f.name for p, found in stored for f in found.files]
         if not paths:
@@ -99,9 +107,13 @@ class Lake:
             connection.execute(f'CREATE TEMP VIEW "{table}" AS {self.select(table, **where)}')
         return connection
 
+    def mentioned(self, query: str) -> list[str]:
+        """Tables whose names occur in a query."""
+        return [t for t in self.tables if re.search(rf"\b{t}\b", query)]
+
     def sql(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> pa.Table:
         """Run a query over the lake's tables (found by name in the text) and return Arrow."""
-        with self.connect(mentioned(query), **where) as connection:
+        with self.connect(self.mentioned(query), **where) as connection:
             return connection.sql(query, params=list(parameters or [])).to_arrow_table()
 
     # --- writing -------------------------------------------------------------------------------
@@ -123,16 +135,16 @@ class Lake:
 
     def writer(self, table: str, /, **partition: str) -> "Writer":
         """Buffered appending to one partition, visible as it goes."""
-        return Writer(self, TABLES[table], partition, replace=False)
+        return Writer(self, self.tables[table], partition, replace=False)
 
     def replacing(self, table: str, /, **partition: str) -> "Writer":
         """Buffered writing of all that a partition is to hold: swapped in as a whole at the end."""
-        return Writer(self, TABLES[table], partition, replace=True)
+        return Writer(self, self.tables[table], partition, replace=True)
 
     def rewrite(self, table: str, query: str, parameters: Sequence[Any] = (), /, **partition: str) -> None:
         """Replace a partition by what a query over its own rows gives, streaming: it may be larger than memory."""
         with (
-            self.connect(mentioned(query), **partition) as connection,
+            self.connect(self.mentioned(query), **partition) as connection,
             self.replacing(table, **partition) as out,
         ):
             for batch in connection.sql(query, params=list(parameters)).to_arrow_reader(1024):
@@ -168,7 +180,7 @@ class Lake:
             if found is None or found.removed:
                 return None
             if trash is not None:
-                kept = folder_of(trash, TABLES[table], partition)
+                kept = folder_of(trash, self.tables[table], partition)
                 kept.mkdir(parents=True, exist_ok=True)
                 for stored in found.files:
                     if not (kept / stored.name).exists():
@@ -180,7 +192,7 @@ class Lake:
     def restore(self, trash: Path) -> list[tuple[str, dict[str, str]]]:
         """Bring back every partition kept in `trash`; one that has been written again meanwhile stays as it is."""
         restored = []
-        for name, schema in TABLES.items():
+        for name, schema in self.tables.items():
             for kept in sorted((trash / name).glob("/".join(["*"] * len(schema.partitioned_by)))):
                 saved = manifests.read(kept)
                 if saved is None:
@@ -206,7 +218,7 @@ class Lake:
         """
         return sum(
             self._sweep_folder(folder)
-            for name, schema in TABLES.items()
+            for name, schema in self.tables.items()
             for folder in (self.root / name).glob("/".join(["*"] * len(schema.partitioned_by)))
         )
 
@@ -396,11 +408,6 @@ atexit.register(_database.cache_clear)  # DuckDB complains, at length, of what i
 def literal(text: str) -> str:
     """`text` as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def mentioned(query: str) -> list[str]:
-    """Tables whose names occur in a query."""
-    return [t for t in TABLES if re.search(rf"\b{t}\b", query)]
 
 
 def _row_group(data: pa.Table) -> int:

@@ -79,6 +79,8 @@ class Table:
     partitioned_by: tuple[str, ...]
     references: tuple[Reference, ...] = ()
     hot: bool = False
+    owned: bool = True
+    """Whether its rows belong to partition keys of Dagster. False: of files in watched folders that belong to no run."""
 
     def __post_init__(self) -> None:
         names = {c.name for c in self.columns}

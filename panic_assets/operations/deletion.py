@@ -12,48 +12,57 @@ from pathlib import Path
 import dagster as dg
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.instance import graph
+from panic_assets.instance.graph import AssetGraph, key_deletion
 from panic_assets.instance.hook import without_hook
 from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.tables import TABLES
 from panic_assets.operations import journal
+from panic_assets.operations.house import House
 from panic_assets.operations.journal import Deletion, Entry
+from panic_assets.partitions import column_of
 from panic_assets.settings import Home, home
-from panic_assets.workloads import asset_graph
 
 
-def tables_of(asset_key: dg.AssetKey) -> tuple[str, ...]:
+def tables_of(graph: AssetGraph, asset_key: dg.AssetKey) -> tuple[str, ...]:
     """The tables an asset says it writes."""
-    return tuple(asset_graph().get(asset_key).metadata.get("tables", ()))
+    return tuple(graph.get(asset_key).metadata.get("tables", ()))
 
 
-def exists(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> bool:
+def owned_tables(house: House, space: str) -> list[str]:
+    """Tables that assets of the space write, in partitions that name its keys."""
+    schemas, graph = house.lake.tables, house.graph
+    assets = (graph.get(key) for key in graph.get_all_asset_keys())
+    mine = (asset for asset in assets if getattr(asset.partitions_def, "name", None) == space)
+    tables = dict.fromkeys(table for asset in mine for table in asset.metadata.get("tables", ()))
+    column = column_of(space)
+    return [table for table in tables if column in schemas[table].partitioned_by and schemas[table].owned]
+
+
+def exists(house: House, space: str, key: str) -> bool:
     """Whether Dagster knows the key or the lake has rows under it."""
-    return instance.has_dynamic_partition(space, key) or any(
-        True for table in _partitioned_by(space) for _ in lake.partitions(table, **{space: key})
+    return house.instance.has_dynamic_partition(space, key) or any(
+        True for table in owned_tables(house, space) for _ in house.lake.partitions(table, **{column_of(space): key})
     )
 
 
-def plan(instance: dg.DagsterInstance, space: str, key: str, purge: bool = False) -> Deletion:
+def plan(house: House, space: str, key: str, purge: bool = False) -> Deletion:
     """What deleting a key would do, asset by asset, leaves first. An interrupted deletion of the key is that one."""
     where = home()
-    lake = Lake(where.lake)
     for old in journal.unfinished(where):
         if (old.space, old.key) == (space, key):
             return old
-    if not exists(lake, instance, space, key):
-        known = instance.get_dynamic_partitions(space)
+    if not exists(house, space, key):
+        known = house.instance.get_dynamic_partitions(space)
         raise UserError(f"there is no {space} {key!r}{suggest(key, known)}")
-    return journal.begun(space, key, _entries(lake, instance, space, key), purge)
+    return journal.begun(space, key, _entries(house, space, key), purge)
 
 
-def run(instance: dg.DagsterInstance, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion:
+def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion:
     """Carry a planned deletion out. Rebuilds are not done here: stale clusterings say themselves that they are."""
     where = home()
-    lake = Lake(where.lake)
-    space, key = deletion.space, deletion.key
+    lake, instance = house.lake, house.instance
+    space, key, column = deletion.space, deletion.key, column_of(deletion.space)
     deletion = journal.save(where, deletion, "started")
     assets = [dg.AssetKey.from_user_string(e.asset) for e in deletion.entries]
     doomed = {k for e in deletion.entries for k in e.delete}
@@ -66,11 +75,12 @@ def run(instance: dg.DagsterInstance, deletion: Deletion, spare: Sequence[str] =
             if entry.delete:
                 instance.wipe_asset_partitions(asset, list(entry.delete))
         trash = None if deletion.purge else deletion.trash(where)
-        for table in _partitioned_by(space):
-            for partition, _ in list(lake.partitions(table, **{space: key})):
-                lake.remove(table, trash, **partition)
-                if deletion.purge:
-                    shutil.rmtree(lake.folder(table, **partition), ignore_errors=True)
+        for table in (t for e in deletion.entries if key in e.delete for t in e.tables):
+            if column in lake.tables[table].partitioned_by:
+                for partition, _ in list(lake.partitions(table, **{column: key})):
+                    lake.remove(table, trash, **partition)
+                    if deletion.purge:
+                        shutil.rmtree(lake.folder(table, **partition), ignore_errors=True)
         _remove_dependents(lake, deletion, trash)
         _remove_rows(lake, deletion)
     deletion = journal.save(where, deletion, "done")
@@ -79,26 +89,25 @@ def run(instance: dg.DagsterInstance, deletion: Deletion, spare: Sequence[str] =
     return deletion
 
 
-def key_deleted(instance: dg.DagsterInstance, space: str, key: str) -> None:
+def key_deleted(house: House, space: str, key: str) -> None:
     """The key was deleted in Dagster (its delete button, its API): do the rest. Spaces without tables: nothing to do."""
-    lake = Lake(home().lake)
-    if _partitioned_by(space):
+    if owned_tables(house, space):
         with without_hook():
-            run(instance, journal.begun(space, key, _entries(lake, instance, space, key), purge=False))
+            run(house, journal.begun(space, key, _entries(house, space, key), purge=False))
 
 
-def restore(instance: dg.DagsterInstance, space: str, key: str) -> Deletion:
+def restore(house: House, space: str, key: str) -> Deletion:
     """Undo the latest deletion of a key: rows, key and materialisation records."""
     where = home()
-    lake = Lake(where.lake)
     kept = [d for d in restorable(space) if d.key == key]
     if not kept:
         mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
         reason = "it was purged, restored or deleted too long ago" if mine else "it was never deleted"
         raise UserError(f"{space} {key!r} cannot be restored: {reason}")
-    if exists(lake, instance, space, key):
+    if exists(house, space, key):
         raise UserError(f"{space} {key!r} exists; delete it before restoring the deleted one")
     deletion = kept[-1]
+    lake, instance = house.lake, house.instance
     with lake.lease(f"{space} {key}", wait_seconds=30):
         lake.restore(deletion.trash(where))
         instance.add_dynamic_partitions(space, [key])
@@ -123,6 +132,11 @@ def restorable(space: str) -> list[Deletion]:
     ]
 
 
+def deleted() -> list[Deletion]:
+    """All deletions, oldest first."""
+    return list(journal.read(home()))
+
+
 def expire(where: Home) -> int:
     """Forget what was kept for a restore for long enough; returns how many deletions became final."""
     count = 0
@@ -134,17 +148,16 @@ def expire(where: Home) -> int:
     return count
 
 
-def _partitioned_by(space: str) -> list[str]:
-    return [name for name, table in TABLES.items() if space in table.partitioned_by]
-
-
-def _entries(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> tuple[Entry, ...]:
+def _entries(house: House, space: str, key: str) -> tuple[Entry, ...]:
     entries = []
-    for step in graph.key_deletion(asset_graph(), instance, space, [key]).steps:
-        tables = tables_of(step.asset_key)
-        stored = [m for t in tables if space in TABLES[t].partitioned_by for _, m in lake.partitions(t, **{space: key})]
+    lake, instance, column = house.lake, house.instance, column_of(space)
+    for step in key_deletion(house.graph, instance, space, [key]).steps:
+        tables = tables_of(house.graph, step.asset_key)
+        stored = [
+            m for t in tables if column in lake.tables[t].partitioned_by for _, m in lake.partitions(t, **{column: key})
+        ]
         rows, size = sum(m.rows for m in stored), sum(m.bytes for m in stored)
-        rows += sum(_count(lake, t, space, key) for t in tables if space not in TABLES[t].partitioned_by)
+        rows += sum(_count(lake, t, column, key) for t in tables if column not in lake.tables[t].partitioned_by)
         made = instance.get_materialized_partitions(step.asset_key)
         # Partitions of other spaces were never all made: only what is there is worth naming.
         there = {key, *made, *(v for t in tables for p, _ in lake.partitions(t) for v in p.values())}
@@ -163,8 +176,8 @@ def _entries(lake: Lake, instance: dg.DagsterInstance, space: str, key: str) -> 
     return tuple(entries)
 
 
-def _count(lake: Lake, table: str, space: str, key: str) -> int:
-    columns = _naming(table, space)
+def _count(lake: Lake, table: str, named: str, key: str) -> int:
+    columns = _naming(lake, table, named)
     where = " OR ".join(f'"{column}" = ?' for column in columns)
     query = f"SELECT count(*) AS n FROM {table} WHERE {where}"
     return lake.sql(query, [key] * len(columns))["n"][0].as_py() if columns else 0
@@ -172,8 +185,9 @@ def _count(lake: Lake, table: str, space: str, key: str) -> int:
 
 def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> None:
     """Remove partitions of other spaces that died because no parent of theirs survived."""
+    column = column_of(deletion.space)
     for entry in deletion.entries:
-        for table in (t for t in entry.tables if deletion.space not in TABLES[t].partitioned_by):
+        for table in (t for t in entry.tables if column not in lake.tables[t].partitioned_by):
             for partition, _ in list(lake.partitions(table)):
                 if set(partition.values()) & set(entry.delete):
                     lake.remove(table, trash, **partition)
@@ -182,7 +196,7 @@ def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> No
 def _remove_rows(lake: Lake, deletion: Deletion) -> None:
     """Take the rows that name the deleted key out of partitions that survive because they are others' too."""
     for table in {t for e in deletion.entries for t in e.tables}:
-        columns = _naming(table, deletion.space)
+        columns = _naming(lake, table, column_of(deletion.space))
         for partition, _ in list(lake.partitions(table)) if columns else []:
             where = " OR ".join(f'"{column}" = ?' for column in columns)
             key = [deletion.key] * len(columns)
@@ -192,8 +206,8 @@ def _remove_rows(lake: Lake, deletion: Deletion) -> None:
                 lake.replace(table, rest, **partition)
 
 
-def _naming(table: str, space: str) -> list[str]:
-    """Columns that name a key of the space, other than by being in its partition."""
-    schema = TABLES[table]
-    own = [space] if space in schema.names and space not in schema.partitioned_by else []
-    return own + [c for r in schema.references if r.anywhere and r.target_columns == (space,) for c in r.columns]
+def _naming(lake: Lake, table: str, column: str) -> list[str]:
+    """Columns that name a key as this column does, other than by being in its partition."""
+    schema = lake.tables[table]
+    own = [column] if column in schema.names and column not in schema.partitioned_by else []
+    return own + [c for r in schema.references if r.anywhere and r.target_columns == (column,) for c in r.columns]

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from panic_assets.lake.lake import Lake
+from panic_assets.house import open_house
 from panic_assets.operations import deletion
-from panic_assets.settings import home
-from panic_assets.training import registration, removal, runs
+from panic_assets.workloads import SPACES
 
 
 def key_deleted(instance: dg.DagsterInstance, space: str, key: str) -> None:
-    """Do the rest. A button asks no questions, so a training run that others started from leaves a tombstone."""
-    if space == registration.SPACE and runs.find(Lake(home().lake), key) is not None:
-        removal.delete(instance, key, "tombstone")
+    """Do the rest, in the way of the workload whose key it was."""
+    own = SPACES[space].delete if space in SPACES else None
+    if own is not None:
+        own(open_house(instance), space, key)
     else:
-        deletion.key_deleted(instance, space, key)
+        deletion.key_deleted(open_house(instance), space, key)

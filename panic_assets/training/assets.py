@@ -1,144 +1,118 @@
-"""The graph that all training families share: runs -> checkpoints -> (a family's measurements) -> advice, cost, word.
+"""The spine that all training families share: runs -> checkpoints -> (a family's measurements) -> advice, cost, word.
 
-A family adds its own assets on the same partitions, names here those that write table `metrics`, and has a job for
-all of its runs' assets. Its own sensor asks for that job when a checkpoint is there that was not measured. There are
-no automation conditions: they would ask for every family's assets on every family's runs.
+`spine` makes it for one family, in the family's own partition space: one run of Dagster can then do all that a training
+run needs, which it cannot do over two spaces, and no run is a missing partition of another family. A family adds assets of
+its own; its sensor asks for its job when a checkpoint is there that was not measured. There are no automation conditions.
 """
 
 import json
-import time
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from panic_assets.lake.resource import LakeResource
-from panic_assets.partitions import TRAINING_RUN
-from panic_assets.steps import CPU, OWNERS, on, working_on
-from panic_assets.training import runs, settings, stages
+from panic_assets.partitions import RUN_COLUMN, runs_of
+from panic_assets.steps import Outcome, Stage, outcome, stage
+from panic_assets.training import names, runs, settings, stages
+from panic_assets.training.tables import TABLES
+from panic_assets.workload import Family
 
-GROUP = "training"
-METRIC_SOURCES = ["grokking_measurements", "finetune_summary"]
-"""Assets that write table `metrics`; each family's own. A run has those of its family only."""
+T = {table.name: table for table in TABLES}
+KINDS = {"parquet", "python"}
 BACKLOG_SECONDS = 600.0
-"""How long a step waits for another that works on the same run: checkpoints are analysed while it is trained, and the
-first time that are all there are."""
-COMMON: dict[str, Any] = {
-    "partitions_def": TRAINING_RUN,
-    "owners": OWNERS,
-    "kinds": {"parquet", "python"},
-    "code_version": "1",
-    **on(CPU),
-}
+"""How long a stage waits for another that works on the same run: checkpoints are analysed while it is trained, and the
+first time they may be all there are."""
 
 
-@dg.asset(**COMMON, group_name=GROUP, metadata={"tables": ["training_runs"]})
-def training_runs(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """A registered training run: family, configuration, where it started from, how it stands."""
-    with work(context, lake):
-        row = runs.get(lake.lake, context.partition_key)
-        ancestors = runs.lineage(lake.lake).ancestors(context.partition_key)
-    return dg.MaterializeResult(
-        metadata={
-            "family": row["family"],
-            "status": row["status"],
-            "parent": f"{row['parent_run']} at {row['parent_epoch']}" if row["parent_run"] else "none",
-            "ancestors": " < ".join(ancestors) or "none",
-            "configuration": dg.MetadataValue.json(json.loads(row["config"])),
-        }
+def of_run(family: str, group: str) -> Any:
+    """What makes a stage of a family's runs: only one of them works on a run at a time."""
+    return partial(
+        stage,
+        space=runs_of(family),
+        group=group,
+        lease=f"{RUN_COLUMN} {{}}",
+        kinds=KINDS,
+        wait_seconds=BACKLOG_SECONDS,
     )
 
 
-@dg.asset(
-    **COMMON,
-    group_name=GROUP,
-    deps=[training_runs, "grokking_training"],
-    metadata={"tables": ["checkpoints", "checkpoint_problems"]},
-)
-def checkpoints(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """The complete checkpoint files of a run, by content hash; also materialised by the sensor that watches folders."""
-    with work(context, lake):
-        done = stages.register_checkpoints(lake.lake, context.partition_key)
-        version = stages.checkpoints_version(lake.lake, context.partition_key)
-    return result(context, lake, done, "checkpoints", version=version)
+@dataclass(frozen=True)
+class Spine:
+    """The shared assets of one family."""
+
+    training_runs: dg.AssetsDefinition
+    checkpoints: dg.AssetsDefinition
+    convergence: dg.AssetsDefinition
+    costs: dg.AssetsDefinition
+    notifications: dg.AssetsDefinition
+
+    @property
+    def assets(self) -> list[dg.AssetsDefinition]:
+        """All of them, upstream first."""
+        return [self.training_runs, self.checkpoints, self.convergence, self.costs, self.notifications]
 
 
-@dg.asset(
-    **COMMON,
-    group_name=GROUP,
-    deps=[checkpoints, *METRIC_SOURCES],
-    metadata={"tables": ["convergence", "advice"]},
-)
-def convergence(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """Whether to go on: a state for every target metric and epoch, and advice when all agree. Nothing acts on it."""
-    with work(context, lake):
-        done = stages.converge(lake.lake, context.partition_key, settings.read())
-        advice = lake.lake.sql("SELECT * FROM advice", training_run=context.partition_key).to_pylist()
-    extra = {"advice": advice[0]["sentence"], "best epoch": advice[0]["best_epoch"]} if advice else {}
-    return result(context, lake, done, "convergence", **extra)
+def spine(family: Family, group: str) -> Spine:
+    """The shared assets for the runs of one family."""
+    make = of_run(family.name, group)
+    named = partial(names.asset, family.name)
 
+    @make(T["training_runs"], name=named("training_runs"))
+    def training_runs(here: Stage) -> Outcome:
+        """A registered training run: its family, its configuration, where it started from, and how it stands."""
+        row = runs.get(here.lake, here.key)
+        ancestors = runs.lineage(here.lake).ancestors(here.key)
+        return outcome(
+            stages.Done(),
+            status=row["status"],
+            parent=f"{row['parent_run']} at {row['parent_epoch']}" if row["parent_run"] else "none",
+            ancestors=" < ".join(ancestors) or "none",
+            configuration=dg.MetadataValue.json(json.loads(row["config"])),
+        )
 
-@dg.asset(
-    **COMMON,
-    group_name=GROUP,
-    deps=[checkpoints],
-    metadata={"tables": ["costs"]},
-)
-def costs(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """What every epoch has cost, by measured times or, marked estimated, by the files'; and what keeping them costs."""
-    with work(context, lake):
+    trained: Sequence[Any] = [family.trains] if family.trains else []
+
+    @make(T["checkpoints"], T["checkpoint_problems"], name=named("checkpoints"), deps=[training_runs, *trained])
+    def checkpoints(here: Stage) -> Outcome:
+        """The complete checkpoint files of a run, by content hash. The sensor that watches folders registers them too."""
+        done = stages.register_checkpoints(here.lake, here.key)
+        known = runs.checkpoints(here.lake, here.key)
+        return outcome(
+            done,
+            version=stages.checkpoints_version(here.lake, here.key),
+            latest_epoch=known[-1]["epoch"] if known else None,
+        )
+
+    measured: Sequence[Any] = [family.metrics] if family.metrics else []
+
+    @make(T["convergence"], T["advice"], name=named("convergence"), deps=[checkpoints, *measured])
+    def convergence(here: Stage) -> Outcome:
+        """Whether to go on training: a state for every target metric and epoch, and advice when all agree. Nothing acts
+        on it."""
+        done = stages.converge(here.lake, here.key, settings.read())
+        advice = here.lake.sql("SELECT sentence, best_epoch FROM advice", training_run=here.key).to_pylist()
+        latest = here.lake.sql(
+            "SELECT metric, last_value FROM convergence "
+            "QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 ORDER BY metric",
+            training_run=here.key,
+        ).to_pylist()
+        told = {"advice": advice[0]["sentence"], "best_epoch": advice[0]["best_epoch"]} if advice else {}
+        return outcome(done, **told, **{f"last {r['metric']}": r["last_value"] for r in latest})
+
+    @make(T["costs"], name=named("costs"), deps=[checkpoints])
+    def costs(here: Stage) -> Outcome:
+        """What every epoch has cost, by measured times or (then marked as estimated) by the files' times; and what
+        keeping the files costs."""
         found = settings.read()
-        done = stages.price(lake.lake, context.partition_key, found)
-        now = stages.outlook_of(lake.lake, context.partition_key, found)
-    known: dict[str, Any] = {
-        "spent": now.spent,
-        "per epoch": now.per_epoch,
-        "projected": now.projected,
-        "budget": now.budget,
-    }
-    return result(context, lake, done, "costs", version=None, **{k: v for k, v in known.items() if v is not None})
+        done = stages.price(here.lake, here.key, found)
+        now = stages.outlook_of(here.lake, here.key, found)
+        return outcome(done, spent=now.spent, cost_per_epoch=now.per_epoch, projected=now.projected, budget=now.budget)
 
+    @make(T["notifications"], name=named("notifications"), deps=[convergence])
+    def notifications(here: Stage) -> Outcome:
+        """Tells the receivers in training.yaml about every change of state, once. A failure to send fails nothing."""
+        return outcome(stages.tell(here.lake, here.key, settings.read()))
 
-@dg.asset(
-    **COMMON,
-    group_name=GROUP,
-    deps=[convergence],
-    metadata={"tables": ["notifications"]},
-)
-def notifications(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """Word of every change of state, once, to the receivers in training.yaml; a failure to send fails nothing."""
-    with work(context, lake):
-        done = stages.tell(lake.lake, context.partition_key, settings.read())
-    return result(context, lake, done, "notifications")
-
-
-def work(
-    context: dg.AssetExecutionContext, lake: LakeResource, what: str | None = None
-) -> AbstractContextManager[None]:
-    """Be the one process that works on this partition; or that does `what` to it, which may take hours: nobody waits
-    for the end of that."""
-    if what is None:
-        return working_on(context, lake, f"training_run {context.partition_key}", BACKLOG_SECONDS)
-    return working_on(context, lake, f"{what} {context.partition_key}")
-
-
-def result(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    done: stages.Done,
-    *tables: str,
-    version: str | None = None,
-    **extra: Any,
-) -> dg.MaterializeResult:
-    """Rows, problems and whatever else there is to say, as metadata. With a data version, what was made from another
-    one shows as stale."""
-    metadata: dict[str, Any] = {"new rows": done.rows, **extra}
-    for table in tables:
-        found = [m for _, m in lake.lake.partitions(table, training_run=context.partition_key)]
-        metadata[f"{table} rows"] = sum(m.rows for m in found)
-    for problem in done.problems:
-        context.log.warning(problem)
-    if done.problems:
-        metadata["problems"] = dg.MetadataValue.text("\n".join(done.problems[:100]))
-    metadata["made at"] = dg.MetadataValue.timestamp(time.time())
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version) if version else None)
+    return Spine(training_runs, checkpoints, convergence, costs, notifications)

@@ -16,11 +16,6 @@ from typing import Any, BinaryIO
 
 from panic_assets.errors import UserError
 
-PATTERNS: dict[str, str] = {
-    "finetune": "{name}-{epoch:06d}.safetensors",
-    "grokking": "checkpoint_epoch_{epoch:05d}.safetensors",
-}
-"""File-name pattern of each family. In the first the last file carries no number: `{name}.safetensors`."""
 HEADER_LIMIT = 100_000_000
 """safetensors refuses longer headers."""
 
@@ -36,7 +31,7 @@ class Named:
 class Pattern:
     """A family's way of naming checkpoint files.
 
-    Either a template with `{epoch:0Nd}` and perhaps `{name}`, or a regular expression with the named group
+    Either a template with `{epoch:0Nd}` and perhaps `{name}` (then the last file may carry no number: `{name}.safetensors`), or a regular expression with the named group
     `epoch` and perhaps `name`. Without a name the run is the folder's.
     """
 

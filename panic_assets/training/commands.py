@@ -183,13 +183,14 @@ def delete(
 ) -> None:
     """Delete a run, everything made from it and the files trained here; refused while other runs started from it."""
     from panic_assets.cli.session import instance
+    from panic_assets.house import open_house
     from panic_assets.training import removal
 
     with instance() as opened:
-        planned, fate = removal.plan(opened, name, "tombstone" if tombstone else "block")
+        planned, fate = removal.plan(open_house(opened), name, "tombstone" if tombstone else "block")
         say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; a tombstone stays" if fate == "tombstone" else ""))
         if confirmed(f"Delete training run {name}?", yes):
-            removal.delete(opened, name, "tombstone" if tombstone else "block")
+            removal.delete(open_house(opened), name, "tombstone" if tombstone else "block")
             say((f"deleted {name}", "bold"), f"; `panic training restore {name}` brings it back for a while")
 
 
@@ -197,10 +198,11 @@ def delete(
 def restore(name: Name) -> None:
     """Bring a deleted run back, with its rows and files."""
     from panic_assets.cli.session import instance
+    from panic_assets.house import open_house
     from panic_assets.training import removal
 
     with instance() as opened:
-        done = removal.restore(opened, name)
+        done = removal.restore(open_house(opened), name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows")
 
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from panic_assets.errors import UserError
+from panic_assets.house import open_house
 from panic_assets.training import removal
 from panic_assets.training.lineage import OnDelete
 
@@ -19,7 +20,7 @@ def delete_training_run_op(context: dg.OpExecutionContext, config: DeleteRunConf
     """Delete a run along the asset graph, with the files that were trained here."""
     try:
         mode: OnDelete = "tombstone" if config.tombstone else "block"
-        done = removal.delete(context.instance, config.name, mode, spare=(context.run_id,))
+        done = removal.delete(open_house(context.instance), config.name, mode, spare=(context.run_id,))
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"deleted {done.key}: {done.rows:,} rows")

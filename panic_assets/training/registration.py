@@ -4,22 +4,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from panic_assets import partitions
 from panic_assets.lake.lake import Lake
-from panic_assets.partitions import TRAINING_RUN
 from panic_assets.training import runs
 from panic_assets.training.watch import Arrival, Watch
 
-SPACE = "training_run"
 
-
-def add_keys(instance: dg.DagsterInstance, names: Sequence[str]) -> list[str]:
-    """Give registered runs their partition keys; returns those that are new."""
-    known = set(instance.get_dynamic_partitions(SPACE))
-    new = [name for name in names if name not in known]
-    if new:
-        assert TRAINING_RUN.name == SPACE
-        instance.add_dynamic_partitions(SPACE, new)
-    return new
+def add_keys(instance: dg.DagsterInstance, family: str, names: Sequence[str]) -> list[str]:
+    """Give registered runs of a family their partition keys; returns those that are new."""
+    return partitions.add_keys(instance, partitions.runs_of(family), names)
 
 
 def add_watched(lake: Lake, instance: dg.DagsterInstance, watch: Watch, arrivals: Sequence[Arrival]) -> list[str]:
@@ -30,5 +23,5 @@ def add_watched(lake: Lake, instance: dg.DagsterInstance, watch: Watch, arrivals
             config = {"url": watch.url, "pattern": watch.pattern} if watch.pattern else {"url": watch.url}
             new = runs.NewRun(name, watch.family, config, watch.url, status="watched", planned_epochs=watch.epochs)
             runs.register(lake, new)
-    add_keys(instance, names)
+    add_keys(instance, watch.family, names)
     return names

@@ -4,13 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from panic_assets.instance.hook import without_hook
 from panic_assets.lake.catalogue import build
-from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion
+from panic_assets.operations.house import House
 from panic_assets.operations.journal import Deletion
+from panic_assets.partitions import name_of, runs_of
 from panic_assets.settings import home
 from panic_assets.training import registration, runs
 from panic_assets.training.lineage import OnDelete
@@ -19,21 +18,25 @@ FILES = "training"
 """Folder of the trash that holds the run's own files."""
 
 
-def plan(instance: dg.DagsterInstance, name: str, mode: OnDelete) -> tuple[Deletion, str]:
+def space_of(family: str) -> str:
+    """The name of the partition space of a family's runs."""
+    return name_of(runs_of(family))
+
+
+def plan(house: House, name: str, mode: OnDelete) -> tuple[Deletion, str]:
     """What deleting a run would do, and whether it `remove`s the run or leaves a `tombstone`."""
-    lake = Lake(home().lake)
-    runs.get(lake, name)
-    fate = runs.lineage(lake).on_delete(name, mode)
-    return deletion.plan(instance, registration.SPACE, name), fate
+    row = runs.get(house.lake, name)
+    fate = runs.lineage(house.lake).on_delete(name, mode)
+    return deletion.plan(house, space_of(row["family"]), name), fate
 
 
-def delete(instance: dg.DagsterInstance, name: str, mode: OnDelete = "block", spare: tuple[str, ...] = ()) -> Deletion:
+def delete(house: House, name: str, mode: OnDelete = "block", spare: tuple[str, ...] = ()) -> Deletion:
     """Delete a run's rows, materialisations and the files that were trained here. Watched files stay: they are not ours."""
-    lake = Lake(home().lake)
+    lake = house.lake
     row = runs.get(lake, name)
-    planned, fate = plan(instance, name, mode)
+    planned, fate = plan(house, name, mode)
     drawn = lake.sql("SELECT render FROM renders", training_run=name)["render"].to_pylist()
-    done = deletion.run(instance, planned, spare)
+    done = deletion.run(house, planned, spare)
     for render in drawn:  # not kept: a restored row whose file is gone is drawn again when asked for
         shutil.rmtree(home().root / "renders" / render, ignore_errors=True)
     own = _own_files(row)
@@ -41,9 +44,17 @@ def delete(instance: dg.DagsterInstance, name: str, mode: OnDelete = "block", sp
         keep_files(done, own)
     if fate == runs.TOMBSTONE:
         runs.bury(lake, row)
-        registration.add_keys(instance, [name])
+        registration.add_keys(house.instance, row["family"], [name])
         build(lake, home().catalogue)
     return done
+
+
+def key_deleted(house: House, space: str, key: str) -> None:
+    """The key was deleted in Dagster. A button asks no questions: a run that others started from leaves a tombstone."""
+    if runs.find(house.lake, key) is not None:
+        delete(house, key, "tombstone")
+    else:
+        deletion.key_deleted(house, space, key)
 
 
 def keep_files(deletion: Deletion, folder: Path) -> None:
@@ -53,23 +64,27 @@ def keep_files(deletion: Deletion, folder: Path) -> None:
     shutil.move(folder, kept / folder.name)
 
 
-def restore(instance: dg.DagsterInstance, name: str) -> Deletion:
+def restore(house: House, name: str) -> Deletion:
     """Bring a deleted run back with its files."""
-    lake = Lake(home().lake)
-    row = runs.find(lake, name)
+    lake, row = house.lake, runs.find(house.lake, name)
+    space = _space_of_deleted(name) if row is None else space_of(row["family"])
     if row is not None and row["status"] == runs.TOMBSTONE:
         with without_hook():  # the tombstone alone goes, and is no deletion to undo
-            instance.delete_dynamic_partition(registration.SPACE, name)
+            house.instance.delete_dynamic_partition(space, name)
         lake.remove("training_runs", training_run=name)
-    kept = {
-        d.identifier: d.trash(home()) / FILES / name for d in deletion.restorable(registration.SPACE) if d.key == name
-    }
+    kept = {d.identifier: d.trash(home()) / FILES / name for d in deletion.restorable(space) if d.key == name}
     waiting = [path for path in kept.values() if path.exists()]
     moved = home().root / "training" / name
     if waiting and not moved.exists():
         moved.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(waiting[-1], moved)
-    return deletion.restore(instance, registration.SPACE, name)
+    return deletion.restore(house, space, name)
+
+
+def _space_of_deleted(name: str) -> str:
+    """The space in which a run of that name was deleted last; that of own training loops where it never was."""
+    spaces = [d.space for d in deletion.deleted() if d.key == name and d.space.endswith("_run")]
+    return spaces[-1] if spaces else space_of("training")
 
 
 def _own_files(row: dict[str, Any]) -> Path | None:

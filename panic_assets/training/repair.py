@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
 from panic_assets.lake.invariants import Finding, Kind, all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import journal
+from panic_assets.operations.house import House
 from panic_assets.settings import home
 from panic_assets.training import registration, removal, runs, settings, stages
 from panic_assets.training.rules import RULES
@@ -31,12 +30,13 @@ def examine_files(lake: Lake) -> Iterator[Finding]:
         yield Finding("orphaned", "renders", 1, f"{folder} holds an animation that no run has")
 
 
-def repair(lake: Lake, instance: dg.DagsterInstance) -> Iterator[str]:
+def mend(house: House) -> Iterator[str]:
     """Leave tombstones of parents that are missing, and finish the deletion of files; says what it did."""
+    lake = house.lake
     rows = {r["training_run"]: r for r in runs.every(lake)}
     for child in [r for r in rows.values() if r["parent_run"] and r["parent_run"] not in rows]:
         runs.bury(lake, _unknown(child))
-        registration.add_keys(instance, [child["parent_run"]])
+        registration.add_keys(house.instance, child["family"], [child["parent_run"]])
         yield f"left a tombstone of {child['parent_run']}, from which {child['training_run']} started"
     deleted = _deleted()
     for folder in _strangers(lake):
@@ -87,5 +87,5 @@ def _folders(root: Path) -> list[Path]:
 
 def _deleted() -> dict[str, journal.Deletion]:
     """The latest deletion of every training run that was deleted and not restored."""
-    mine = [d for d in journal.read(home()) if d.space == registration.SPACE]
+    mine = [d for d in journal.read(home()) if d.space.endswith("_run")]
     return {d.key: d for d in mine if d.state != "restored"}

@@ -5,9 +5,8 @@ import json
 import dagster as dg
 
 from panic_assets.errors import UserError
-from panic_assets.lake.resource import LakeResource
-from panic_assets.training import registration, runs, settings, stages
-from panic_assets.training.assets import checkpoints
+from panic_assets.resources import LakeResource
+from panic_assets.training import names, registration, runs, settings, stages
 from panic_assets.training.watch import Cursor, Registered, Watch, tick
 
 
@@ -26,6 +25,7 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
     before = json.loads(context.cursor or "{}")
     after = {}
     touched: dict[str, int] = {}
+    family_of: dict[str, str] = {}
     waiting = 0
     for watch in watches:
         key = json.dumps([watch.family, watch.url, watch.pattern, watch.run])
@@ -35,6 +35,7 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
                 mine = [a for a in found.arrivals if a.checkpoint.run == name]
                 stages.store_arrivals(lake.lake, mine)
                 touched[name] = touched.get(name, 0) + len(mine)
+                family_of[name] = watch.family
         for report in found.reports:
             context.log.warning(f"not a checkpoint: {report.path}: {report.why}")
         stages.store_reports(lake.lake, watch, found.reports)
@@ -46,7 +47,7 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
     lake.refresh()
     events = [
         dg.AssetMaterialization(
-            checkpoints.key,
+            names.asset(family_of[name], "checkpoints"),
             partition=name,
             metadata={"new checkpoints": count},
             tags={"dagster/data_version": stages.checkpoints_version(lake.lake, name)},

@@ -22,12 +22,10 @@ import yaml
 
 from panic_assets.errors import UserError, suggest
 from panic_assets.settings import home
-from panic_assets.training.checkpoints import PATTERNS
 from panic_assets.training.cost import RateTable, StopRule
+from panic_assets.training.families import families
 from panic_assets.training.watch import Watch
 
-TARGETS: dict[str, dict[str, float]] = {"grokking": {"test_accuracy": 0.02}, "finetune": {"colour": 2.0}}
-"""Target metrics and tolerances of a family, unless the settings or the run's own configuration name others."""
 FIELDS = ("rates", "watch", "targets", "notify", "stop")
 
 
@@ -37,9 +35,14 @@ class Settings:
 
     rates: RateTable = field(default_factory=lambda: RateTable([]))
     watches: tuple[Watch, ...] = ()
-    targets: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: dict(TARGETS))
+    targets: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: default_targets())
     notify: tuple[str, ...] = ()
     stop: StopRule | None = None
+
+
+def default_targets() -> dict[str, Mapping[str, float]]:
+    """Target metrics and tolerances by family, unless the settings or a run's own configuration name others."""
+    return {name: family.targets for name, family in families().items() if family.targets}
 
 
 def path() -> Path:
@@ -69,7 +72,7 @@ def parse(raw: Any) -> Settings:
             raise UserError(
                 f"unknown training setting {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})"
             )
-    targets = {**TARGETS}
+    targets = default_targets()
     for family, metrics in _mapping(raw, "targets").items():
         targets[str(family)] = parse_targets(metrics, f"targets.{family}")
     return Settings(
@@ -114,8 +117,12 @@ def _watch(raw: Mapping[str, Any]) -> Watch:
             )
     if not raw.get("url") or not raw.get("family"):
         raise UserError(f"watch {dict(raw)} needs family and url")
-    if raw["family"] not in PATTERNS and not raw.get("pattern"):
-        raise UserError(f"watch of family {raw['family']!r} needs a pattern; only {', '.join(PATTERNS)} have their own")
+    known = families()
+    if raw["family"] not in known:
+        near = suggest(str(raw["family"]), known)
+        raise UserError(f"watch names the family {raw['family']!r}{near} (accepted: {', '.join(known)})")
+    if not known[raw["family"]].pattern and not raw.get("pattern"):
+        raise UserError(f"watch of family {raw['family']!r} needs a pattern, as in model-{{epoch:04d}}.safetensors")
     epochs = raw.get("epochs")
     if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
         raise UserError(f"watch.epochs is {epochs!r}; it must be a whole number of 1 or more")

@@ -74,6 +74,7 @@ CHECKPOINT_PROBLEMS = Table(
     ),
     key=("training_run", "path"),
     partitioned_by=("training_run",),
+    owned=False,
 )
 
 METRICS = Table(

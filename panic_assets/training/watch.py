@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from panic_assets.training.checkpoints import (
-    PATTERNS,
     BrokenFile,
     Checkpoint,
     Named,
@@ -20,6 +19,7 @@ from panic_assets.training.checkpoints import (
     list_folder,
     look,
 )
+from panic_assets.training.families import families
 
 Stamp = tuple[int, int]
 """Size in bytes and mtime in nanoseconds."""
@@ -40,7 +40,7 @@ class Watch:
     epochs: int | None = None
 
     def compiled(self) -> Pattern:
-        return Pattern(self.pattern or PATTERNS[self.family])
+        return Pattern(self.pattern or families()[self.family].pattern)
 
     def run_of(self, named: Named) -> str:
         """The run a file belongs to."""

@@ -1,51 +1,39 @@
-"""The graph of the trajectories workload: experiments -> invocations -> embeddings -> diagrams; clusters over all."""
+"""The graph of the trajectories workload: experiments -> invocations -> embeddings -> diagrams; clusters; analyses.
 
-import base64
-import io
-import time
-from collections.abc import Sequence
+The first four follow each other by themselves. Clusters and analyses are made on request.
+"""
+
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from panic_assets.compute.protocol import Compute
-from panic_assets.instance.home import GPU_POOL
-from panic_assets.lake.resource import LakeResource
+from panic_assets.automation import FOLLOW
+from panic_assets.lake.lake import Lake
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.progress import Observations, Watcher
-from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
-from panic_assets.trajectories import stages, symbolic
+from panic_assets.steps import GPU, Outcome, Stage, markdown, outcome, stage
+from panic_assets.trajectories import stages
+from panic_assets.trajectories.clusters import layers
+from panic_assets.trajectories.tables import TABLES
 
 GROUP = "trajectories"
-# Every asset names the tables it writes in its metadata, under "tables": checks, deletion and the doctor go by it.
+ANALYSES = "analyses"
+T = {table.name: table for table in TABLES}
 
-UPSTREAM_CHANGED = (
-    dg.AutomationCondition.any_deps_match(
-        dg.AutomationCondition.newly_updated() | dg.AutomationCondition.will_be_requested()
-    )
-    # Latched: one update asks once, also when it comes while this is being made, unless that fails.
-    .since(
-        dg.AutomationCondition.newly_requested()
-        | dg.AutomationCondition.newly_updated()
-        | dg.AutomationCondition.execution_failed().newly_true()
-    )
+_of_experiment = partial(stage, space=EXPERIMENT, lease="experiment {}")
+_of_model = partial(stage, space=EMBEDDING_MODEL, lease="clusters of {}")
+_analysis = partial(
+    _of_experiment, group=ANALYSES, version=stages.ANALYSIS_VERSION, metadata={"seed of what is random": stages.SEED}
 )
-IDLE = ~dg.AutomationCondition.in_progress()
-# A tick reads first what was made and then what is in progress: of what ends in between it knows neither. So what was
-# in progress at the last tick still counts as busy at this one.
-BUSY = dg.AutomationCondition.in_progress().since(IDLE & ~IDLE.newly_true())
-FOLLOW = (
-    UPSTREAM_CHANGED
-    & ~dg.AutomationCondition.any_deps_missing()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~BUSY
-).with_label("follows its upstream")
-"""Made once whenever something upstream was made; a failure is not asked again until something changes."""
+_analysis_of_model = partial(
+    _of_model, group=ANALYSES, version=stages.ANALYSIS_VERSION, metadata={"seed of what is random": stages.SEED}
+)
+_ALL_EXPERIMENTS = dg.AllPartitionMapping()
 
 
 class DiagramConfig(dg.Config):
-    """Which homology. What is left out is as in the experiment's diagrams so far: H0 and H1, mod 2, chord at first."""
+    """Which homology. What is left out stays as it was in the experiment: at first H0 and H1, modulo 2, by chord."""
 
     max_dimension: int | None = Field(default=None, ge=0, le=2, description="2 adds voids, which takes much longer.")
     field: int | None = Field(default=None, description="Coefficients modulo this prime.")
@@ -53,229 +41,277 @@ class DiagramConfig(dg.Config):
 
 
 class ClusterConfig(dg.Config):
-    """By default everything is clustered again. `assign_only` gives new vectors to the clusters there are."""
+    """By default all vectors are clustered again. `assign_only` puts new vectors into the existing clusters."""
 
     assign_only: bool = False
 
 
-class ProgressResource(dg.ConfigurableResource):
-    """Who watches long stages. By default the Dagster UI, as observations; the command line brings its own."""
+class DynamicsConfig(dg.Config):
+    """How many runs and repetitions are compared with chance."""
 
-    def watcher(self, context: dg.AssetExecutionContext) -> Watcher:
-        """Where this step reports."""
-        return Observations(context)
+    null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
+    null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
+    replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
 
 
-@dg.asset(
-    partitions_def=EXPERIMENT,
-    group_name=GROUP,
-    owners=OWNERS,
-    metadata={"tables": ["experiments", "runs"]},
-    kinds={"parquet", "duckdb"},
-    code_version="1",
-    **on(CPU),
-)
-def experiments(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-    """An experiment as registered, and the runs it comes to: every network, prompt and seed, with their ids."""
-    with working_on(context, lake, f"experiment {context.partition_key}"):
-        found = stages.plan(lake.lake, context.partition_key)
-    return dg.MaterializeResult(
-        metadata={
-            **_stored(lake, "runs", context.partition_key),
-            "networks": ["-".join(n) for n in found.networks],
-            "prompts": len(found.prompts),
-            "seeds": len(found.seeds),
-            "embedding_models": list(found.embedding_models),
-            "max_length": found.max_length,
-        }
+class TopologyConfig(DynamicsConfig):
+    """How many runs and repetitions. Each repetition costs diagrams; distances cost the square of the runs."""
+
+    distance_runs: int = Field(default=100, ge=2, description="Runs whose diagrams are compared in pairs.")
+    across_runs: int = Field(default=20, ge=0, description="Runs per experiment compared with those of the others.")
+
+
+@_of_experiment(T["experiments"], T["runs"], group=GROUP, kinds={"parquet", "duckdb"})
+def experiments(here: Stage) -> Outcome:
+    """An experiment as it was registered, and its planned runs: one per network, prompt and seed, each with its id."""
+    found = stages.plan(here.lake, here.key)
+    return outcome(
+        stages.Done(),
+        runs=found.runs,
+        networks=["-".join(n) for n in found.networks],
+        prompts=len(found.prompts),
+        seeds=len(found.seeds),
+        embedding_models=list(found.embedding_models),
+        max_length=found.max_length,
     )
 
 
-@dg.asset(
-    partitions_def=EXPERIMENT,
+@_of_experiment(
+    T["invocations"],
     deps=[experiments],
-    group_name=GROUP,
-    owners=OWNERS,
-    metadata={"tables": ["invocations"]},
+    group=GROUP,
     kinds={"parquet", "python"},
-    code_version=stages.WALK_VERSION,
-    pool=GPU_POOL,
-    **on(GPU),
-    automation_condition=FOLLOW,
+    version=stages.WALK_VERSION,
+    needs=GPU,
+    compute=True,
+    automation=FOLLOW,
 )
-def invocations(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """Every model call of every run: runs that share a network advance in lockstep, until they loop or end."""
-    began = time.monotonic()
-    with working_on(context, lake, f"experiment {context.partition_key}"):
-        done = stages.walk(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
-    return _result(context, lake, began, done, "invocations", picture=True)
-
-
-@dg.asset(
-    partitions_def=EXPERIMENT,
-    deps=[invocations],
-    group_name=GROUP,
-    owners=OWNERS,
-    metadata={"tables": ["embeddings"]},
-    kinds={"parquet", "python"},
-    code_version=stages.EMBED_VERSION,
-    pool=GPU_POOL,
-    **on(GPU),
-    automation_condition=FOLLOW,
-)
-def embeddings(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """A vector for every output, by every embedding model of its modality that the experiment names."""
-    began = time.monotonic()
-    with working_on(context, lake, f"experiment {context.partition_key}"):
-        done = stages.embed(lake.lake, compute, progress.watcher(context), lake.refresher(), context.partition_key)
-    return _result(context, lake, began, done, "embeddings")
-
-
-@dg.asset(
-    partitions_def=EXPERIMENT,
-    deps=[embeddings],
-    group_name=GROUP,
-    owners=OWNERS,
-    metadata={"tables": ["persistence_bars", "persistence_summary"]},
-    kinds={"parquet", "python"},
-    code_version=stages.DIAGRAM_VERSION,
-    **on(CPU),
-    automation_condition=FOLLOW,
-)
-def persistence_diagrams(
-    context: dg.AssetExecutionContext,
-    config: DiagramConfig,
-    lake: LakeResource,
-    compute: dg.ResourceParam[Compute],
-    progress: ProgressResource,
-) -> dg.MaterializeResult:
-    """The persistence diagram of every complete run, by every embedding model: its bars and what they come to."""
-    began = time.monotonic()
-    with working_on(context, lake, f"experiment {context.partition_key}"):
-        done = stages.diagrams(
-            lake.lake,
-            compute,
-            progress.watcher(context),
-            lake.refresher(),
-            context.partition_key,
-            **config.model_dump(),
+def invocations(here: Stage) -> Outcome:
+    """Every model call of every run. Runs that share a network advance together as a batch, until they loop or end."""
+    done, paces = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key)
+    shown: dict[str, Any] = {}
+    if walked := sum(pace.wall for pace in paces):
+        idle = sorted(paces, key=lambda pace: -pace.idle)[:100]
+        rows = ((p.batch, round(p.busy, 1), round(p.wall, 1), f"{p.idle:.1%}") for p in idle)
+        shown["idle share"] = round(1 - sum(pace.busy for pace in paces) / walked, 4)
+        shown["batches"] = dg.MetadataValue.md(
+            markdown(("batch", "seconds in models", "seconds", "idle share"), rows),
         )
-    return _result(context, lake, began, done, "persistence_bars", "persistence_summary")
+    counted = here.lake.sql(
+        """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
+                  count(*) FILTER (stop_reason = 'failed') AS failed FROM runs""",
+        experiment=here.key,
+    ).to_pylist()[0]
+    blank = here.lake.sql("SELECT count(*) AS n FROM invocations WHERE blank", experiment=here.key)["n"][0].as_py()
+    strip = _last_pictures(here.lake, here.key)
+    return outcome(
+        done,
+        pictures=dg.MetadataValue.md(strip) if strip else None,
+        **counted,
+        blank_captions=blank,
+        **shown,
+    )
 
 
-@dg.asset(
-    partitions_def=EMBEDDING_MODEL,
-    deps=[dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())],
-    group_name=GROUP,
-    owners=OWNERS,
-    metadata={"tables": ["clusterings", "clusters", "cluster_members"]},
-    kinds={"parquet", "scikitlearn"},
-    code_version=stages.CLUSTER_VERSION,
-    **on(CPU),
+@_of_experiment(
+    T["embeddings"],
+    deps=[invocations],
+    group=GROUP,
+    kinds={"parquet", "python"},
+    version=stages.EMBED_VERSION,
+    needs=GPU,
+    compute=True,
+    automation=FOLLOW,
 )
-def clusters(
-    context: dg.AssetExecutionContext, config: ClusterConfig, lake: LakeResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or schedule only."""
-    model = context.partition_key
-    with working_on(context, lake, f"clusters of {model}"):
-        work = symbolic.assign if config.assign_only else stages.cluster
-        row = work(lake.lake, progress.watcher(context), model)
+def embeddings(here: Stage) -> Outcome:
+    """A vector for every output, by every embedding model of its modality that the experiment names."""
+    done = stages.embed(here.lake, here.compute, here.watcher, here.refresh, here.key)
+    models = here.lake.sql("SELECT count(DISTINCT embedding_model) AS n FROM embeddings", experiment=here.key)
+    return outcome(done, embedding_models=models["n"][0].as_py())
+
+
+@_of_experiment(
+    T["persistence_summary"],
+    T["persistence_bars"],
+    deps=[embeddings],
+    group=GROUP,
+    kinds={"parquet", "python"},
+    version=stages.DIAGRAM_VERSION,
+    compute=True,
+    config=DiagramConfig,
+    automation=FOLLOW,
+)
+def persistence_diagrams(here: Stage) -> Outcome:
+    """The persistence diagram of every complete run, by every embedding model: its bars, and one summary per dimension."""
+    asked = here.config(DiagramConfig).model_dump()
+    done = stages.diagrams(here.lake, here.compute, here.watcher, here.refresh, here.key, **asked)
+    by_dimension = here.lake.sql(
+        """SELECT dimension, avg(entropy) AS entropy, max(max_persistence) AS longest FROM persistence_summary
+           GROUP BY dimension ORDER BY dimension""",
+        experiment=here.key,
+    ).to_pylist()
+    shown: dict[str, Any] = {}
+    for row in by_dimension:
+        for name, value in (("mean entropy", row["entropy"]), ("longest bar", row["longest"])):
+            if value is not None:
+                shown[f"{name} of H{row['dimension']}"] = round(value, 4)
+    return outcome(done, **shown)
+
+
+@_of_model(
+    T["clusterings"],
+    T["clusters"],
+    T["cluster_members"],
+    deps=[dg.AssetDep(embeddings, partition_mapping=_ALL_EXPERIMENTS)],
+    group=GROUP,
+    kinds={"parquet", "scikitlearn"},
+    version=stages.CLUSTER_VERSION,
+    config=ClusterConfig,
+)
+def clusters(here: Stage) -> Outcome:
+    """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or by the schedule only."""
+    only = here.config(ClusterConfig).assign_only
+    row = (stages.assign if only else stages.cluster)(here.lake, here.watcher, here.key)
     if row is None:
-        return dg.MaterializeResult(metadata={"vectors": 0})
-    kept = ("vectors", "distinct_vectors", "clusters", "outliers", "assigned", "seconds", "experiments")
-    metadata: dict[str, Any] = {k: row[k] for k in kept} | {"outlier share": round(row["outliers"] / row["vectors"], 4)}
-    return dg.MaterializeResult(metadata={**metadata, "parameters": dg.MetadataValue.text(row["parameters"])})
+        return outcome(stages.Done(), vectors=0)
+    kept = ("clusters", "outliers", "vectors", "distinct_vectors", "assigned", "experiments")
+    return outcome(
+        stages.Done(row["vectors"]),
+        **{name: row[name] for name in kept},
+        outlier_share=round(row["outliers"] / row["vectors"], 4),
+        parameters=dg.MetadataValue.text(row["parameters"]),
+    )
 
 
-def _stored(lake: LakeResource, table: str, experiment: str) -> dict[str, Any]:
-    found = [manifest for _, manifest in lake.lake.partitions(table, experiment=experiment)]
-    return {
-        f"{table} rows": sum(m.rows for m in found),
-        f"{table} bytes": sum(m.bytes for m in found),
-        f"{table} files": sum(len(m.files) for m in found),
-    }
+@_analysis(
+    T["run_dynamics"],
+    T["drift_steps"],
+    T["displacements"],
+    T["change_points"],
+    T["run_divergence"],
+    T["prompt_recoverability"],
+    T["motion_nulls"],
+    deps=[embeddings],
+    kinds={"parquet", "python"},
+    needs=GPU,
+    compute=True,
+    config=DynamicsConfig,
+)
+def dynamics(here: Stage) -> Outcome:
+    """How runs move: drift from the prompt, memory, recurrence, change points, divergence of runs, and recoverability of
+    the prompt from the outputs."""
+    asked = here.config(DynamicsConfig).model_dump()
+    done = stages.dynamics(here.lake, here.compute, here.watcher, here.key, **asked)
+    return outcome(
+        done,
+        **_averages(
+            here,
+            "run_dynamics",
+            "final_drift",
+            "mean_step",
+            "displacement_exponent",
+            "recurrence_rate",
+            "determinism",
+            "changes",
+        ),
+    )
 
 
-def _result(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    began: float,
-    done: stages.Done,
-    *tables: str,
-    picture: bool = False,
-) -> dg.MaterializeResult:
-    metadata: dict[str, Any] = {"new rows": done.rows, "seconds": round(time.monotonic() - began, 3)}
-    if walked := sum(pace.wall for pace in done.paces):
-        metadata["idle share"] = round(1 - sum(pace.busy for pace in done.paces) / walked, 4)
-        metadata["cohorts"] = dg.MetadataValue.md(_cohorts(done.paces))
-    for table in tables:
-        metadata |= _stored(lake, table, context.partition_key)
-    if done.problems:
-        for problem in done.problems:
-            context.log.warning(problem)
-        metadata["problems"] = dg.MetadataValue.text("\n".join(done.problems[:100]))
-    metadata["preview"] = dg.MetadataValue.md(_preview(lake, tables[-1], context.partition_key))
-    if picture:
-        blank = lake.lake.sql("SELECT count(*) AS n FROM invocations WHERE blank", experiment=context.partition_key)
-        metadata["blank captions"] = blank["n"][0].as_py()
-    if picture and (strip := _strip(lake, context.partition_key)):
-        metadata["pictures"] = dg.MetadataValue.md(strip)
-    return dg.MaterializeResult(metadata=metadata)
+@_analysis(
+    T["topology_nulls"],
+    T["diagram_distances"],
+    T["persistence_curves"],
+    T["persistence_images"],
+    T["curve_nulls"],
+    deps=[persistence_diagrams],
+    kinds={"parquet", "python"},
+    config=TopologyConfig,
+)
+def topology(here: Stage) -> Outcome:
+    """Diagrams as curves and images, how far apart they are, and whether chance would have made them."""
+    done = stages.topology(here.lake, here.watcher, here.key, **here.config(TopologyConfig).model_dump())
+    return outcome(done, **_averages(here, "topology_nulls", "percentile"))
 
 
-def _cohorts(paces: Sequence[stages.Pace]) -> str:
-    """The hundred most idle, as a table."""
-    lines = ["| cohort | seconds in models | seconds | idle share |", "| --- | --- | --- | --- |"]
-    for pace in sorted(paces, key=lambda pace: -pace.idle)[:100]:
-        lines.append(f"| {pace.cohort} | {pace.busy:.1f} | {pace.wall:.1f} | {pace.idle:.1%} |")
-    return "\n".join(lines)
+@_analysis(T["layout_points"], deps=[topology], kinds={"parquet", "python"})
+def layouts(here: Stage) -> Outcome:
+    """Flat maps (t-SNE) of all outputs, and of runs by the distance of their diagrams. For charts, not for claims."""
+    done = stages.layouts(here.lake, here.watcher, here.key)
+    return outcome(done, **_averages(here, "layout_points", "trustworthiness"))
 
 
-def _preview(lake: LakeResource, table: str, experiment: str) -> str:
-    rows = lake.lake.sql(f"SELECT * FROM {table} LIMIT 5", experiment=experiment)
-    # What a person reads: no pictures, vectors, ids or hashes.
-    hidden = [c for c in rows.column_names if c in ("output_image", "vector") or c.endswith(("_id", "_hash"))]
-    shown = rows.drop_columns(hidden).to_pylist()
-    if not shown:
-        return "no rows"
-
-    def cell(value: Any) -> str:
-        text = "" if value is None else str(value)
-        return text[:60].replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-
-    lines = [list(shown[0]), ["---"] * len(shown[0]), *([cell(v) for v in row.values()] for row in shown)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+@_analysis_of_model(*(T[name] for name in stages.SYMBOL_TABLES), deps=[clusters], kinds={"parquet", "python"})
+def symbolic_dynamics(here: Stage) -> Outcome:
+    """Runs as sequences of clusters: how long they stay, where they move and end, Markov state models, and whether
+    those models hold."""
+    return outcome(stages.symbols(here.lake, here.watcher, here.key))
 
 
-def _strip(lake: LakeResource, experiment: str) -> str | None:
-    """The latest image of up to eight runs side by side, as a small inline picture."""
-    from PIL import Image
+@_analysis_of_model(
+    T["clustering_stability"], T["cluster_stability"], deps=[clusters], kinds={"parquet", "scikitlearn"}
+)
+def cluster_stability(here: Stage) -> Outcome:
+    """Whether the clusters are real: how many come back when subsamples are clustered, and how many a cloud without
+    clusters gives."""
+    done = stages.stability(here.lake, here.watcher, here.key)
+    found = here.lake.sql(
+        "SELECT agreement, clusters, null_clusters FROM clustering_stability", embedding_model=here.key
+    ).to_pylist()
+    return outcome(done, **{name: round(value, 4) for row in found for name, value in row.items()})
 
-    from panic_assets.trajectories.runs.content import decode
 
-    rows = lake.lake.sql(
+@_analysis_of_model(
+    T["cluster_layers"],
+    T["cluster_layer_members"],
+    deps=[dg.AssetDep(embeddings, partition_mapping=_ALL_EXPERIMENTS)],
+    kinds={"parquet", "python"},
+)
+def cluster_layers(here: Stage) -> Outcome:
+    """Clusters at several resolutions (EVoC), for more vectors than HDBSCAN can take. EVoC compiles at its first use."""
+    here.say(layers.COMPILES)
+    done = stages.layers(here.lake, here.watcher, here.key)
+    return outcome(done, layers=done.rows)
+
+
+@_analysis(
+    T["findings"],
+    T["model_effects"],
+    T["model_terms"],
+    T["model_variances"],
+    T["contrasts"],
+    T["null_tests"],
+    deps=[
+        persistence_diagrams,
+        dynamics,
+        topology,
+        # How long runs stay is measured in clusters, which pool all experiments.
+        dg.AssetDep(symbolic_dynamics, partition_mapping=_ALL_EXPERIMENTS),
+    ],
+    kinds={"parquet", "python"},
+)
+def statistics(here: Stage) -> Outcome:
+    """Which part of the system decides each outcome: mixed-effects models, their tests, and sentences that sum them up."""
+    done = stages.statistics(here.lake, here.watcher, here.key)
+    said = here.lake.sql("SELECT sentence FROM findings ORDER BY outcome, position LIMIT 5", experiment=here.key)
+    sentences = said["sentence"].to_pylist()
+    return outcome(done, findings=dg.MetadataValue.md("\n".join(f"- {s}" for s in sentences)) if sentences else None)
+
+
+def _averages(here: Stage, table: str, *columns: str) -> dict[str, Any]:
+    """Mean of each column over the partition's rows, where it has any."""
+    asked = ", ".join(f'avg("{c}") AS "mean {c}"' for c in columns)
+    row = here.lake.sql(f"SELECT {asked} FROM {table}", experiment=here.key).to_pylist()[0]
+    return {name: round(value, 4) for name, value in row.items() if value is not None}
+
+
+def _last_pictures(lake: Lake, experiment: str) -> str | None:
+    """The latest picture of up to eight runs side by side, small enough for the UI."""
+    from panic_assets.graphics.previews import strip
+
+    rows = lake.sql(
         """SELECT i.output_image FROM invocations i
            JOIN (SELECT run_id, max(sequence_number) AS sequence_number FROM invocations
                  WHERE type = 'image' GROUP BY run_id ORDER BY run_id LIMIT 8) USING (run_id, sequence_number)""",
         experiment=experiment,
     )["output_image"].to_pylist()
-    if not rows:
-        return None
-    side = 96
-    sheet = Image.new("RGB", (side * len(rows), side), "white")
-    for index, data in enumerate(rows):
-        sheet.paste(decode(data).convert("RGB").resize((side, side)), (index * side, 0))
-    out = io.BytesIO()
-    sheet.save(out, format="JPEG", quality=80)  # A preview: Dagster's event log is no place for large pictures.
-    return f"![last images](data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()})"
+    return strip(rows, "last pictures")

@@ -1,24 +1,12 @@
 """What is still to be done, asked of the lake: the one answer that steps, status, resume and doctor share."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.registry import registry
 from panic_assets.trajectories.config import UNSEEDED, Definition, from_json
 from panic_assets.trajectories.runs.walk import Progress
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Work one stage still has to do for one experiment (and model); `count` of `total` in `unit`."""
-
-    stage: str
-    experiment: str | None
-    embedding_model: str | None
-    count: int
-    total: int
-    unit: str
+from panic_assets.workload import Missing, Query, outdated
 
 
 def definition(lake: Lake, experiment: str) -> Definition | None:
@@ -33,6 +21,11 @@ def definitions(lake: Lake) -> dict[str, Definition]:
     return {row["experiment"]: from_json(row["definition"]) for row in rows}
 
 
+def embedding_models(lake: Lake) -> set[str]:
+    """Every embedding model that some experiment names."""
+    return {model for found in definitions(lake).values() for model in found.embedding_models}
+
+
 _MODALITIES = ", ".join(f"({literal(s.name)}, {literal(s.input)})" for s in registry.embedders())
 
 _WANTED = f"""
@@ -43,7 +36,7 @@ _WANTED = f"""
 """
 
 INVOCATIONS = """
-    SELECT experiment, NULL AS embedding_model,
+    SELECT experiment AS key, '' AS of,
            coalesce(sum(greatest(max_length - length, 1)) FILTER (stop_reason IS NULL), 0)::BIGINT AS missing,
            sum(CASE WHEN stop_reason IS NULL THEN max_length ELSE length END)::BIGINT AS total
     FROM runs GROUP BY experiment
@@ -51,7 +44,7 @@ INVOCATIONS = """
 
 EMBEDDINGS = f"""
     {_WANTED}
-    SELECT w.experiment, w.embedding_model,
+    SELECT w.experiment AS key, w.embedding_model AS of,
            count(*) FILTER (e.invocation_id IS NULL) AS missing, count(*) AS total
     FROM wanted w
     JOIN invocations i ON i.experiment = w.experiment AND i.type = w.type
@@ -63,7 +56,7 @@ DIAGRAMS = f"""
     {_WANTED},
     counted AS (SELECT run_id, embedding_model, count(*) AS points FROM embeddings GROUP BY ALL),
     made AS (SELECT run_id, embedding_model, min(points) AS points FROM persistence_summary GROUP BY ALL)
-    SELECT w.experiment, w.embedding_model,
+    SELECT w.experiment AS key, w.embedding_model AS of,
            count(*) FILTER (m.points IS DISTINCT FROM coalesce(c.points, 0)) AS missing, count(*) AS total
     FROM wanted w
     JOIN runs r ON r.experiment = w.experiment AND r.stop_reason IS NOT NULL
@@ -85,32 +78,69 @@ CLUSTERS = """
             UNION ALL SELECT embedding_model, clustering_id FROM cluster_members
         ) GROUP BY embedding_model
     )
-    SELECT NULL AS experiment, embedding_model,
+    SELECT embedding_model AS key, '' AS of,
            (c.experiments IS DISTINCT FROM n.experiments OR c.vectors IS DISTINCT FROM n.vectors
             OR c.computed_at < n.latest OR parts.ids > 1)::INT AS missing,
            1 AS total
     FROM now n FULL JOIN clusterings c USING (embedding_model) LEFT JOIN parts USING (embedding_model)
 """
 
-STAGES = {
-    "invocations": (INVOCATIONS, "invocations"),
-    "embeddings": (EMBEDDINGS, "vectors"),
-    "persistence_diagrams": (DIAGRAMS, "diagrams"),
-    "clusters": (CLUSTERS, "clusterings"),
-}
-"""Stage -> its missing-work query and what it counts. Every query gives experiment, embedding_model, missing, total."""
+
+def _asked(stage: str, unit: str, query: str, column: str, stale: bool = False) -> Query:
+    """A missing-work query in SQL: it gives key, of, missing and total."""
+
+    def ask(lake: Lake, key: str | None) -> list[Missing]:
+        where = {column: key} if key is not None and not stale else {}  # A clustering pools every experiment.
+        rows = lake.sql(f"{query} ORDER BY 1, 2", **where).to_pylist()
+        return [
+            Missing(stage, r["key"], r["missing"], r["total"], unit, r["of"], stale)
+            for r in rows
+            if r["total"] and key in (None, r["key"])
+        ]
+
+    return ask
 
 
-def missing(lake: Lake, stage: str, experiment: str | None = None) -> list[Missing]:
-    """Work of one stage, done and to do, for every experiment and model that asks for it."""
-    query, unit = STAGES[stage]
-    where = {"experiment": experiment} if experiment and stage != "clusters" else {}
-    rows = lake.sql(f"{query} ORDER BY 1, 2", **where).to_pylist()
+def _plans(lake: Lake, key: str | None) -> list[Missing]:
+    """Registered experiments whose runs were never planned."""
     return [
-        Missing(stage, r["experiment"], r["embedding_model"], r["missing"], r["total"], unit)
-        for r in rows
-        if r["total"]
+        Missing("experiments", name, int(lake.manifest("runs", experiment=name) is None), 1, "run plans")
+        for name in ([key] if key is not None else definitions(lake))
     ]
+
+
+OF_EXPERIMENT: dict[str, Query] = {
+    "experiments": _plans,
+    "invocations": _asked("invocations", "invocations", INVOCATIONS, "experiment"),
+    "embeddings": _asked("embeddings", "vectors", EMBEDDINGS, "experiment"),
+    "persistence_diagrams": _asked("persistence_diagrams", "diagrams", DIAGRAMS, "experiment"),
+    "dynamics": outdated("dynamics", "run_dynamics", ("embeddings",), "experiment"),
+    "topology": outdated("topology", "topology_nulls", ("persistence_bars",), "experiment"),
+    "layouts": outdated("layouts", "layout_points", ("embeddings", "diagram_distances"), "experiment"),
+    "statistics": outdated("statistics", "findings", ("persistence_summary", "run_dynamics"), "experiment"),
+}
+"""Asset -> what it still has to do for an experiment."""
+
+OF_EMBEDDING_MODEL: dict[str, Query] = {
+    "clusters": _asked("clusters", "clusterings", CLUSTERS, "embedding_model", stale=True),
+    "symbolic_dynamics": outdated("symbolic_dynamics", "cluster_states", ("clusterings",), "embedding_model"),
+    "cluster_stability": outdated("cluster_stability", "clustering_stability", ("clusterings",), "embedding_model"),
+    "cluster_layers": outdated("cluster_layers", "cluster_layers", ("embeddings",), "embedding_model"),
+}
+"""Asset -> what it still has to do for an embedding model."""
+
+PERFORMED = ("experiments", "invocations", "embeddings", "persistence_diagrams")
+"""What performing an experiment makes; analyses are made on request."""
+
+
+def to_perform(lake: Lake, experiment: str | None = None) -> list[Missing]:
+    """What is missing before an experiment is finished, stage by stage; done stages have a count of 0."""
+    return [m for stage in PERFORMED for m in OF_EXPERIMENT[stage](lake, experiment)]
+
+
+def stale_clusterings(lake: Lake) -> list[str]:
+    """Embedding models whose clusters do not pool the vectors that there are now."""
+    return [m.key for m in OF_EMBEDDING_MODEL["clusters"](lake, None) if m.count]
 
 
 def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:

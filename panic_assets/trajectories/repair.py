@@ -4,12 +4,12 @@ Nothing is renumbered and nothing invented. Of a run only the part before the fi
 what was derived from the rest goes with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from panic_assets.lake.invariants import invalid
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.schema import Table
-from panic_assets.lake.tables import TABLES
+from panic_assets.lake.mending import changed, columns, forbidden, mend
+from panic_assets.trajectories.rules import RULES
 
 _SOUND_PREFIX = """
     WITH checked AS (
@@ -54,60 +54,39 @@ _OUTCOMES = """
 
 def repair(lake: Lake, experiment: str) -> Iterator[str]:
     """Repair one experiment, upstream first; says what it did. The caller holds the experiment's lease."""
-    yield from _changed(lake, "invocations", _prefix(), experiment=experiment)
-    yield from _changed(lake, "runs", _OUTCOMES.format(columns=_columns(TABLES["runs"])), experiment=experiment)
-    for partition, _ in list(lake.partitions("embeddings", experiment=experiment)):
-        yield from _changed(lake, "embeddings", _sound("embeddings"), **partition)
+    yield from changed(lake, "invocations", _prefix(lake), experiment=experiment)
+    yield from changed(lake, "runs", _OUTCOMES.format(columns=columns(lake.tables["runs"])), experiment=experiment)
+    yield from mend(lake, "embeddings", experiment=experiment)
     yield from _diagrams(lake, experiment)
     for partition, _ in list(lake.partitions("diagram_distances", experiment=experiment)):
         there = lake.sql("SELECT run_id FROM runs")["run_id"].to_pylist()
         query = "SELECT * FROM diagram_distances WHERE other_run_id IN (SELECT unnest(?))"
-        yield from _changed(lake, "diagram_distances", query, [there], **partition)
+        yield from changed(lake, "diagram_distances", query, [there], **partition)
 
 
 def repair_clusters(lake: Lake, model: str) -> Iterator[str]:
     """A clustering with anything wrong in it goes as a whole: it can only be made again."""
-    for table in ("cluster_members", "clusters", "clusterings"):
+    tables = ("cluster_members", "clusters", "clusterings")
+    if not any(all_findings(lake, RULES, table, embedding_model=model) for table in tables):
+        return
+    for table in tables:
         if lake.remove(table, embedding_model=model):
             yield f"removed {table} of {model}, to be made again"
 
 
-def _columns(table: Table) -> str:
-    return ", ".join(f'"{c}"' for c in table.names)
-
-
-def _invalid(table: Table) -> str:
-    return " OR ".join(f"({rule})" for c in table.columns if (rule := invalid(table, c))) or "false"
-
-
-def _prefix() -> str:
-    table = TABLES["invocations"]
-    return _SOUND_PREFIX.format(invalid=_invalid(table), columns=_columns(table))
-
-
-def _sound(name: str) -> str:
-    """Rows that break no rule of their table: valid values, the first of each key, nothing referred to missing."""
-    table = TABLES[name]
-    joins = " ".join(
-        f"SEMI JOIN {r.target} ON "
-        + " AND ".join(f'q."{c}" = {r.target}."{d}"' for c, d in zip(r.columns, r.target_columns, strict=True))
-        for r in table.references
-    )
-    key = ", ".join(f'"{c}"' for c in table.key)
-    return (
-        f"SELECT {_columns(table)} FROM (SELECT *, row_number() OVER (PARTITION BY {key}) AS copy FROM {name} "
-        f"WHERE NOT coalesce({_invalid(table)}, true)) q {joins} WHERE copy = 1"
-    )
+def _prefix(lake: Lake) -> str:
+    table = lake.tables["invocations"]
+    return _SOUND_PREFIX.format(invalid=forbidden(table), columns=columns(table))
 
 
 def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
     """Diagrams are kept or dropped whole: a run with anything wrong in bars or summary loses both."""
     for partition, _ in list(lake.partitions("persistence_summary", experiment=experiment)):
-        bars, summary = TABLES["persistence_bars"], TABLES["persistence_summary"]
+        bars, summary = lake.tables["persistence_bars"], lake.tables["persistence_summary"]
         # The number of dimensions is the same for every run of a partition; a run that lacks one is broken.
         bad = f"""
-            SELECT run_id FROM persistence_bars WHERE coalesce({_invalid(bars)}, true)
-            UNION SELECT run_id FROM persistence_summary WHERE coalesce({_invalid(summary)}, true)
+            SELECT run_id FROM persistence_bars WHERE coalesce({forbidden(bars)}, true)
+            UNION SELECT run_id FROM persistence_summary WHERE coalesce({forbidden(summary)}, true)
             UNION SELECT run_id FROM persistence_summary GROUP BY run_id, dimension HAVING count(*) > 1
             UNION SELECT s.run_id FROM persistence_summary s LEFT JOIN
                 (SELECT run_id, dimension, count(*) AS n, count(DISTINCT bar) AS d FROM persistence_bars GROUP BY ALL) b
@@ -118,29 +97,4 @@ def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
         runs = [r for r in lake.sql(bad, **partition)["run_id"].to_pylist() if r is not None]
         for table in (bars, summary):
             query = f"SELECT * FROM {table.name} WHERE run_id NOT IN (SELECT unnest(?))"
-            yield from _changed(lake, table.name, query, [runs], **partition)
-
-
-def _changed(
-    lake: Lake, table: str, query: str, parameters: Sequence[object] = (), /, **partition: str
-) -> Iterator[str]:
-    """Rewrite a partition by a query when that changes anything."""
-    if lake.manifest(table, **partition) is None:
-        return
-    differ = lake.sql(
-        f"SELECT (SELECT count(*) FROM {table}) AS was, (SELECT count(*) FROM ({query})) AS now, "
-        f"(SELECT count(*) FROM ({_light(table, query)} EXCEPT ALL {_light(table, table)})) AS new",
-        [*parameters] * 2,
-        **partition,
-    ).to_pylist()[0]
-    if differ["was"] != differ["now"] or differ["new"]:
-        lake.rewrite(table, query, parameters, **partition)
-        gone = differ["was"] - differ["now"]
-        done = f"removed {gone:,} rows" if gone else f"corrected {differ['new']:,} rows"
-        yield f"{table} ({', '.join(partition.values())}): {done}"
-
-
-def _light(table: str, source: str) -> str:
-    """The columns that are cheap to compare: all but vectors and images."""
-    columns = ", ".join(f'"{c.name}"' for c in TABLES[table].columns if c.type not in ("vector", "binary"))
-    return f"SELECT {columns} FROM {source if source == table else f'({source})'}"
+            yield from changed(lake, table.name, query, [runs], **partition)

@@ -1,8 +1,7 @@
 """What must be true of trajectories beyond what the schemas say, as queries that give the offenders."""
 
-from panic_assets.lake import invariants
-from panic_assets.lake.invariants import Finding, Rules
-from panic_assets.lake.lake import Lake, literal
+from panic_assets.lake.invariants import Rules
+from panic_assets.lake.lake import literal
 from panic_assets.registry import registry
 
 _CONTROLS = ", ".join(literal(spec.name) for spec in registry.embedders() if spec.role == "control")
@@ -87,8 +86,3 @@ RULES: Rules = {
            WHERE c.cluster >= 0 AND m.invocation_id IS NULL""",
     ),
 }
-
-
-def all_findings(lake: Lake, table: str, **where: str) -> list[Finding]:
-    """The schema's rules and this workload's own."""
-    return invariants.all_findings(lake, RULES, table, **where)

@@ -10,7 +10,7 @@ from panic_assets.compute import faults
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets_tests.compute import work
 from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, two_nodes
 from panic_assets_tests.trajectories import world
@@ -188,7 +188,7 @@ def test_an_experiment_loses_a_node_half_way_and_its_rows_are_those_of_a_single_
     experiment = world.definition(
         prompts=["a cat", "a dog", "a fish"], seeds=[1, 2], max_length=40, networks=[world.LONG]
     )
-    here, spread = Lake(tmp_path / "here"), Lake(tmp_path / "spread")
+    here, spread = open_lake(tmp_path / "here"), open_lake(tmp_path / "spread")
     compute = Losing(cluster, after=4 + 30)
     # All four actors are up, two on each node, before the experiment begins.
     assert len(list(compute.stream(work.meet, [(tmp_path, name, 4) for name in range(4)], Needs()))) == 4

@@ -16,13 +16,14 @@ import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.doctor import doctor
+from panic_assets.house import open_house
 from panic_assets.ids import uuid7
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.invariants import Finding
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.tables import TABLES
 from panic_assets.operations import journal
 from panic_assets.settings import home
+from panic_assets.tables import TABLES, open_lake
 from panic_assets.trajectories import stages
 from panic_assets_tests.trajectories.world import Nobody, trace
 
@@ -32,7 +33,7 @@ A_TEXT = {"experiment": "a", "embedding_model": "DummyText"}
 
 def cure(lake: Lake, instance: dg.DagsterInstance, found: list[Finding]) -> list[str]:
     """What `panic doctor --fix` does, without a Dagster run around each stage."""
-    done = list(doctor.repair(lake, instance, found))
+    done = list(doctor.repair(open_house(instance), found))
     for job, partition in doctor.recompute(lake):
         if job == "recompute_clusters":
             stages.cluster(lake, Nobody(), partition)
@@ -181,11 +182,11 @@ DAMAGE: dict[Callable[[Lake], None], tuple[str, str]] = {
 @pytest.fixture(scope="module")
 def before(template: Path) -> dict[str, dict[str, list[tuple[Any, ...]]]]:
     """What every repair must come back to."""
-    return {name: trace(Lake(template / "lake"), name) for name in ("a", "b")}
+    return {name: trace(open_lake(template / "lake"), name) for name in ("a", "b")}
 
 
 def test_nothing_is_found_where_nothing_is_wrong(instance: dg.DagsterInstance, lake: Lake) -> None:
-    assert doctor.examine(lake, instance) == []
+    assert doctor.examine(open_house(instance)) == []
 
 
 @pytest.mark.parametrize("plant", DAMAGE, ids=lambda plant: plant.__name__)
@@ -197,22 +198,22 @@ def test_damage_is_found_and_repaired(
 ) -> None:
     plant(lake)
     kind, words = DAMAGE[plant]
-    found = doctor.examine(lake, instance)
+    found = doctor.examine(open_house(instance))
     assert any(f.kind == kind and words in f.sentence for f in found), [str(f) for f in found]
 
     cure(lake, instance, found)
 
-    assert [str(f) for f in doctor.examine(lake, instance)] == []
+    assert [str(f) for f in doctor.examine(open_house(instance))] == []
     assert {name: trace(lake, name) for name in ("a", "b")} == before
 
 
 def test_a_key_without_definition_goes(instance: dg.DagsterInstance, lake: Lake) -> None:
     instance.add_dynamic_partitions("experiment", ["ghost"])
-    found = doctor.examine(lake, instance)
+    found = doctor.examine(open_house(instance))
     assert [str(f) for f in found] == ["orphaned: key ghost of Dagster has no definition"]
     cure(lake, instance, found)
     assert not instance.has_dynamic_partition("experiment", "ghost")
-    assert doctor.examine(lake, instance) == []
+    assert doctor.examine(open_house(instance)) == []
 
 
 def test_rows_without_a_key_get_it_back_when_they_are_a_whole_experiment(
@@ -223,7 +224,7 @@ def test_rows_without_a_key_get_it_back_when_they_are_a_whole_experiment(
     before = trace(lake, "a")
     with without_hook():
         instance.delete_dynamic_partition("experiment", "a")
-    found = doctor.examine(lake, instance)
+    found = doctor.examine(open_house(instance))
     assert "orphaned: experiment a has rows but no key in Dagster" in [str(f) for f in found]
     cure(lake, instance, found)
     assert instance.has_dynamic_partition("experiment", "a")
@@ -236,17 +237,17 @@ def test_rows_of_no_experiment_are_removed_and_can_be_restored(instance: dg.Dags
     with without_hook():
         instance.delete_dynamic_partition("experiment", "a")
     lake.remove("experiments", **A)
-    cure(lake, instance, doctor.examine(lake, instance))
+    cure(lake, instance, doctor.examine(open_house(instance)))
     assert lake.manifest("invocations", **A) is None
-    assert doctor.examine(lake, instance) == []
+    assert doctor.examine(open_house(instance)) == []
     assert [d.key for d in journal.read(home()) if d.trash(home()).exists()] == ["a"]
 
 
 def test_an_experiment_somebody_works_on_is_not_called_incomplete(instance: dg.DagsterInstance, lake: Lake) -> None:
     missing_vectors(lake)
     with lake.lease("experiment a"):
-        assert not [f for f in doctor.examine(lake, instance) if f.kind == "missing"]
-    assert [f for f in doctor.examine(lake, instance) if f.kind == "missing"]
+        assert not [f for f in doctor.examine(open_house(instance)) if f.kind == "missing"]
+    assert [f for f in doctor.examine(open_house(instance)) if f.kind == "missing"]
 
 
 def test_the_orphan_sensor_reports_and_repairs_only_when_allowed(
@@ -254,7 +255,7 @@ def test_the_orphan_sensor_reports_and_repairs_only_when_allowed(
 ) -> None:
     from panic_assets.definitions import defs
     from panic_assets.doctor.sensors import orphans
-    from panic_assets.lake.resource import LakeResource
+    from panic_assets.resources import LakeResource
 
     def tick(cursor: str | None = None) -> dg.SensorResult:
         context = dg.build_sensor_context(instance, cursor=cursor, resources={"lake": LakeResource()}, definitions=defs)
@@ -283,10 +284,10 @@ def test_the_orphan_sensor_reports_and_repairs_only_when_allowed(
 def test_the_sensor_finishes_an_interrupted_deletion(instance: dg.DagsterInstance, lake: Lake) -> None:
     from panic_assets.definitions import defs
     from panic_assets.doctor.sensors import orphans
-    from panic_assets.lake.resource import LakeResource
     from panic_assets.operations import deletion
+    from panic_assets.resources import LakeResource
 
-    journal.save(home(), deletion.plan(instance, "experiment", "a"), "started")
+    journal.save(home(), deletion.plan(open_house(instance), "experiment", "a"), "started")
     orphans(dg.build_sensor_context(instance, resources={"lake": LakeResource()}, definitions=defs))
     assert lake.manifest("invocations", **A) is None
     assert not instance.has_dynamic_partition("experiment", "a")

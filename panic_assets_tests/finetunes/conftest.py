@@ -14,8 +14,9 @@ from panic_assets.finetunes.drawing import suites, synthetic
 from panic_assets.finetunes.jobs import add
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets_tests.conftest import Panic
 
 RUN = "tune"
@@ -56,7 +57,7 @@ def instance(tested_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copytree(tested_home, folder)
     monkeypatch.setenv("PANIC_HOME", str(folder))
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
-    found = Lake(home().lake)
+    found = open_lake(home().lake)
     for table, column in (("training_runs", "folder"), ("checkpoints", "path")):
         rows = found.sql(f"SELECT * FROM {table}", training_run=RUN).to_pylist()
         moved = [{**r, column: r[column].replace(str(tested_home), str(folder))} for r in rows]
@@ -67,7 +68,7 @@ def instance(tested_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def home_lake(instance: dg.DagsterInstance) -> Lake:
-    return Lake(home().lake)
+    return open_lake(home().lake)
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from panic_assets.finetunes import checks, jobs, missing, sensors, stages, table
 from panic_assets.finetunes.ab import voting
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.drawing import synthetic
+from panic_assets.house import open_house
 from panic_assets.lake import invariants
-from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.training import removal, runs
 from panic_assets_tests.finetunes.captions.test_captions import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
@@ -138,9 +139,9 @@ def test_deleting_the_run_takes_everything_with_it(instance, home_lake):
     folder.mkdir()
     folder_of(folder, [SOUND])
     stages.check_captions(home_lake, RUN, folder, captions.Rules(), run=RUN)
-    removal.delete(instance, RUN, "block")
+    removal.delete(open_house(instance), RUN, "block")
     for table in tables.TABLES:
-        left = Lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()
+        left = open_lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()
         assert left == 0, table.name
 
 

@@ -21,8 +21,8 @@ from panic_assets.finetunes.pictures.colour import encode
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
 from panic_assets.lake import invariants
-from panic_assets.lake.lake import Lake
 from panic_assets.models.preflight import inspect
+from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
@@ -76,14 +76,14 @@ def run_all(lake, name, levels=None):
 
 @pytest.fixture
 def lake(tmp_path):
-    return Lake(tmp_path / "lake")
+    return open_lake(tmp_path / "lake")
 
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory):
     """One fine-tune of ten epochs by the default plan, tested, judged and reported."""
     root = tmp_path_factory.mktemp("tested")
-    lake = Lake(root / "lake")
+    lake = open_lake(root / "lake")
     setup(root, lake, best=7, count=10)
     done = run_all(lake, "tune")
     converge(lake, "tune", Settings())

@@ -16,6 +16,7 @@ from panic_assets.grokking.learning.model import one_thread
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets_tests.conftest import Panic
 
@@ -58,7 +59,7 @@ def trained_home(tmp_path_factory) -> Path:
         patch.setattr(sys, "argv", ["panic", "grokking", "train", str(file)])
         with contextlib.suppress(SystemExit):
             main()
-    assert runs.get(Lake(folder / "home" / "lake"), RUN)["status"] == "finished"
+    assert runs.get(open_lake(folder / "home" / "lake"), RUN)["status"] == "finished"
     return folder / "home"
 
 
@@ -71,7 +72,7 @@ def instance(trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
     monkeypatch.setenv("PANIC_COMPUTE", "in_process")  # tiny runs are done before a worker process has started
     monkeypatch.setattr(stages.paths, "DRAWS", 20)
-    found = Lake(home().lake)
+    found = open_lake(home().lake)
     for table, column in (("training_runs", "folder"), ("checkpoints", "path")):
         rows = found.sql(f"SELECT * FROM {table}", training_run=RUN).to_pylist()
         moved = [{**r, column: r[column].replace(str(trained_home), str(folder))} for r in rows]
@@ -82,7 +83,7 @@ def instance(trained_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def lake(instance: dg.DagsterInstance) -> Lake:
-    return Lake(home().lake)
+    return open_lake(home().lake)
 
 
 @pytest.fixture

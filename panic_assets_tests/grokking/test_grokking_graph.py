@@ -24,10 +24,11 @@ from panic_assets.grokking.learning.model import Shape, initial
 from panic_assets.grokking.pictures import renders
 from panic_assets.grokking.spectra import pca
 from panic_assets.grokking.stages import products
+from panic_assets.house import open_house
 from panic_assets.lake import invariants
-from panic_assets.lake.resource import LakeResource
-from panic_assets.lake.tables import TABLES
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import TABLES
 from panic_assets.training import removal, runs, settings
 from panic_assets.training import stages as spine
 from panic_assets.training import tables as training_tables
@@ -442,7 +443,7 @@ def test_a_run_is_analysed_while_it_is_trained_and_by_one_at_a_time(instance, la
     assert asked() == [RUN]
     assert complete().passed
     assert complete().metadata["missing"].value == 7
-    assert doctor.examine(lake, instance) == []  # nothing is wrong with that
+    assert doctor.examine(open_house(instance)) == []  # nothing is wrong with that
     analysing = under_way("analyse_grokking")
     assert asked() == []
     instance.report_run_canceled(analysing)
@@ -596,8 +597,8 @@ def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
     assert not instance.has_dynamic_partition("training_run", RUN)
     for table in (*training_tables.TABLES, *grokking_tables.TABLES):
         assert not list(lake.partitions(table.name, training_run=RUN)), table.name
-    assert doctor.examine(lake, instance) == []
-    assert removal.restore(instance, RUN).key == RUN
+    assert doctor.examine(open_house(instance)) == []
+    assert removal.restore(open_house(instance), RUN).key == RUN
     assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
 
 
@@ -607,7 +608,7 @@ def change(lake, table, statement, **where):
 
 
 def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, lake):
-    assert doctor.examine(lake, instance) == []
+    assert doctor.examine(open_house(instance)) == []
     kept = (
         "checkpoints",
         "convergence",
@@ -642,7 +643,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     renders.folder("of-nobody").mkdir(parents=True)
     stages.folder("stranger").mkdir()
 
-    found = doctor.examine(lake, instance)
+    found = doctor.examine(open_house(instance))
     for sentence in (
         "1 epochs at which not the newest version",
         "verdicts on epochs at which the metric has no value",
@@ -658,7 +659,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     ):
         assert any(sentence in f.sentence for f in found), sentence
 
-    said = "\n".join(doctor.repair(lake, instance, found))
+    said = "\n".join(doctor.repair(open_house(instance), found))
     for words in ("tombstone of gone", "gave training run child its key back", "the key of training run ghost"):
         assert words in said
     assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
@@ -667,7 +668,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     assert stored() == before
     paths = lake.sql("SELECT DISTINCT threshold, hysteresis FROM grokking_neuron_paths", training_run=RUN).to_pylist()
     assert paths == [{"threshold": 0.4, "hysteresis": 0.1}]
-    left = doctor.examine(lake, instance)
+    left = doctor.examine(open_house(instance))
     assert [(f.kind, f.sentence.split("/")[-1]) for f in left] == [
         ("stale", "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up")
     ]
@@ -676,12 +677,12 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
 def test_a_deletion_that_was_interrupted_is_finished_with_its_files(instance, lake):
     from panic_assets.operations import deletion, journal
 
-    journal.save(home(), deletion.plan(instance, "training_run", RUN), "started")
-    assert any("was interrupted" in f.sentence for f in doctor.examine(lake, instance))
-    list(doctor.repair(lake, instance, doctor.examine(lake, instance)))
+    journal.save(home(), deletion.plan(open_house(instance), "training_run", RUN), "started")
+    assert any("was interrupted" in f.sentence for f in doctor.examine(open_house(instance)))
+    list(doctor.repair(open_house(instance), doctor.examine(open_house(instance))))
     assert not stages.folder(RUN).exists()
-    assert doctor.examine(lake, instance) == []
-    removal.restore(instance, RUN)
+    assert doctor.examine(open_house(instance)) == []
+    removal.restore(open_house(instance), RUN)
     assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
 
 

@@ -22,7 +22,7 @@ from panic_assets.lake import lake as module
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.lake import Lake, Writer
 from panic_assets.lake.manifest import folder_of, partition_of
-from panic_assets.lake.tables import TABLES
+from panic_assets.tables import TABLES, open_lake
 
 PLACE = {"embedding_model": "m"}
 ODD = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
@@ -38,7 +38,7 @@ def numbers(lake: Lake, **place: str) -> list[int]:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "lake")
+    return open_lake(tmp_path / "lake")
 
 
 def test_nothing_stored_reads_as_typed_and_empty(lake: Lake) -> None:
@@ -235,7 +235,7 @@ def test_a_table_that_grew_too_large_is_left_in_its_files(
 def test_merging_keeps_rows_and_order(
     tmp_path_factory: pytest.TempPathFactory, large: set[int], flushes: int, many: int
 ) -> None:
-    lake = Lake(tmp_path_factory.mktemp("lake"))
+    lake = open_lake(tmp_path_factory.mktemp("lake"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MANY_FILES", many)
         patch.setattr(module, "SMALL_FILE", 6000)
@@ -264,7 +264,7 @@ class LakeAgainstList(RuleBasedStateMachine):
         import tempfile
 
         self.folder = tempfile.TemporaryDirectory()
-        self.lake = Lake(Path(self.folder.name) / "lake", grace_seconds=0)
+        self.lake = open_lake(Path(self.folder.name) / "lake", grace_seconds=0)
         self.lake.replace("clusters", [cluster(99)], embedding_model="other")
         self.rows: list[int] = []
         self.trashed: list[tuple[Path, list[int]]] = []
@@ -343,7 +343,7 @@ TestLakeAgainstList.settings = settings(max_examples=12, stateful_step_count=20,
 
 
 def test_grace_counts_from_retirement(tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake", grace_seconds=3600)
+    lake = open_lake(tmp_path / "lake", grace_seconds=3600)
     folder = lake.folder("clusters", **PLACE)
     lake.replace("clusters", [cluster(1)], **PLACE)
     (first,) = lake.files("clusters", **PLACE)
@@ -365,7 +365,7 @@ def test_grace_counts_from_retirement(tmp_path: Path) -> None:
 
 
 def test_a_swept_tombstone_can_be_written_again(tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake", grace_seconds=0)
+    lake = open_lake(tmp_path / "lake", grace_seconds=0)
     lake.replace("clusters", [cluster(1)], **PLACE)
     with lake.writer("clusters", **PLACE) as out:
         lake.remove("clusters", **PLACE)
@@ -377,7 +377,7 @@ def test_a_swept_tombstone_can_be_written_again(tmp_path: Path) -> None:
 def test_an_older_catalogue_stays_readable_until_a_newer_one_was_built(tmp_path: Path) -> None:
     import duckdb
 
-    lake, path = Lake(tmp_path / "lake", grace_seconds=0), tmp_path / "panic.duckdb"
+    lake, path = open_lake(tmp_path / "lake", grace_seconds=0), tmp_path / "panic.duckdb"
     member = {"clustering_id": "c", **PLACE, "cluster": 0, "invocation_id": "i", "run_id": "r", "assigned": False}
     row = {**member, "experiment": "e", "sequence_number": 0}
     lake.replace("cluster_members", [row], **PLACE)
@@ -393,7 +393,7 @@ def test_an_older_catalogue_stays_readable_until_a_newer_one_was_built(tmp_path:
 
 
 def test_leftovers_of_a_kill_are_invisible_and_swept(tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake", grace_seconds=60)
+    lake = open_lake(tmp_path / "lake", grace_seconds=60)
     lake.replace("clusters", [cluster(1)], **PLACE)
     folder = lake.folder("clusters", **PLACE)
     young, old, unlisted = folder / "young.tmp", folder / "old.tmp", folder / "unlisted.parquet"
@@ -414,7 +414,8 @@ REPLACER = """
 import sys
 from pathlib import Path
 from panic_assets.lake.lake import Lake
-lake = Lake(Path(sys.argv[1]), grace_seconds=float(sys.argv[2]))
+from panic_assets.tables import open_lake
+lake = open_lake(Path(sys.argv[1]), grace_seconds=float(sys.argv[2]))
 rows = lambda n: [{"clustering_id": str(n), "embedding_model": "m", "cluster": k, "size": n} for k in range(n % 7 + 1)]
 lake.replace("clusters", rows(0), embedding_model="m")
 print("ready", flush=True)
@@ -430,7 +431,7 @@ def test_readers_see_the_old_rows_or_the_new(tmp_path: Path) -> None:
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        lake = Lake(tmp_path, grace_seconds=60)
+        lake = open_lake(tmp_path, grace_seconds=60)
         generations = set()
         for _ in range(100):
             rows = lake.sql("SELECT clustering_id, cluster, size FROM clusters", **PLACE).to_pylist()
@@ -447,7 +448,8 @@ APPENDER = """
 import sys
 from pathlib import Path
 from panic_assets.lake.lake import Lake
-lake = Lake(Path(sys.argv[1]))
+from panic_assets.tables import open_lake
+lake = open_lake(Path(sys.argv[1]))
 start = int(sys.argv[2])
 for n in range(start, start + 25):
     with lake.writer("clusters", embedding_model="m") as out:
@@ -458,13 +460,13 @@ for n in range(start, start + 25):
 def test_two_processes_that_append_lose_nothing(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path), str(n)]) for n in (0, 100)]
     assert [child.wait(60) for child in children] == [0, 0]
-    found = numbers(Lake(tmp_path))
+    found = numbers(open_lake(tmp_path))
     assert [n for n in found if n < 100] == list(range(25))
     assert [n for n in found if n >= 100] == list(range(100, 125))
 
 
 def test_a_removed_partition_comes_back_as_it_was_unless_written_again(tmp_path: Path) -> None:
-    lake, trash = Lake(tmp_path / "lake", grace_seconds=0), tmp_path / "trash"
+    lake, trash = open_lake(tmp_path / "lake", grace_seconds=0), tmp_path / "trash"
     lake.replace("clusters", [cluster(1), cluster(2)], **PLACE)
     lake.remove("clusters", trash, **PLACE)
     lake.sweep()  # The lake's own copies are gone; the trash holds links.

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import LeaseHeld
+from panic_assets.tables import open_lake
 
 HOLDER = """
 import sys, time
 from pathlib import Path
 from panic_assets.lake.lake import Lake
-with Lake(Path(sys.argv[1])).lease("experiment a"):
+from panic_assets.tables import open_lake
+with open_lake(Path(sys.argv[1])).lease("experiment a"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -30,7 +31,7 @@ def hold(root: Path, seconds: float) -> "subprocess.Popen[bytes]":
 
 
 def test_the_second_is_refused_in_a_sentence_or_waits(tmp_path: Path) -> None:
-    lake, told = Lake(tmp_path), []
+    lake, told = open_lake(tmp_path), []
     child = hold(tmp_path, 2)
     try:
         sentence = rf"experiment a is being worked on by process {child.pid} on .+, since"
@@ -53,12 +54,12 @@ def test_a_killed_holder_frees_its_lease_at_once(tmp_path: Path) -> None:
     child.send_signal(signal.SIGKILL)
     child.wait()
     began = time.monotonic()
-    with Lake(tmp_path).lease("experiment a"):
+    with open_lake(tmp_path).lease("experiment a"):
         assert time.monotonic() - began < 1
 
 
 def test_an_exception_frees_the_lease(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = open_lake(tmp_path)
     with pytest.raises(RuntimeError), lake.lease("x"):
         raise RuntimeError
     with lake.lease("x"), pytest.raises(LeaseHeld), lake.lease("x"):

@@ -10,8 +10,9 @@ import pytest
 from panic_assets.cli.session import materialise
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import registration
 from panic_assets_tests.trajectories.world import definition
 
@@ -46,4 +47,4 @@ def instance(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def lake(instance: dg.DagsterInstance) -> Lake:
-    return Lake(home().lake)
+    return open_lake(home().lake)

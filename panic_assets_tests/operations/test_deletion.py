@@ -8,13 +8,16 @@ import pytest
 
 from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
+from panic_assets.house import open_house
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
-from panic_assets.lake.tables import TABLES
 from panic_assets.operations import deletion, journal
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
-from panic_assets.trajectories import missing, registration, rules
+from panic_assets.tables import TABLES
+from panic_assets.trajectories import missing, registration
 from panic_assets.trajectories.topology.similarity import similarity
+from panic_assets.workloads import RULES
 from panic_assets_tests.operations.conftest import MODELS
 from panic_assets_tests.trajectories.world import Nobody, definition, trace
 
@@ -40,7 +43,7 @@ def assert_gone(instance: dg.DagsterInstance, lake: Lake, key: str) -> None:
 
 def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterInstance, lake: Lake) -> None:
     before = trace(lake, "b")
-    planned = deletion.plan(instance, "experiment", "a")
+    planned = deletion.plan(open_house(instance), "experiment", "a")
     by_asset = {e.asset: e for e in planned.entries}
     assert [by_asset[a].delete for a in ASSETS] == [("a",)] * 4
     assert by_asset["clusters"].delete == ()
@@ -48,7 +51,7 @@ def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterIn
     assert by_asset["invocations"].rows == lake.sql("SELECT 1 FROM invocations WHERE experiment = 'a'").num_rows
     assert tables_with(lake, "a"), "planning deletes nothing"
 
-    deletion.run(instance, planned)
+    deletion.run(open_house(instance), planned)
 
     assert_gone(instance, lake, "a")
     assert trace(lake, "b") == before
@@ -60,14 +63,14 @@ def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterI
     place = {"experiment": "b", "embedding_model": MODELS[0]}
     stored = similarity(lake, Nobody(), place, distance_runs=3, across_runs=2)
     assert stored == 3 * 2 + 4 * 2
-    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
     assert lake.sql("SELECT * FROM diagram_distances").num_rows == 3 * 2
-    assert rules.all_findings(lake, "diagram_distances") == []
+    assert all_findings(lake, RULES, "diagram_distances") == []
 
 
 def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance, lake: Lake) -> None:
     for key in ("a", "b"):
-        deletion.run(instance, deletion.plan(instance, "experiment", key))
+        deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", key))
     assert [t for t in TABLES if list(lake.partitions(t))] == []
     assert instance.get_materialized_partitions(dg.AssetKey("clusters")) == set()
 
@@ -75,50 +78,50 @@ def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance
 def test_a_restore_brings_back_rows_key_and_records(instance: dg.DagsterInstance, lake: Lake) -> None:
     before = trace(lake, "a")
     ids = lake.sql("SELECT invocation_id FROM invocations WHERE experiment = 'a' ORDER BY 1")
-    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
-    deletion.restore(instance, "experiment", "a")
+    deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
+    deletion.restore(open_house(instance), "experiment", "a")
     assert trace(lake, "a") == before
     assert lake.sql("SELECT invocation_id FROM invocations WHERE experiment = 'a' ORDER BY 1") == ids
     assert instance.has_dynamic_partition("experiment", "a")
     assert materialised(instance, "a") == ASSETS
     with pytest.raises(UserError, match="cannot be restored: it was purged, restored"):
-        deletion.restore(instance, "experiment", "a")
+        deletion.restore(open_house(instance), "experiment", "a")
 
 
 def test_a_purge_keeps_nothing(instance: dg.DagsterInstance, lake: Lake) -> None:
     folder = lake.folder("invocations", experiment="a")
-    deletion.run(instance, deletion.plan(instance, "experiment", "a", purge=True))
+    deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a", purge=True))
     assert_gone(instance, lake, "a")
     assert not folder.exists()
     assert not list((lake.root / ".trash").glob("*"))
     with pytest.raises(UserError, match="'a' cannot be restored: it was purged"):
-        deletion.restore(instance, "experiment", "a")
+        deletion.restore(open_house(instance), "experiment", "a")
 
 
 def test_what_was_deleted_too_long_ago_is_forgotten(
     instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    done = deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
     assert done.trash(home()).exists()
     monkeypatch.setenv("PANIC_TRASH_DAYS", "0")
     with pytest.raises(UserError, match="too long ago"):
-        deletion.restore(instance, "experiment", "a")
+        deletion.restore(open_house(instance), "experiment", "a")
     assert deletion.expire(home()) == 1
     assert not done.trash(home()).exists()
 
 
 def test_a_name_that_is_taken_again_is_not_overwritten_by_a_restore(instance: dg.DagsterInstance) -> None:
-    deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+    deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
     registration.add(LakeResource(), instance, definition("a"))
     assert materialised(instance, "a") == [], "a new experiment of an old name starts afresh"
     with pytest.raises(UserError, match="exists; delete it before"):
-        deletion.restore(instance, "experiment", "a")
+        deletion.restore(open_house(instance), "experiment", "a")
 
 
 def test_unknown_keys_are_refused_with_the_nearest(instance: dg.DagsterInstance) -> None:
     registration.add(LakeResource(), instance, definition("apples"))
     with pytest.raises(UserError, match=r"^there is no experiment 'aples'; did you mean 'apples'\?$"):
-        deletion.plan(instance, "experiment", "aples")
+        deletion.plan(open_house(instance), "experiment", "aples")
 
 
 def failing(real: Callable[..., Any], at_call: int) -> Callable[..., Any]:
@@ -150,13 +153,15 @@ def test_an_interrupted_deletion_is_finished_when_asked_again(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, failing(getattr(owner, name), at_call))
         with pytest.raises(KeyboardInterrupt):
-            deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+            deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
     if journal.unfinished(home()):
-        assert any("deletion of experiment a was interrupted" in f.sentence for f in doctor.examine(lake, instance))
-        deletion.run(instance, deletion.plan(instance, "experiment", "a"))
+        assert any(
+            "deletion of experiment a was interrupted" in f.sentence for f in doctor.examine(open_house(instance))
+        )
+        deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
     assert_gone(instance, lake, "a")
     assert trace(lake, "b") == before
-    deletion.restore(instance, "experiment", "a")
+    deletion.restore(open_house(instance), "experiment", "a")
     assert tables_with(lake, "a") >= {"experiments", "runs", "invocations", "embeddings", "persistence_bars"}
 
 
@@ -165,7 +170,7 @@ def test_deleting_the_key_in_dagster_cascades(instance: dg.DagsterInstance, lake
     instance.delete_dynamic_partition("experiment", "a")
     assert_gone(instance, lake, "a")
     assert materialised(instance, "b") == ASSETS
-    deletion.restore(instance, "experiment", "a")
+    deletion.restore(open_house(instance), "experiment", "a")
     assert "invocations" in tables_with(lake, "a")
 
 
@@ -189,7 +194,7 @@ def test_the_job_deletes_and_restores(instance: dg.DagsterInstance, lake: Lake) 
 def test_two_deletions_of_two_keys_keep_each_others_rows_apart(instance: dg.DagsterInstance, lake: Lake) -> None:
     before = trace(lake, "a")
     for key in ("a", "b"):
-        deletion.run(instance, deletion.plan(instance, "experiment", key))
-    deletion.restore(instance, "experiment", "a")
+        deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", key))
+    deletion.restore(open_house(instance), "experiment", "a")
     assert trace(lake, "a") == before
     assert tables_with(lake, "b") <= {"cluster_members"}

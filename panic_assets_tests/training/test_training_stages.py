@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 from panic_assets.errors import UserError
 from panic_assets.instance.home import open_instance
 from panic_assets.lake import invariants
-from panic_assets.lake.lake import Lake
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.training import notify, runs, sensors, settings, stages
 from panic_assets.training.lineage import Parent
 from panic_assets.training.series import Measurement
@@ -28,7 +28,7 @@ SERIES = (6, 7, 7, 7, 6.7, 7.3, 7, 6, 6, 6)
 def lake(tmp_path, monkeypatch):
     monkeypatch.setenv("PANIC_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PANIC_TRAINING", raising=False)
-    return Lake(home().lake)
+    return open_lake(home().lake)
 
 
 def add(lake, name="r", folder="/nowhere", **changes):

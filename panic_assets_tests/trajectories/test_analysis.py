@@ -10,6 +10,7 @@ import pytest
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.statistics.surrogates import random_walk
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import analysis, rules, stages, symbolic
 from panic_assets.trajectories.tables import dynamics as tables
 from panic_assets.trajectories.tables import symbols as symbol_tables
@@ -195,7 +196,7 @@ def test_the_walk_is_at_home_among_walks(lake):
 
 def test_nulls_are_of_the_homology_that_was_asked_for(tmp_path):
     """Voids and angles too: of a run within the limit, what is observed is what its diagram says."""
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     perform(lake, definition("a", networks=[LONG], max_length=60))
     stages.diagrams(lake, InProcessCompute(), Nobody(), lambda: None, "a", max_dimension=2, metric="angle")
     analysis.topology(lake, Nobody(), "a", null_runs=1, replicates=3)
@@ -416,7 +417,7 @@ def test_doing_it_again_gives_the_same_rows(lake):
 
 
 def test_an_experiment_with_one_prompt_says_what_cannot_be_modelled(tmp_path):
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     perform(lake, definition("a"))
     analysis.dynamics(lake, InProcessCompute(), Nobody(), "a")
     analysis.topology(lake, Nobody(), "a")

@@ -14,7 +14,7 @@ from panic_assets import steps
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.trajectories import assets, registration
 from panic_assets.trajectories.runs.embed import embed
 from panic_assets.trajectories.topology.homology import homology

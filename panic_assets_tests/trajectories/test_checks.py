@@ -12,12 +12,14 @@ import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake import manifest as manifests
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.manifest import StoredFile
-from panic_assets.lake.resource import LakeResource
-from panic_assets.lake.tables import TABLES
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.trajectories import assets, checks, rules, stages
+from panic_assets.resources import LakeResource
+from panic_assets.tables import TABLES, open_lake
+from panic_assets.trajectories import assets, stages
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 TABLES_HERE = (
@@ -35,7 +37,7 @@ PARTITION = {
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("healthy")
-    lake = Lake(root / "lake", grace_seconds=0)
+    lake = open_lake(root / "lake", grace_seconds=0)
     for name in ("a", "b"):
         perform(lake, definition(name, seeds=[0, 1, 2], max_length=60, prompts=[f"prompt of {name}"]))
     stages.cluster(lake, Nobody(), "DummyText")
@@ -45,7 +47,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lake(healthy: Path) -> Iterator[Lake]:
     """The healthy lake; what a test plants is taken out again by putting the old manifests back."""
-    lake = Lake(healthy / "lake", grace_seconds=3600)
+    lake = open_lake(healthy / "lake", grace_seconds=3600)
     kept = {path: path.read_bytes() for path in lake.root.rglob("*") if path.is_file()}
     yield lake
     for path in lake.root.rglob("*"):
@@ -78,7 +80,7 @@ def replaced(lake: Lake, table: str, expression: str, where: str) -> pa.Table:
 
 
 def kinds(lake: Lake, table: str, **where: str) -> list[tuple[str, int]]:
-    return [(f.kind, f.count) for f in rules.all_findings(lake, table, **where)]
+    return [(f.kind, f.count) for f in all_findings(lake, RULES, table, **where)]
 
 
 def test_a_healthy_lake_has_no_finding(lake: Lake) -> None:
@@ -116,7 +118,7 @@ VALUES: list[tuple[str, str, str, str]] = [
 def test_a_forbidden_value_is_found(lake: Lake, table: str, value: str, where: str, said: str) -> None:
     rows = replaced(lake, table, value, where)
     plant(lake, table, rows)
-    found = [f for f in rules.all_findings(lake, table, experiment="a") if "forbidden value" in f.sentence]
+    found = [f for f in all_findings(lake, RULES, table, experiment="a") if "forbidden value" in f.sentence]
     assert [(f.kind, f.table, f.count) for f in found] == [("invalid", table, 1)]
     assert f"1 rows of {table} have a forbidden value in {said}" in found[0].sentence
     assert kinds(lake, table, experiment="b") == []
@@ -190,14 +192,14 @@ def test_what_does_not_fit_is_found(lake: Lake, table: str, query: str, said: st
         expected = (expected[0], truly)
         assert truly > 0
     plant(lake, table, lake.sql(query, **PARTITION[table]))
-    found = [f for f in rules.all_findings(lake, table, **PARTITION[table]) if said in f.sentence]
+    found = [f for f in all_findings(lake, RULES, table, **PARTITION[table]) if said in f.sentence]
     assert [(f.kind, f.count) for f in found] == [expected]
 
 
 def test_one_content_with_two_vectors_is_found(lake: Lake) -> None:
     same = lake.sql("SELECT * REPLACE ('h' AS content_hash) FROM embeddings", **MODEL)
     plant(lake, "embeddings", same)
-    (found,) = rules.all_findings(lake, "embeddings", **MODEL)
+    (found,) = all_findings(lake, RULES, "embeddings", **MODEL)
     assert "contents that have different vectors by one model" in found.sentence
 
 
@@ -221,7 +223,7 @@ def _garbled(path: Path) -> None:
 def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable[[Path], None], said: str) -> None:
     path = lake.files(table, **PARTITION[table])[0]
     harm(path)
-    (found,) = rules.all_findings(lake, table, **PARTITION[table])
+    (found,) = all_findings(lake, RULES, table, **PARTITION[table])
     assert (found.kind, found.file) == ("half-written", path.name)
     assert f"a listed file of {table} (" in found.sentence
     assert said in found.sentence
@@ -231,7 +233,7 @@ def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable
 def test_a_mistyped_file_is_found_and_named(lake: Lake) -> None:
     rows = lake.sql("SELECT * REPLACE (sequence_number::VARCHAR AS sequence_number) FROM invocations", experiment="a")
     plant(lake, "invocations", rows.drop_columns(["seed"]), mistyped=True)
-    (found,) = rules.all_findings(lake, "invocations", experiment="a")
+    (found,) = all_findings(lake, RULES, "invocations", experiment="a")
     assert (found.kind, found.file) == ("mistyped", "planted.parquet")
     assert "sequence_number is string instead of int32" in found.sentence
     assert "seed is missing instead of int64" in found.sentence

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from panic_assets.lake.resource import LakeResource
+from panic_assets.resources import LakeResource
 from panic_assets.trajectories import missing, registration, sensors, stages
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 

@@ -14,6 +14,7 @@ from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake, Writer
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import missing, rules, stages
 from panic_assets.trajectories.runs import vectors
 from panic_assets.trajectories.runs.content import decode
@@ -50,7 +51,7 @@ class Counting(InProcessCompute):
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "lake")
+    return open_lake(tmp_path / "lake")
 
 
 def counts(lake: Lake) -> dict[str, int]:
@@ -140,7 +141,7 @@ MIXED = definition(
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    lake = Lake(tmp_path_factory.mktemp("reference") / "lake")
+    lake = open_lake(tmp_path_factory.mktemp("reference") / "lake")
     perform(lake, MIXED)
     sound(lake)
     return trace(lake, MIXED.name)

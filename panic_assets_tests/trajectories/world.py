@@ -14,6 +14,7 @@ from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake, Writer
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.config import Definition, from_json, parse
 
@@ -88,7 +89,7 @@ def child(
     Writer.__init__.__kwdefaults__["every_seconds"] = seconds
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    lake, path = Lake(root / "lake"), root / "panic.duckdb"
+    lake, path = open_lake(root / "lake"), root / "panic.duckdb"
     built = 0.0
 
     def refresh() -> None:

@@ -18,7 +18,7 @@ def register(lake: Lake, tune: FineTune) -> bool:
     """
     check_suite(lake, tune.suite)
     row = runs.find(lake, tune.name)
-    if row is not None and row["family"] == FAMILY and set(json.loads(row["config"])) <= {"url", "pattern"}:
+    if row is not None and row["family"] == FAMILY.name and set(json.loads(row["config"])) <= {"url", "pattern"}:
         text = json.dumps(tune.stored, sort_keys=True, ensure_ascii=False)
         runs.change(
             lake,
@@ -36,7 +36,7 @@ def register(lake: Lake, tune: FineTune) -> bool:
             lake,
             runs.NewRun(
                 name=tune.name,
-                family=FAMILY,
+                family=FAMILY.name,
                 config=tune.stored,
                 folder=tune.folder,
                 parent=tune.parent,

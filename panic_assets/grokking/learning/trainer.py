@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from panic_assets.errors import UserError
+from panic_assets.grokking.config import FAMILY
 from panic_assets.grokking.learning.gains import apply, in_force
 from panic_assets.grokking.learning.model import (
     Shape,
@@ -43,7 +44,6 @@ from panic_assets.grokking.learning.model import (
     split,
 )
 from panic_assets.grokking.learning.recipe import Recipe
-from panic_assets.training.checkpoints import PATTERNS
 
 MOMENTS = ("adam.exp_avg.", "adam.exp_avg_sq.")
 RESUME = "resume.state"
@@ -79,7 +79,7 @@ def beginning(recipe: Recipe) -> State:
 
 
 def checkpoint_name(epoch: int) -> str:
-    return PATTERNS["grokking"].format(epoch=epoch)
+    return FAMILY.pattern.format(epoch=epoch)
 
 
 def load_state(path: Path, epoch: int) -> State:

@@ -3,15 +3,12 @@
 from panic_assets.grokking.stages.conclusions import conclude, control_differs, loss_curves, proposal
 from panic_assets.grokking.stages.histories import HYSTERESIS, THRESHOLD, frequencies, neuron_history
 from panic_assets.grokking.stages.measuring import (
-    ANALYSIS_VERSION,
     PER_CHECKPOINT,
     SOURCE,
     measure,
-    unanalysed,
-    waiting,
 )
 from panic_assets.grokking.stages.paths import DRAWS, LOW_LOSS, trajectories
-from panic_assets.grokking.stages.registering import FAMILY, folder, intervene, register
+from panic_assets.grokking.stages.registering import folder, intervene, register
 from panic_assets.grokking.stages.training import (
     COPY_SECONDS,
     SHARED,
@@ -25,10 +22,8 @@ from panic_assets.grokking.stages.training import (
 )
 
 __all__ = [
-    "ANALYSIS_VERSION",
     "COPY_SECONDS",
     "DRAWS",
-    "FAMILY",
     "HYSTERESIS",
     "LOW_LOSS",
     "PER_CHECKPOINT",
@@ -53,6 +48,4 @@ __all__ = [
     "train_task",
     "train_unless_watched",
     "trajectories",
-    "unanalysed",
-    "waiting",
 ]

@@ -12,14 +12,13 @@ import pyarrow as pa
 
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
-from panic_assets.grokking.stages.registering import FAMILY
+from panic_assets.grokking.missing import ANALYSIS_VERSION, unanalysed
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Refresh, Watcher
+from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.training import runs
 from panic_assets.training.series import Direction, Measurement
-from panic_assets.training.stages import Done, store_metrics
+from panic_assets.training.stages import store_metrics
 
-ANALYSIS_VERSION = "3"
 SOURCE = "grokking_measurements"
 PER_CHECKPOINT: dict[str, dict[str, str]] = {
     "grokking_spectra": {},
@@ -32,25 +31,6 @@ PER_CHECKPOINT: dict[str, dict[str, str]] = {
     "grokking_row_scores": {"basis": "own"},
 }
 """Tables with rows of single checkpoints, and which partition of a run's it is."""
-
-
-def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
-    """Current checkpoints that were not analysed yet: new, written again since, or by another version of the code."""
-    return lake.sql(
-        "SELECT c.* FROM checkpoints c ANTI JOIN grokking_analyses a ON a.epoch = c.epoch "
-        "AND a.content_hash = c.content_hash AND a.code_version = ? WHERE c.current ORDER BY c.epoch",
-        [ANALYSIS_VERSION],
-        training_run=name,
-    ).to_pylist()
-
-
-def waiting(lake: Lake, in_training: bool) -> dict[str, list[dict[str, Any]]]:
-    """Runs -> their checkpoints that were not analysed yet; without runs that have none, and, unless asked for, without
-    those that are being trained here."""
-    left_out = {runs.TOMBSTONE} if in_training else {runs.TOMBSTONE, "registered", "training"}
-    names = [r["training_run"] for r in runs.every(lake, FAMILY) if r["status"] not in left_out]
-    found = {name: unanalysed(lake, name) for name in names}
-    return {name: left for name, left in found.items() if left}
 
 
 def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:

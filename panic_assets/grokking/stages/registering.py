@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 
 from panic_assets.errors import UserError
-from panic_assets.grokking.config import Intervention, RunConfig, child
+from panic_assets.grokking.config import FAMILY, Intervention, RunConfig, child
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
 from panic_assets.training import runs
 from panic_assets.training.lineage import Parent
-
-FAMILY = "grokking"
 
 
 def folder(name: str) -> Path:
@@ -24,7 +22,7 @@ def register(lake: Lake, config: RunConfig, parent: Parent | None = None) -> boo
         lake,
         runs.NewRun(
             config.name,
-            FAMILY,
+            FAMILY.name,
             config.stored,
             str(folder(config.name)),
             parent,
@@ -40,7 +38,7 @@ def register(lake: Lake, config: RunConfig, parent: Parent | None = None) -> boo
 def intervene(lake: Lake, parent: str, epoch: int, what: Intervention, epochs: int | None = None) -> list[str]:
     """Register a child of `parent` from its checkpoint at `epoch`, and the no-op control it is compared with."""
     row = runs.get(lake, parent)
-    if row["family"] != FAMILY or "recipe" not in json.loads(row["config"]):
+    if row["family"] != FAMILY.name or "recipe" not in json.loads(row["config"]):
         raise UserError(f"run {parent!r} was not trained here, so no child can start from it exactly")
     if not what.changes:
         raise UserError("an intervention changes something: a gain, weight decay, train fraction or data seed")

@@ -23,11 +23,7 @@ def analyse(
     from panic_assets.trajectories.commands.cluster import recompute_models
 
     stages.registered(lake(), name)
-    left = [
-        m
-        for stage in ("invocations", "embeddings", "persistence_diagrams")
-        for m in missing.missing(lake(), stage, name)
-    ]
+    left = missing.to_perform(lake(), name)
     if not left or any(m.count for m in left):
         raise UserError(f"experiment {name!r} is not finished; `panic experiment resume {name}` finishes it")
     config = {
@@ -38,7 +34,7 @@ def analyse(
     }
     models = analysis.models_of(lake(), name)
     with instance() as opened:
-        stale = {m.embedding_model for m in missing.missing(lake(), "clusters") if m.count}
+        stale = missing.stale_clusterings(lake())
         recompute_models(opened, [m for m in models if m in stale])
         for model in models:
             materialise(opened, "analyse_clusters", model, f"symbolic dynamics of {model}")

@@ -26,7 +26,7 @@ def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) 
     from panic_assets.trajectories import missing
 
     wanted = [registry.get(m).name for m in models or []]
-    wanted = wanted or [m.embedding_model for m in missing.missing(lake(), "clusters") if m.count and m.embedding_model]
+    wanted = wanted or missing.stale_clusterings(lake())
     if not wanted:
         say("no clustering is stale")
         return
@@ -70,7 +70,7 @@ def list_() -> None:
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import missing
 
-    stale = {m.embedding_model for m in missing.missing(lake(), "clusters") if m.count}
+    stale = missing.stale_clusterings(lake())
     rows = (
         lake()
         .sql(

@@ -55,18 +55,18 @@ def resume(
     """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance, lake
+    from panic_assets.house import open_house
     from panic_assets.operations import deletion, journal
     from panic_assets.settings import home
-    from panic_assets.trajectories import missing as work
-    from panic_assets.trajectories import stages
+    from panic_assets.trajectories import missing, stages
 
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         for interrupted in journal.unfinished(home()):
             say(f"finishing the deletion of {interrupted.space} {interrupted.key}")
-            deletion.run(opened, interrupted)
-        names = [stages.registered(lake(), name).name] if name else list(work.definitions(lake()))
-        left = [n for n in names if n == name or any(m.count for m in _missing(n))]
+            deletion.run(open_house(opened), interrupted)
+        names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
+        left = [n for n in names if n == name or any(m.count for m in missing.to_perform(lake(), n))]
         if not left:
             say("nothing is missing in any experiment")
         for each in left:
@@ -129,24 +129,22 @@ def status(
     """What is done and what is missing, stage by stage; whether somebody works on it; what is wrong."""
     from panic_assets.cli.session import lake
     from panic_assets.doctor import doctor
-    from panic_assets.trajectories import missing as work
-    from panic_assets.trajectories import stages
+    from panic_assets.trajectories import missing, stages
 
-    names = [stages.registered(lake(), name).name] if name else list(work.definitions(lake()))
+    names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
     for each in names:
         holder = lake().leased(f"experiment {each}")
         say((each, "bold"), f": being worked on by {holder}" if holder else "")
         rows = [
-            [m.stage, m.embedding_model or "", m.total - m.count, m.total, m.unit, "" if m.count else "done"]
-            for m in _missing(each)
+            [m.stage, m.of, m.total - m.count, m.total, m.unit, "" if m.count else "done"]
+            for m in missing.to_perform(lake(), each)
         ]
         table(["stage", "embedding model", "have", "want", "unit", ""], rows)
-        for finding in doctor.examine_rows(lake(), each):
+        for finding in doctor.examine_rows(lake(), "experiment", each):
             say(("  wrong ", "red"), str(finding))
-    stale = [m for m in work.missing(lake(), "clusters") if m.count]
+    stale = missing.stale_clusterings(lake())
     if stale:
-        models = ", ".join(m.embedding_model or "" for m in stale)
-        say(("clusters are stale: ", "yellow"), models, " (", ("panic cluster recompute", "bold"), ")")
+        say(("clusters are stale: ", "yellow"), ", ".join(stale), " (", ("panic cluster recompute", "bold"), ")")
     if not names:
         say("no experiments yet; see ", ("panic experiment perform --help", "bold"))
 
@@ -160,12 +158,13 @@ def delete(
 ) -> None:
     """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
     from panic_assets.cli.session import instance, lake
+    from panic_assets.house import open_house
     from panic_assets.operations import deletion
-    from panic_assets.trajectories import missing as work
+    from panic_assets.trajectories import missing
     from panic_assets.trajectories.commands.cluster import recompute_models
 
     with instance() as opened:
-        planned = deletion.plan(opened, "experiment", name, purge)
+        planned = deletion.plan(open_house(opened), "experiment", name, purge)
         table(
             ["asset", "tables", "rows", "size", "partitions"],
             [
@@ -178,29 +177,30 @@ def delete(
         say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; nothing is kept for a restore" if purge else ""))
         if dry_run or not confirmed(f"Delete experiment {name}?", yes):
             return
-        done = deletion.run(opened, planned)
+        done = deletion.run(open_house(opened), planned)
         until = done.restorable_until()
         say(
             (f"deleted {name}", "bold"),
             f"; `panic experiment restore {name}` brings it back until {_time(until):%Y-%m-%d %H:%M}" if until else "",
         )
         rebuild = {model for e in planned.entries for model in e.rebuild}
-        recompute_models(opened, [m for m in _stale(work.missing(lake(), "clusters")) if m in rebuild])
+        recompute_models(opened, [m for m in missing.stale_clusterings(lake()) if m in rebuild])
 
 
 @app.command()
 def restore(name: Name) -> None:
     """Bring a deleted experiment back, with its rows and its place in Dagster."""
     from panic_assets.cli.session import instance
+    from panic_assets.house import open_house
     from panic_assets.operations import deletion
 
     with instance() as opened:
-        done = deletion.restore(opened, "experiment", name)
+        done = deletion.restore(open_house(opened), "experiment", name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows; clusters that pooled it are stale until recomputed")
 
 
 def _add(opened: Any, file: Path) -> str:
-    from panic_assets.lake.resource import LakeResource
+    from panic_assets.resources import LakeResource
     from panic_assets.trajectories import config, registration
 
     found, changed = registration.add(LakeResource(), opened, config.read(file))
@@ -271,17 +271,6 @@ def _queries(name: str, model: str | None) -> list[str]:
             "JOIN invocations USING (invocation_id) ORDER BY likeness DESC LIMIT 10"
         )
     return queries
-
-
-def _missing(name: str) -> list[Any]:
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import missing as work
-
-    return [m for stage in work.STAGES if stage != "clusters" for m in work.missing(lake(), stage, name)]
-
-
-def _stale(missing: list[Any]) -> list[str]:
-    return [m.embedding_model for m in missing if m.count]
 
 
 def _fate(delete: tuple[str, ...], rebuild: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import evoc.node_embedding
 import numpy as np
 
-from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import symbolic
 from panic_assets.trajectories.clusters.layers import layers
 from panic_assets_tests.trajectories.world import Nobody
@@ -28,7 +28,7 @@ def wide(*arguments: object) -> None:
 if __name__ == "__main__":
     assert not hasattr(_epoch, "py_func"), "EVoC is compiled"
     evoc.node_embedding.node_embedding_epoch_repr = wide
-    lake, model = Lake(Path(sys.argv[1])), sys.argv[2]
+    lake, model = open_lake(Path(sys.argv[1])), sys.argv[2]
     symbolic.layers(lake, Nobody(), model, draws=1)
     rows = lake.sql("SELECT vector FROM embeddings ORDER BY run_id, sequence_number", embedding_model=model)
     vectors = np.array(rows["vector"].to_pylist(), dtype=np.float32)

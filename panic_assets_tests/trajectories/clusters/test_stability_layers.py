@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import homogeneity_score
 
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
 from panic_assets.registry import registry
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import missing, rules, stages, symbolic
 from panic_assets.trajectories.clusters.clustering import cluster
 from panic_assets.trajectories.clusters.layers import PARAMETERS
@@ -63,7 +63,7 @@ def test_new_vectors_join_the_nearest_cluster_or_none():
 
 def test_the_layers_of_a_store(tmp_path):
     """EVoC itself, through the stage, on blobs and copies of some of their vectors."""
-    lake, copies = Lake(tmp_path / "lake"), 6
+    lake, copies = open_lake(tmp_path / "lake"), 6
     vectors, which = blobs([20, 16, 18], d=registry.get(MODEL).dimension)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     which = np.append(which, which[:copies])
@@ -100,7 +100,7 @@ def test_the_layers_of_a_store(tmp_path):
 
 
 def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     with pytest.raises(UserError, match="the vectors of DummyText are not clustered yet"):
         symbolic.assign(lake, Nobody(), MODEL)
     perform(lake, definition("a", seeds=[1, 2, 3], max_length=40, prompts=["a red cat", "two boats"]))
@@ -133,7 +133,7 @@ def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
 
 
 def test_a_store_without_vectors_has_no_layers(tmp_path):
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     assert symbolic.layers(lake, Nobody(), MODEL).rows == 0
     assert symbolic.stability(lake, Nobody(), MODEL).rows == 0
     assert lake.sql("SELECT * FROM cluster_layers").num_rows == 0

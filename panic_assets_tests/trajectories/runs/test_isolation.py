@@ -9,9 +9,9 @@ import pytest
 
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.lake.lake import Lake
 from panic_assets.models.load import load
 from panic_assets.registry.registry import get
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.runs.content import decode, encode
 from panic_assets.trajectories.runs.embed import Batch, embed
@@ -66,7 +66,7 @@ def test_a_content_that_fails_is_reported_and_the_others_have_vectors() -> None:
 
 
 def test_a_stored_image_that_cannot_be_decoded_fails_its_run_only(tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     wanted = definition(prompts=["x", "y"], seeds=[-1], max_length=1)
     perform(lake, wanted)
     longer = [{**r, "max_length": 4, "stop_reason": None} for r in lake.sql("SELECT * FROM runs").to_pylist()]

@@ -16,6 +16,7 @@ import pytest
 from panic_assets.errors import UserError
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import missing, rules
 from panic_assets.trajectories.config import Definition
 from panic_assets_tests.trajectories.world import LONG, LOOP, definition, perform, started, trace
@@ -56,7 +57,7 @@ def reference() -> Iterator[dict[str, Any]]:
         with started(root, large()) as process:
             process.join(150)
             assert process.exitcode == 0
-        found = trace(Lake(root / "lake"), "large")
+        found = trace(open_lake(root / "lake"), "large")
         assert len(found["invocations"]) > 2000
         assert {row[6] for row in found["runs"]} == {"loop", "length"}
         yield found
@@ -81,7 +82,7 @@ def commits(lake: Lake, table: str) -> int:
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path: Path, reference: dict[str, Any]) -> None:
-    lake, path = Lake(tmp_path / "lake"), tmp_path / "panic.duckdb"
+    lake, path = open_lake(tmp_path / "lake"), tmp_path / "panic.duckdb"
     moments = random.Random(20)
     kept: dict[tuple[str, int], Any] = {}
     half_done, kills = set(), 0
@@ -120,7 +121,7 @@ def test_two_experiments_at_once(tmp_path: Path, reference: dict[str, Any]) -> N
         one.join(150)
         two.join(150)
         assert (one.exitcode, two.exitcode) == (0, 0)
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     for name in ("large", "other"):
         assert trace(lake, name) == reference
     assert torn(lake) == []
@@ -134,7 +135,7 @@ def test_the_same_experiment_at_once(tmp_path: Path, reference: dict[str, Any]) 
         one.join(150)
         two.join(150)
         assert (one.exitcode, two.exitcode) == (0, 0)  # One waited for the other.
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     assert trace(lake, "large") == reference
     assert torn(lake) == []
 
@@ -168,7 +169,7 @@ def test_readers_in_another_process_see_rows_only_grow(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_grow_no_further_loses_nothing(tmp_path: Path, reference: dict[str, Any]) -> None:
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     with started(tmp_path, large(), seconds=1e9, file_limit=100_000) as process:
         process.join(150)
         assert process.exitcode == 3
@@ -200,7 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(small_disk: Path, reference: dict[str, Any]) -> None:
-    lake = Lake(small_disk / "lake", grace_seconds=0)
+    lake = open_lake(small_disk / "lake", grace_seconds=0)
     with started(small_disk, large(), seconds=0.05, for_analysts=False) as process:
         process.join(150)
         assert process.exitcode in (1, 3)  # 1: there was no room even for the refusal.

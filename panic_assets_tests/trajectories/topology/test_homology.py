@@ -7,7 +7,7 @@ import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import rules, stages
 from panic_assets.trajectories.topology.diagrams import angle_of_chord
 from panic_assets.trajectories.topology.homology import Homology, Points, homology
@@ -29,7 +29,7 @@ def bars(lake):
 
 
 def test_field_metric_and_dimension_are_asked_for_once(tmp_path):
-    lake = Lake(tmp_path / "lake")
+    lake = open_lake(tmp_path / "lake")
     perform(lake, definition("a", networks=[LONG], seeds=[1, 2], max_length=40))
     assert recorded(lake) == (4, {("chord", 2)}, 1)
     chords = bars(lake)

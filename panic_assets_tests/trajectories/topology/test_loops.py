@@ -8,8 +8,8 @@ from PIL import Image
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.topology.loops import representative
 from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     found = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PANIC_HOME", str(found))
-        lake = Lake(home().lake)
+        lake = open_lake(home().lake)
         perform(lake, definition("a", networks=[LONG], max_length=80, embedding_models=MODELS))
         stages.diagrams(lake, InProcessCompute(), Nobody(), nothing, "a", max_dimension=2)
     return found
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def lake(folder, monkeypatch):
     monkeypatch.setenv("PANIC_HOME", str(folder))
-    return Lake(home().lake)
+    return open_lake(home().lake)
 
 
 @pytest.mark.parametrize("model", MODELS)

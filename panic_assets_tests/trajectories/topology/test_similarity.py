@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
-from panic_assets.lake.lake import Lake
+from panic_assets.tables import open_lake
 from panic_assets.trajectories import repair, rules, stages
 from panic_assets.trajectories.topology import bar_distances
 from panic_assets.trajectories.topology.similarity import diagrams_of, similarity
@@ -25,7 +25,7 @@ def computed(lake, name, distance_runs=10, across_runs=10):
 
 @pytest.fixture(scope="module")
 def performed(tmp_path_factory):
-    found = Lake(tmp_path_factory.mktemp("performed") / "lake")
+    found = open_lake(tmp_path_factory.mktemp("performed") / "lake")
     for name, prompts in (("a", ["a red cat", "two boats"]), ("b", ["a hill", "rain"])):
         perform(found, definition(name, networks=[LONG], prompts=prompts, seeds=[1, 2], max_length=24))
     return found
@@ -33,7 +33,7 @@ def performed(tmp_path_factory):
 
 @pytest.fixture
 def lake(performed, tmp_path):
-    return Lake(shutil.copytree(performed.root, tmp_path / "lake"))
+    return open_lake(shutil.copytree(performed.root, tmp_path / "lake"))
 
 
 def stored(lake):

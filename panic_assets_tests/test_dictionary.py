@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from panic_assets.lake import catalogue, dictionary
-from panic_assets.lake.lake import Lake
+from panic_assets import dictionary
+from panic_assets.lake import catalogue
 from panic_assets.lake.schema import Column
-from panic_assets.lake.tables import TABLES, VIEWS
+from panic_assets.tables import TABLES, VIEWS, open_lake
 
 SAMPLES = {
     "string": "x",
@@ -34,7 +34,7 @@ def _sample(column: Column) -> object:
 def built(tmp_path_factory):
     """A catalogue of a lake with one row in every table, all of it through Parquet."""
     folder = tmp_path_factory.mktemp("dictionary")
-    lake = Lake(folder / "lake")
+    lake = open_lake(folder / "lake")
     for table in TABLES.values():
         row = {column.name: _sample(column) for column in table.columns}
         lake.replace(table.name, [row], **{name: row[name] for name in table.partitioned_by})
@@ -55,7 +55,7 @@ def _written() -> dict[str, list[tuple[str, str]]]:
 
 def test_the_file_is_up_to_date():
     assert dictionary.PATH.read_text(encoding="utf-8") == dictionary.markdown(), (
-        "docs/data_dictionary.md is out of date; make it again with `python -m panic_assets.lake.dictionary`"
+        "docs/data_dictionary.md is out of date; make it again with `python -m panic_assets.dictionary`"
     )
 
 

@@ -1,23 +1,24 @@
-"""The data dictionary, from the schemas. `python -m panic_assets.lake.dictionary` writes docs/data_dictionary.md."""
+"""The data dictionary, from the schemas. `python -m panic_assets.dictionary` writes docs/data_dictionary.md."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import duckdb
 
-from panic_assets.lake import catalogue, tables
-from panic_assets.lake.lake import Lake
+from panic_assets.lake import catalogue
 from panic_assets.lake.schema import DUCKDB, Column, Table
 from panic_assets.registry import registry
 from panic_assets.settings import PROJECT
+from panic_assets.tables import VIEWS, open_lake
+from panic_assets.workloads import WORKLOADS
 
 PATH = PROJECT / "docs" / "data_dictionary.md"
 
 HEAD = """# Data dictionary
 
 Every table and view of `panic.duckdb`, the file that analysts open (read-only; `panic query "SQL"` does so). Made
-from the schemas in `panic_assets/lake/tables/` by `python -m panic_assets.lake.dictionary`; do not edit it here.
+from the schemas in `tables.py` of every workload by `python -m panic_assets.dictionary`; do not edit it here.
 
 A *partition* is what is replaced as a whole. A *key* names a row. `catalogue.built_at` says when the file was made.
 """
@@ -27,12 +28,11 @@ def markdown() -> str:
     """The whole dictionary."""
     parts = [HEAD]
     columns_of = view_columns()
-    for module in tables._MODULES:
-        views = getattr(module, "VIEWS", {})
-        parts.append(f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or '').strip()}\n")
-        parts.append(_grid(("table", "what it holds"), _index(module.TABLES, views)))
-        parts += [_table(table) for table in module.TABLES]
-        parts += [_view(name, doc, columns_of[name]) for name, (doc, _) in views.items()]
+    for workload in WORKLOADS:
+        parts.append(f"## {workload.name.capitalize()}\n\n{workload.purpose}\n")
+        parts.append(_grid(("table", "what it holds"), _index(workload.tables, workload.views)))
+        parts += [_table(table) for table in workload.tables]
+        parts += [_view(name, doc, columns_of[name]) for name, (doc, _) in workload.views.items()]
     return "\n".join(parts)
 
 
@@ -40,9 +40,9 @@ def view_columns() -> dict[str, list[tuple[str, str]]]:
     """View -> its columns and their types as DuckDB gives them, in a catalogue without rows."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "panic.duckdb"
-        catalogue.build(Lake(Path(folder) / "lake"), path)
+        catalogue.build(open_lake(Path(folder) / "lake"), path)
         with duckdb.connect(str(path), read_only=True) as connection:
-            return {name: described(connection, name) for name in tables.VIEWS}
+            return {name: described(connection, name) for name in VIEWS}
 
 
 def described(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[str, str]]:
@@ -50,7 +50,7 @@ def described(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[st
     return [(row[0], row[1]) for row in connection.execute(f'DESCRIBE "{name}"').fetchall()]
 
 
-def _index(of: Iterable[Table], views: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _index(of: Iterable[Table], views: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, doc in [*((t.name, t.doc) for t in of), *((name, doc) for name, (doc, _) in views.items())]:
         yield f"[`{name}`](#{name})", doc
 

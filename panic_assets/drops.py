@@ -1,0 +1,93 @@
+"""Files that people drop into the watched folder: each kind is taken up by the workload that knows it, one try per
+version of a file. A file that is refused is named with the reason, and never stops the others."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from panic_assets.errors import UserError
+from panic_assets.resources import LakeResource
+from panic_assets.settings import experiments_folder
+from panic_assets.workload import Drop
+
+
+def kind_of(path: Path, drops: Iterable[Drop]) -> Drop | None:
+    """The kind that a file's name says; of several that fit, the one with the longest ending. None for other files."""
+    name = path.name.lower()
+    fits = [(len(suffix), drop) for drop in drops for suffix in drop.suffixes if name.endswith(suffix)]
+    return max(fits, key=lambda fit: fit[0])[1] if fits else None
+
+
+def digest(path: Path) -> str:
+    """What a file holds, as a hash; a UserError when it cannot be read."""
+    if path.is_dir():
+        raise UserError("it is a folder; a file of this name is read, a folder is not")
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}") from None
+
+
+def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor that watches the folder for files of these kinds."""
+    kinds = "; ".join(f"{d.noun}: *{', *'.join(d.suffixes)}" for d in drops)
+
+    @dg.sensor(
+        name="dropped_files",
+        jobs=[job for job in jobs if job.name in {d.job for d in drops}],
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Takes up files that are dropped into experiments/ ({kinds}). Each version of a file is tried once.",
+    )
+    def dropped_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        cursor = json.loads(context.cursor or "{}")
+        folder = experiments_folder()
+        present = {path.name: path for path in sorted(folder.glob("*")) if kind_of(path, drops)}
+        tried: dict[str, str] = {name: seen for name, seen in cursor.get("tried", {}).items() if name in present}
+        refused: dict[str, str] = {name: why for name, why in cursor.get("refused", {}).items() if name in present}
+        requests, changed = [], False
+        for name, path in present.items():
+            drop = kind_of(path, drops)
+            assert drop is not None
+            try:
+                seen = digest(path)
+            except FileNotFoundError:
+                continue  # Gone again: the next tick will see.
+            except UserError as error:
+                seen = str(error)
+                if tried.get(name) != seen:
+                    refused[name] = seen
+                    context.log.error(f"{name} is refused: {error}")
+                tried[name] = seen
+                continue
+            if tried.get(name) == seen:
+                continue
+            tried[name], changed = seen, True
+            refused.pop(name, None)
+            try:
+                keys = drop.register(lake, context.instance, path)
+            except UserError as error:
+                refused[name] = str(error)
+                context.log.error(f"{name} is refused: {error}")
+            except Exception as error:  # One bad file never stops the others.
+                refused[name] = f"{type(error).__name__}: {error}"
+                context.log.exception(f"{name} could not be taken up as {drop.noun}")
+            else:
+                # Without a run key: a tick that died here, or a deletion, must not stand in the way.
+                requests += [dg.RunRequest(job_name=drop.job, partition_key=key) for key in keys if drop.job]
+        if changed:
+            lake.refresh()
+        after = json.dumps({"tried": tried, "refused": refused})
+        if requests:
+            return dg.SensorResult(run_requests=requests, cursor=after)
+        context.update_cursor(after)
+        said = "; ".join(f"{name} is refused: {why}" for name, why in refused.items())
+        return dg.SkipReason(said or f"no new file in {folder}")
+
+    return dropped_files

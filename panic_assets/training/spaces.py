@@ -1,0 +1,51 @@
+"""The partition space of a training family's runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from panic_assets.lake.lake import Lake
+from panic_assets.training import missing, runs
+from panic_assets.workload import Query, Space
+
+if TYPE_CHECKING:
+    from panic_assets.operations.house import House
+
+COLUMN = "training_run"
+
+
+def space_of(
+    family: str,
+    own: Mapping[str, Query] | None = None,
+    makes: str | None = None,
+    repair: Callable[[Lake, str], Iterator[str]] | None = None,
+) -> Space:
+    """The space of a family: `own` are its missing-work queries, `makes` the job that makes what is missing of a run,
+    and `repair` mends the family's own rows of a run."""
+
+    def keys(lake: Lake) -> list[str]:
+        return [row["training_run"] for row in runs.every(lake, family)]
+
+    def mended(lake: Lake, name: str) -> Iterator[str]:
+        from panic_assets.training.repair import repair_run
+
+        yield from repair_run(lake, name)
+        if repair is not None:
+            yield from repair(lake, name)
+
+    def deleted(house: "House", space: str, key: str) -> None:
+        from panic_assets.training import removal
+
+        removal.key_deleted(house, space, key)
+
+    return Space(
+        name=f"{family}_run",
+        noun="training run",
+        table="training_runs",
+        column=COLUMN,
+        missing={**missing.spine(family), **(own or {})},
+        repair=mended,
+        lease=f"{COLUMN} {{}}",
+        makes=lambda _, __: makes,
+        delete=deleted,
+        defined=keys,
+    )
