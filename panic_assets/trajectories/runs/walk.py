@@ -14,11 +14,12 @@ from typing import Any
 from panic_assets.compute import machine
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.protocol import Worker
+from panic_assets.graphics.images import LOSSY, encode
 from panic_assets.ids import uuid7
 from panic_assets.models import weights
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.registry import registry
-from panic_assets.trajectories.runs.content import LOSSY, decode, encode, image_hash, stored, text_hash
+from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
 
 CODE_VERSION = "1"
 ENCODERS = min(4, machine.cores())

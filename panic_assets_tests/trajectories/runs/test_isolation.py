@@ -9,11 +9,12 @@ import pytest
 
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.graphics.images import encode
 from panic_assets.lake.lake import Lake
 from panic_assets.models.load import load
 from panic_assets.registry.registry import get
 from panic_assets.trajectories import stages
-from panic_assets.trajectories.runs.content import decode, encode
+from panic_assets.trajectories.runs.content import decode
 from panic_assets.trajectories.runs.embed import Batch, embed
 from panic_assets.trajectories.runs.walk import Cohort, Progress, advance
 from panic_assets_tests.trajectories.world import LOOP, Nobody, definition, nothing, perform

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panic_assets.compute.warm import WarmWorker
+from panic_assets.graphics.images import encode
 from panic_assets.ids import uuid7, uuid7_time
 from panic_assets.registry import registry
-from panic_assets.trajectories.runs.content import decode, encode, text_hash
+from panic_assets.trajectories.runs.content import decode, text_hash
 from panic_assets.trajectories.runs.walk import Cohort, Progress, Step, advance, cohorts_of
 
 WORKER = WarmWorker("cpu")
