@@ -1,8 +1,9 @@
-"""How far a long stage is, told to whoever watches: a terminal, the Dagster UI, or nobody."""
+"""How far a long stage is, told to whoever watches (a terminal, the Dagster UI, or nobody), and what it did in the end."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import dagster as dg
@@ -10,6 +11,33 @@ import dagster as dg
 Advance = Callable[[int], None]
 Refresh = Callable[[], None]
 """Called when rows were stored in the middle of a stage, to show them."""
+
+
+@dataclass
+class Pace:
+    """How a cohort kept its card busy: seconds in models' calls, of all seconds since its models were loaded.
+
+    Neither counts the time between a worker's death and the first call of the next one.
+    """
+
+    cohort: str
+    busy: float = 0.0
+    wall: float = 0.0
+
+    @property
+    def idle(self) -> float:
+        """The share of the time in which no model worked; 0 before anything was measured."""
+        return 1 - self.busy / self.wall if self.wall else 0.0
+
+
+@dataclass
+class Done:
+    """What a stage did: new rows, and what it could not do, in sentences."""
+
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
+    """Of each cohort that walked, where the stage walks."""
 
 
 class Watcher(Protocol):

@@ -15,10 +15,10 @@ from panic_assets.finetunes.verdicts import charts
 from panic_assets.finetunes.verdicts.report import VERSION as REPORT_VERSION
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
+from panic_assets.progress import Done
 from panic_assets.steps import GPU, on
 from panic_assets.training.assets import COMMON, checkpoints, convergence, costs, result, training_runs
 from panic_assets.training.assets import work as working
-from panic_assets.training.stages import Done
 from panic_assets.trajectories.assets import ProgressResource
 
 GROUP = "finetunes"

@@ -4,13 +4,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
+from panic_assets.progress import Done
 from panic_assets.training import cost, notify, replay, runs
 from panic_assets.training.checkpoints import Named
 from panic_assets.training.convergence import advise
@@ -20,14 +21,6 @@ from panic_assets.training.watch import Arrival, Cursor, Report, Watch, tick
 
 STORAGE = "storage"
 """The name under which the rate table prices a GB for 30 days."""
-
-
-@dataclass
-class Done:
-    """What a stage did: new rows, and what it could not do, in sentences."""
-
-    rows: int = 0
-    problems: list[str] = field(default_factory=list)
 
 
 # --- checkpoints -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from panic_assets.finetunes import missing
 from panic_assets.finetunes.ab import blind
 from panic_assets.finetunes.missing import Row
 from panic_assets.lake.lake import Lake
-from panic_assets.training.stages import Done
+from panic_assets.progress import Done
 
 TEST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 

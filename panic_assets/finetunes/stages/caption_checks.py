@@ -7,7 +7,7 @@ from panic_assets.finetunes import missing
 from panic_assets.finetunes.captions import files as caption_files
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.lake.lake import Lake
-from panic_assets.training.stages import Done
+from panic_assets.progress import Done
 
 
 def check_captions(

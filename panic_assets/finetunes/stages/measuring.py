@@ -14,8 +14,7 @@ from panic_assets.finetunes.pictures import attributes, measures
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
-from panic_assets.progress import Refresh, Watcher
-from panic_assets.training.stages import Done
+from panic_assets.progress import Done, Refresh, Watcher
 
 _CHUNK = 16
 

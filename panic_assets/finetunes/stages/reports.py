@@ -11,9 +11,8 @@ from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.stages.summaries import marks
 from panic_assets.finetunes.verdicts import manual, report, summary
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Done, Watcher
 from panic_assets.training import runs
-from panic_assets.training.stages import Done
 
 
 def material(lake: Lake, name: str) -> report.Material:

@@ -14,9 +14,10 @@ from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.verdicts import manual, summary
 from panic_assets.lake.lake import Lake
+from panic_assets.progress import Done
 from panic_assets.training import runs
 from panic_assets.training.series import Measurement
-from panic_assets.training.stages import Done, store_metrics
+from panic_assets.training.stages import store_metrics
 
 SOURCE = "finetune_summary"
 """Asset that hands the family's metrics to the spine."""

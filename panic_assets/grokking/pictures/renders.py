@@ -10,10 +10,10 @@ from typing import Any
 
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Done, Watcher
 from panic_assets.settings import home
 from panic_assets.training import runs
-from panic_assets.training.stages import Done, checkpoints_version
+from panic_assets.training.stages import checkpoints_version
 
 FORMATS = ("html", "gif", "mp4")
 LIVE = ("queued", "running")

@@ -10,8 +10,9 @@ from panic_assets.grokking import outcomes
 from panic_assets.grokking.spectra import fourier
 from panic_assets.grokking.stages.histories import prime_of
 from panic_assets.lake.lake import Lake
+from panic_assets.progress import Done
 from panic_assets.training import planner, runs
-from panic_assets.training.stages import Done, metric_series
+from panic_assets.training.stages import metric_series
 
 
 def loss_curves(lake: Lake, name: str) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray] | None:

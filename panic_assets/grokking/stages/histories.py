@@ -7,7 +7,7 @@ import numpy as np
 from panic_assets.errors import UserError
 from panic_assets.grokking.spectra import fourier, neurons
 from panic_assets.lake.lake import Lake
-from panic_assets.training.stages import Done
+from panic_assets.progress import Done
 
 THRESHOLD, HYSTERESIS = 0.5, 0.1
 """Concentration from which a neuron has a frequency, and how far below it may fall, unless asked for others; stored with

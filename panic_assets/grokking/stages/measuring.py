@@ -14,10 +14,10 @@ from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
 from panic_assets.grokking.stages.registering import FAMILY
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Refresh, Watcher
+from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.training import runs
 from panic_assets.training.series import Direction, Measurement
-from panic_assets.training.stages import Done, store_metrics
+from panic_assets.training.stages import store_metrics
 
 ANALYSIS_VERSION = "3"
 SOURCE = "grokking_measurements"

@@ -12,9 +12,9 @@ from panic_assets.grokking.spectra import circle, pca
 from panic_assets.grokking.stages import products
 from panic_assets.grokking.stages.measuring import scores_table, unanalysed
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Watcher
+from panic_assets.progress import Done, Watcher
 from panic_assets.training import runs
-from panic_assets.training.stages import Done, metric_series
+from panic_assets.training.stages import metric_series
 
 DRAWS = 200
 """Random walks that a path is compared with, of each kind."""

@@ -15,10 +15,10 @@ from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
 from panic_assets.grokking.learning.recipe import Recipe
 from panic_assets.lake.lake import Lake
-from panic_assets.progress import Refresh, Watcher
+from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.training import cost, runs
 from panic_assets.training.settings import Settings
-from panic_assets.training.stages import Done, outlook_of, register_checkpoints
+from panic_assets.training.stages import outlook_of, register_checkpoints
 
 TRAIN_VERSION = "2"
 COPY_SECONDS = 15.0
