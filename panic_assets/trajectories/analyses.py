@@ -11,7 +11,9 @@ from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
-from panic_assets.trajectories import analysis, assets, symbolic
+from panic_assets.trajectories import assets
+from panic_assets.trajectories import stages as analysis
+from panic_assets.trajectories import stages as symbolic
 from panic_assets.trajectories.assets import ProgressResource
 from panic_assets.trajectories.clusters import layers
 

@@ -15,7 +15,8 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Observations, Watcher
 from panic_assets.steps import CPU, GPU, OWNERS, on, working_on
-from panic_assets.trajectories import stages, symbolic
+from panic_assets.trajectories import stages
+from panic_assets.trajectories import stages as symbolic
 
 GROUP = "trajectories"
 # Every asset names the tables it writes in its metadata, under "tables": checks, deletion and the doctor go by it.
