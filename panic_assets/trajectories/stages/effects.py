@@ -45,7 +45,8 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
             frame = lake.sql(query, experiment=experiment).to_pandas().merge(runs, on="run_id")
             frame = frame.sort_values(["run_id", "embedding_model"])  # queries promise no order, and sums depend on it
             frame["value"] = frame["value"].astype(float)
-            about = {"experiment": experiment, "outcome": outcome, "seed": SEED, "code_version": CODE_VERSION}
+            mark = {"experiment": experiment, "outcome": outcome}
+            about = {**mark, "seed": SEED, "code_version": CODE_VERSION}
             compared += [{**about, **row} for row in contrasts(frame, SEED)]
             by_model = frame["embedding_model"].notna().all() and frame["embedding_model"].nunique() > 1
             try:
@@ -63,8 +64,7 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                 for e in found.estimates:
                     effects.append(
                         {
-                            "experiment": experiment,
-                            "outcome": outcome,
+                            **mark,
                             "effect": e.name,
                             "estimate": e.value,
                             "low": e.low,
@@ -77,16 +77,13 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                             "code_version": CODE_VERSION,
                         }
                     )
-                mark = {"experiment": experiment, "outcome": outcome}
                 total = sum(deviation**2 for deviation in found.deviations.values())
                 for source, deviation in found.deviations.items():
                     share = deviation**2 / total if total else 0.0
                     variances.append({**mark, "source": SOURCES[source], "deviation": deviation, "share": share})
                 for t in found.terms:
-                    mark = {"experiment": experiment, "outcome": outcome, "term": t.name}
-                    terms.append({**mark, "chi2": t.chi2, "degrees": t.degrees, "p_value": t.p_value})
+                    terms.append({**mark, "term": t.name, "chi2": t.chi2, "degrees": t.degrees, "p_value": t.p_value})
             for position, sentence in enumerate(sentences):
-                mark = {"experiment": experiment, "outcome": outcome}
                 said.append({**mark, "position": position, "sentence": sentence})
             done.rows += len(sentences)
             tell(1)
