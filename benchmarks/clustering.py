@@ -12,10 +12,11 @@ import time
 import numpy as np
 
 from benchmarks._report import Report, arguments
-from panic_assets.trajectories import analysis
 from panic_assets.trajectories.clusters.clustering import cluster
 from panic_assets.trajectories.clusters.layers import layers
 from panic_assets.trajectories.clusters.stability import assign
+from panic_assets.trajectories.motion.summary import displacements, exponent_of, summarise
+from panic_assets.trajectories.runs.walked import Walked
 from panic_assets.trajectories.topology.diagrams import budgeted, summary
 
 
@@ -59,14 +60,14 @@ def main() -> None:
 
     rng = np.random.default_rng(1)
     walk = cloud(asked.steps, asked.dimension)[rng.integers(asked.steps * 6 // 10, size=asked.steps)]
-    one = analysis.Walked({"stop_reason": "length"}, [""] * asked.steps, np.arange(asked.steps), walk)
+    one = Walked({"stop_reason": "length"}, [""] * asked.steps, np.arange(asked.steps), walk)
     began = time.perf_counter()
     diagram = budgeted(walk)
     entropies = ", ".join(f"H{r.dimension} entropy {r.entropy:.3f}" for r in summary(diagram.bars))
     row("diagram of one long run", asked.steps, began, f"{entropies}, error at most {diagram.error_bound:.3g}")
     began = time.perf_counter()
-    exponent = analysis._exponent(*analysis._displacements(walk))
-    motion, _, jumps = analysis._motion(one, walk[0], None, exponent)
+    exponent = exponent_of(*displacements(walk))
+    motion, _, jumps = summarise(one, walk[0], None, exponent)
     row("its motion", asked.steps, began, f"memory {motion['autocorrelation_time']:.1f}, {len(jumps)} changes")
     if asked.readme:
         report.publish()

@@ -75,12 +75,12 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def walk(network: tuple[str, ...], runs: int, size: int, device: str, length: int = 6) -> None:
-    """A cohort through the code that walks an experiment: how busy its card is kept, encoding and hashing included."""
+    """A batch through the code that walks an experiment: how busy its card is kept, encoding and hashing included."""
     from panic_assets.compute.warm import WarmWorker
-    from panic_assets.trajectories.runs.walk import Cohort, Progress, advance
+    from panic_assets.trajectories.runs.walk import Batch, Progress, advance
 
     standing = tuple(Progress(f"run-{n}", f"a picture of {n} boats", -1, length) for n in range(runs))
-    steps = list(advance(Cohort("benchmark", network, size, "png", standing), WarmWorker(device)))
+    steps = list(advance(Batch("benchmark", network, size, "png", standing), WarmWorker(device)))
     failed = sum(run.stop_reason == "failed" for run in standing)
     busy, wall = sum(step.busy for step in steps), sum(step.wall for step in steps)
     print("| network | runs | of them failed | steps | seconds | idle share |\n|---|---|---|---|---|---|")

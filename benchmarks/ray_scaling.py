@@ -1,4 +1,4 @@
-"""What Ray under the step costs per cohort, and how much faster two nodes are than one.
+"""What Ray under the step costs per batch, and how much faster two nodes are than one.
 
     python -m benchmarks.ray_scaling        (from the root of the project; two free cores, about six minutes)
 
@@ -21,24 +21,24 @@ from panic_assets.compute.ray import RayCompute
 from panic_assets_tests.compute.ray_nodes import ENVIRONMENT, Node, two_nodes
 
 NEEDS = Needs(memory_gb=0.5)
-COHORTS, STEPS, BATCH = 8, 4, 128
+BATCHES, STEPS, BATCH = 8, 4, 128
 TINY, REPEATS = 200, 3
 
 
 def walk(task: tuple[int, int], worker: object) -> Iterator[float]:
-    """A cohort of a CPU-bound model: `steps` batched calls of MiniLM on one thread."""
+    """A batch of a CPU-bound model: `steps` batched calls of MiniLM on one thread."""
     import torch
 
     torch.set_num_threads(1)
-    cohort, steps = task
+    batch, steps = task
     model = worker.model("MiniLM")  # type: ignore[attr-defined]
     for step in range(steps):
-        texts = [f"a picture of {cohort} cats and {step} dogs beside {n} trees in the rain" for n in range(BATCH)]
+        texts = [f"a picture of {batch} cats and {step} dogs beside {n} trees in the rain" for n in range(BATCH)]
         yield float(model.embed(texts).sum())
 
 
 def tiny(task: int, worker: object) -> Iterator[int]:
-    """A cohort that costs nothing: what is left is the engine's own time."""
+    """A batch that costs nothing: what is left is the engine's own time."""
     yield task
 
 
@@ -59,7 +59,7 @@ def warmed(compute: Compute) -> Compute:
 
 
 def overhead(computes: dict[str, Compute]) -> None:
-    print("| compute | workers | ms a cohort |\n|---|---:|---:|")
+    print("| compute | workers | ms a batch |\n|---|---:|---:|")
     for name, compute in computes.items():
         times = [seconds(warmed(compute), me.tiny, list(range(TINY))) for _ in range(REPEATS)]
         print(f"| {name} | {compute.width(NEEDS)} | {1000 * min(times) / TINY:.2f} |")
@@ -73,7 +73,7 @@ def side_by_side(computes: dict[str, Compute]) -> dict[str, float]:
         warmed(compute)
     for _ in range(REPEATS):
         for name, compute in computes.items():
-            tasks = [(cohort, STEPS) for cohort in range(COHORTS)]
+            tasks = [(batch, STEPS) for batch in range(BATCHES)]
             times[name] = min(times[name], seconds(compute, me.walk, tasks))
     for compute in computes.values():
         compute.close()
@@ -86,7 +86,7 @@ def scaling(spread: Compute, other: Node) -> None:
     while len(panic_ray._nodes()) > 1:
         time.sleep(0.1)
     one = side_by_side({"processes": LocalCompute(workers=1), "Ray nodes": spread})
-    print("| CPU-bound cohorts | one, s | two, s | efficiency |\n|---|---:|---:|---:|")
+    print("| CPU-bound batches | one, s | two, s | efficiency |\n|---|---:|---:|---:|")
     for what in one:
         print(f"| {what} | {one[what]:.2f} | {two[what]:.2f} | {one[what] / two[what] / 2:.2f} |")
     print(f"\nload average when it ended: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

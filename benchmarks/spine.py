@@ -247,10 +247,10 @@ def questions(rows: int) -> None:
         synthetic(lake, rows)
         catalogue.build(lake, Path(folder) / "panic.duckdb")
         print(f"\n| over {rows:,} invocations | all, s | one experiment of ten, s |\n|---|---|---|")
-        for stage in missing.STAGES:
+        for stage, query in (missing.OF_EXPERIMENT | missing.OF_EMBEDDING_MODEL).items():
             ask = (
-                best(partial(missing.missing, lake, stage)),
-                best(partial(missing.missing, lake, stage, "experiment-3")),
+                best(lambda query=query: list(query(lake, None))),
+                best(lambda query=query: list(query(lake, "experiment-3"))),
             )
             print(f"| missing {stage} | {ask[0]:.2f} | {ask[1]:.2f} |")
         for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):

@@ -10,7 +10,7 @@ import dagster as dg
 from panic_assets.lake.invariants import Finding, all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.resources import LakeResource
-from panic_assets.steps import place, tables_of
+from panic_assets.steps import checked_tables, place
 from panic_assets.workload import Missing, Query
 from panic_assets.workloads import RULES, SPACES
 
@@ -93,7 +93,7 @@ def _specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
             partitions_def=asset.partitions_def,
             description=f"Every rule of the table {table} holds: types, nulls, finite numbers, keys, references.",
         )
-        for table in tables_of(asset)
+        for table in checked_tables(asset)
     ]
 
 

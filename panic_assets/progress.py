@@ -1,4 +1,4 @@
-"""How far a long stage is, told to whoever watches: a terminal, the Dagster UI, or nobody."""
+"""How far a long stage is, told to whoever watches (a terminal, the Dagster UI, or nobody), and what it did in the end."""
 
 import contextlib
 import time
@@ -14,12 +14,21 @@ Refresh = Callable[[], None]
 """Called when rows were stored in the middle of a stage, to show them."""
 
 
-class Watcher(Protocol):
-    """Told of stages as they run."""
+@dataclass
+class Pace:
+    """How a batch kept its card busy: seconds in models' calls, of all seconds since its models were loaded.
 
-    def stage(self, name: str, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
-        """A stage of `total` units of work; the function it gives is called with each amount done."""
-        ...
+    Neither counts the time between a worker's death and the first call of the next one.
+    """
+
+    batch: str
+    busy: float = 0.0
+    wall: float = 0.0
+
+    @property
+    def idle(self) -> float:
+        """The share of the time in which no model worked; 0 before anything was measured."""
+        return 1 - self.busy / self.wall if self.wall else 0.0
 
 
 @dataclass
@@ -28,6 +37,16 @@ class Done:
 
     rows: int = 0
     problems: list[str] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
+    """Of each batch that walked, where the stage walks."""
+
+
+class Watcher(Protocol):
+    """Told of stages as they run."""
+
+    def stage(self, name: str, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
+        """A stage of `total` units of work; the function it gives is called with each amount done."""
+        ...
 
 
 class Logged:

@@ -119,13 +119,15 @@ def stage(
     config: type[dg.Config] | None = None,
     automation: dg.AutomationCondition | None = None,
     name: str = "",
+    changes: Sequence[Table] = (),
     wait_seconds: float = WAIT_SECONDS,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[[Stage], Outcome]], dg.AssetsDefinition]:
     """Makes an asset of a function: its docstring describes it, and `tables` are what it writes, the main one first.
 
     `lease` names what it works on, with `{}` for the key: two stages with one lease never work on one key together.
-    `compute`: it runs models, or other work that worker processes share. `name`: of the asset; the function's unless given.
+    `compute`: it runs models, or other work that worker processes share. `name`: of the asset; the function's unless given. `changes`:
+    tables of another asset whose rows it changes.
     """
     resources = {"lake", "progress", *(["compute"] if compute else [])}
 
@@ -136,7 +138,7 @@ def stage(
                 told = work(here)
             return _result(context, here, tables, told, time.monotonic() - began)
 
-        return dg.asset(
+        made: dg.AssetsDefinition = dg.asset(
             name=name or work.__name__,
             description=work.__doc__,
             partitions_def=space,
@@ -149,9 +151,15 @@ def stage(
             automation_condition=automation,
             required_resource_keys=resources,
             config_schema=config.to_config_schema() if config else None,
-            metadata={**_described(tables), **_written_in(work), **(metadata or {})},
+            metadata={
+                **_described(tables),
+                "changes": [t.name for t in changes],
+                **_written_in(work),
+                **(metadata or {}),
+            },
             **on(needs),
         )(perform)
+        return made
 
     return make
 
@@ -159,6 +167,11 @@ def stage(
 def tables_of(asset: dg.AssetsDefinition) -> tuple[str, ...]:
     """The tables that an asset writes, the main one first."""
     return tuple(asset.metadata_by_key[asset.key].get("tables", ()))
+
+
+def checked_tables(asset: dg.AssetsDefinition) -> tuple[str, ...]:
+    """The tables whose rules an asset's checks ask: those that it writes, and those whose rows it changes."""
+    return (*tables_of(asset), *asset.metadata_by_key[asset.key].get("changes", ()))
 
 
 def place(table: Table, space: dg.PartitionsDefinition | None, key: str) -> dict[str, str]:
@@ -192,8 +205,9 @@ def _described(tables: Sequence[Table]) -> dict[str, Any]:
 def _written_in(work: Callable[[Stage], Outcome]) -> dict[str, Any]:
     """The UI's link to the code of an asset."""
     code = work.__code__
-    here = dg.LocalFileCodeReference(code.co_filename, code.co_firstlineno)
-    return dict(dg.CodeReferencesMetadataSet(code_references=dg.CodeReferencesMetadataValue([here])))
+    here = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno)
+    references = dg.CodeReferencesMetadataValue(code_references=[here])
+    return dict(dg.CodeReferencesMetadataSet(code_references=references))
 
 
 def _result(

@@ -145,7 +145,7 @@ def materialise(
             say(("note: ", "yellow"), f"{len(problems) - SHOWN:,} more of these (`panic ui` shows them)")
         idle = made.get("idle share")
         if idle and isinstance(idle.value, float):
-            busy = f"models were at work {1 - idle.value:.0%} of the time (each cohort: `panic ui`)"
+            busy = f"models were at work {1 - idle.value:.0%} of the time (each batch: `panic ui`)"
             say((f"{event.step_key}: ", "dim"), busy)
     for check in result.get_asset_check_evaluations():
         if not check.passed:

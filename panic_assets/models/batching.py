@@ -1,4 +1,4 @@
-"""One call for a whole cohort, split by what the card holds; a bad item harms only itself."""
+"""One call for a whole batch, split by what the card holds; a bad item harms only itself."""
 
 from collections.abc import Callable, Sequence
 from math import ceil

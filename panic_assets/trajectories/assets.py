@@ -24,10 +24,10 @@ T = {table.name: table for table in TABLES}
 _of_experiment = partial(stage, space=EXPERIMENT, lease="experiment {}")
 _of_model = partial(stage, space=EMBEDDING_MODEL, lease="clusters of {}")
 _analysis = partial(
-    _of_experiment, group=ANALYSES, version=stages.ANALYSIS_VERSION, metadata={"seed of what is random": stages.SEED}
+    _of_experiment, group=ANALYSES, version=stages.CODE_VERSION, metadata={"seed of what is random": stages.SEED}
 )
 _analysis_of_model = partial(
-    _of_model, group=ANALYSES, version=stages.ANALYSIS_VERSION, metadata={"seed of what is random": stages.SEED}
+    _of_model, group=ANALYSES, version=stages.CODE_VERSION, metadata={"seed of what is random": stages.SEED}
 )
 _ALL_EXPERIMENTS = dg.AllPartitionMapping()
 
@@ -78,6 +78,7 @@ def experiments(here: Stage) -> Outcome:
 
 @_of_experiment(
     T["invocations"],
+    changes=[T["runs"]],
     deps=[experiments],
     group=GROUP,
     kinds={"parquet", "python"},
@@ -88,12 +89,12 @@ def experiments(here: Stage) -> Outcome:
 )
 def invocations(here: Stage) -> Outcome:
     """Every model call of every run. Runs that share a network advance together as a batch, until they loop or end."""
-    done, paces = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key)
+    done = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key)
     shown: dict[str, Any] = {}
-    if walked := sum(pace.wall for pace in paces):
-        idle = sorted(paces, key=lambda pace: -pace.idle)[:100]
+    if walked := sum(pace.wall for pace in done.paces):
+        idle = sorted(done.paces, key=lambda pace: -pace.idle)[:100]
         rows = ((p.batch, round(p.busy, 1), round(p.wall, 1), f"{p.idle:.1%}") for p in idle)
-        shown["idle share"] = round(1 - sum(pace.busy for pace in paces) / walked, 4)
+        shown["idle share"] = round(1 - sum(pace.busy for pace in done.paces) / walked, 4)
         shown["batches"] = dg.MetadataValue.md(
             markdown(("batch", "seconds in models", "seconds", "idle share"), rows),
         )

@@ -7,7 +7,7 @@ import dagster as dg
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import PROJECT
-from panic_assets.trajectories import analysis
+from panic_assets.trajectories import stages
 from panic_assets.trajectories.clusters.layers import COMPILES, SMALLEST
 from panic_assets.trajectories.commands.analyse import TABLES
 from panic_assets_tests.cli.test_panic import write
@@ -37,9 +37,9 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     assert instance.get_materialized_partitions(dg.AssetKey("cluster_layers")) == set()  # compiles for minutes
     code, out, err = panic("cluster", "assign")
     assert (code, out) == (0, "no clustering is stale\n"), err
-    analysis.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
-    analysis.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
-    analysis.statistics(lake, Nobody(), "b")
+    stages.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
+    stages.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
+    stages.statistics(lake, Nobody(), "b")
     code, out, err = panic("compare", "a", "b")
     assert code == 0, err
     for title in TABLES:

@@ -163,7 +163,7 @@ def test_an_exception_names_its_task_and_carries_its_traceback(compute):
 
 def test_tasks_are_named_briefly():
     assert faults.title(3, "a" * 300) == f"task 3 ({'a' * 200}...)"
-    assert faults.title(0, CPU) == "task 0 (Needs)"  # a cohort's repr would hold every image
+    assert faults.title(0, CPU) == "task 0 (Needs)"  # a batch's repr would hold every image
 
 
 def test_an_exception_that_does_not_travel_keeps_its_words(local):

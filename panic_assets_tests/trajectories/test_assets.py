@@ -87,7 +87,7 @@ def test_each_stage_says_what_it_made(instance: dg.DagsterInstance) -> None:
     assert said["invocations"]["pictures"].startswith("![last images](data:image/jpeg;base64,")
     assert len(said["invocations"]["pictures"]) < 50_000
     assert 0 <= said["invocations"]["idle share"] <= 1
-    assert "| 3 runs of DummyT2I-DummyI2T in experiment a | " in said["invocations"]["cohorts"]
+    assert "| 3 runs of DummyT2I-DummyI2T in experiment a | " in said["invocations"]["batches"]
     with duckdb.connect(str(lake.home.catalogue), read_only=True) as connection:  # Analysts see it at once.
         assert connection.sql("SELECT count(*) FROM embeddings").fetchall() == [(18,)]
     again = metadata(materialize(instance, [assets.invocations], "a"))

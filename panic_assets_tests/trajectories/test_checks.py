@@ -10,15 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from panic_assets.checks import checks_of
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.manifest import StoredFile
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.resources import LakeResource
+from panic_assets.resources import RESOURCES
 from panic_assets.tables import TABLES, open_lake
-from panic_assets.trajectories import assets, stages
+from panic_assets.trajectories import stages
+from panic_assets.trajectories.workload import WORKLOAD
 from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
@@ -257,18 +259,16 @@ def outcomes(
 ) -> dict[str, dg.AssetCheckEvaluation]:
     monkeypatch.setenv("PANIC_HOME", str(healthy))
     space = EMBEDDING_MODEL if asset == "clusters" else EXPERIMENT
+    graph = WORKLOAD.graph()
     definitions = dg.Definitions(
-        assets=dg.load_assets_from_modules([assets]),
-        asset_checks=checks.CHECKS,
+        assets=graph.assets,
+        asset_checks=[checks_of(a) for a in graph.assets],
         jobs=[dg.define_asset_job("check", dg.AssetSelection.checks_for_assets(asset), partitions_def=space)],
-        resources={
-            "lake": LakeResource(),
-            "progress": assets.ProgressResource(),
-            "compute": dg.ResourceDefinition.hardcoded_resource(InProcessCompute()),
-        },
+        resources={**RESOURCES, "compute": dg.ResourceDefinition.hardcoded_resource(InProcessCompute())},
     )
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("experiment", ["a", "b"])
+        instance.add_dynamic_partitions("embedding_model", ["DummyText"])
         # By its tag: the argument is refused for a run of checks alone.
         tags = {"dagster/partition": key}
         result = definitions.resolve_job_def("check").execute_in_process(tags=tags, instance=instance)

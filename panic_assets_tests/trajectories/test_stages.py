@@ -18,8 +18,8 @@ from panic_assets.tables import open_lake
 from panic_assets.trajectories import missing, rules, stages
 from panic_assets.trajectories.runs import vectors
 from panic_assets.trajectories.runs.content import decode
-from panic_assets.trajectories.runs.embed import Batch
-from panic_assets.trajectories.runs.walk import Cohort
+from panic_assets.trajectories.runs.embed import ToEmbed
+from panic_assets.trajectories.runs.walk import Batch
 from panic_assets.trajectories.topology.homology import Points
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, nothing, perform, trace
 
@@ -43,7 +43,9 @@ class Counting(InProcessCompute):
 
     def embedded(self, model: str) -> Counter[Any]:
         """How often each content was handed to an embedder."""
-        return Counter(c for t in self.tasks if isinstance(t, Batch) and t.embedding_model == model for c in t.contents)
+        return Counter(
+            c for t in self.tasks if isinstance(t, ToEmbed) and t.embedding_model == model for c in t.contents
+        )
 
     def count(self, kind: type) -> int:
         return sum(isinstance(task, kind) for task in self.tasks)
@@ -98,7 +100,7 @@ def test_vectors_are_written_while_the_model_works_on_the_next(lake: Lake, monke
 
     class Telling(Counting):
         def stream(self, *args: Any) -> Iterator[tuple[int, Any]]:
-            begun[self.count(Batch)].set()
+            begun[self.count(ToEmbed)].set()
             return super().stream(*args)
 
     monkeypatch.setattr(Writer, "add", held_up)
@@ -156,10 +158,10 @@ def test_a_run_that_loops_is_complete(reference: dict[str, Any]) -> None:
         assert (row[5] == 90) or row[6] == "loop"
 
 
-def test_splitting_a_cohort_changes_no_bit(lake: Lake, reference: dict[str, Any]) -> None:
+def test_splitting_a_batch_changes_no_bit(lake: Lake, reference: dict[str, Any]) -> None:
     compute = Counting(width=5)
     perform(lake, MIXED, compute)
-    assert compute.count(Cohort) == 10
+    assert compute.count(Batch) == 10
     assert trace(lake, MIXED.name) == reference
 
 
@@ -173,7 +175,7 @@ def test_worker_processes_change_no_bit(lake: Lake, reference: dict[str, Any]) -
 
 
 def test_other_runs_beside_it_change_no_bit(lake: Lake, reference: dict[str, Any]) -> None:
-    """The same runs in the reverse order, with more in their cohorts."""
+    """The same runs in the reverse order, with more in their batches."""
     wider = definition(
         "mixed",
         networks=[LONG, LOOP],
@@ -233,18 +235,18 @@ def test_an_embedder_that_needs_a_card_is_looked_for_where_one_is(
     assert [(function.__name__, needs.device) for function, needs in asked] == [("inspect", "gpu"), ("advance", "cpu")]
 
 
-def test_the_pace_of_each_cohort_is_that_of_its_calls(lake: Lake) -> None:
+def test_the_pace_of_each_batch_is_that_of_its_calls(lake: Lake) -> None:
     wanted = definition(networks=[LOOP, LONG], seeds=[-1, -1], max_length=6)
     stages.register(lake, wanted)
     stages.plan(lake, "a")
     paces = stages.walk(lake, Counting(width=2), Nobody(), nothing, "a").paces
     expected = [f"1 runs of {'-'.join(network)} in experiment a" for network in wanted.networks for _ in range(2)]
-    assert sorted(pace.cohort for pace in paces) == sorted(expected)
+    assert sorted(pace.batch for pace in paces) == sorted(expected)
     shares = lake.sql(
         "SELECT network, sum(duration_share) AS busy FROM invocations JOIN runs USING (run_id) GROUP BY 1"
     )
     for row in shares.to_pylist():
-        mine = [pace for pace in paces if row["network"] + " " in pace.cohort]
+        mine = [pace for pace in paces if row["network"] + " " in pace.batch]
         assert sum(pace.busy for pace in mine) == pytest.approx(row["busy"])
         assert all(0 < pace.busy <= pace.wall and 0 <= pace.idle < 1 for pace in mine)
     assert stages.walk(lake, Counting(), Nobody(), nothing, "a").paces == []
@@ -274,7 +276,7 @@ def test_one_more_embedding_model_computes_only_what_it_adds(lake: Lake) -> None
     first = {t: set(lake.files(t)) for t in ("invocations", "embeddings", "persistence_bars")}
     compute.tasks.clear()
     perform(lake, definition(seeds=[1, 2], max_length=12, embedding_models=["DummyText2", "DummyText"]), compute)
-    assert compute.count(Cohort) == 0
+    assert compute.count(Batch) == 0
     assert not compute.embedded("DummyText")
     assert sum(compute.embedded("DummyText2").values()) == 12
     assert compute.count(Points) == 2

@@ -5,7 +5,6 @@ that counts pixels works on *weighted colours*: the distinct colours of a region
 No arithmetic happens in 8 bits, where 0 - 255 is 1.
 """
 
-import io
 import re
 import threading
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from panic_assets.errors import UserError
+from panic_assets.graphics import images
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 SAME = 10.0
@@ -69,17 +69,14 @@ def flatten(image: Image.Image, matte: tuple[int, int, int] = WHITE) -> np.ndarr
 def decode(data: bytes) -> np.ndarray:
     """An encoded picture (PNG, JPEG, WebP, ...) as uint8 RGB, transparency over white."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return flatten(image)
-    except (OSError, ValueError, SyntaxError) as error:
+        return flatten(images.decode(data))
+    except ValueError as error:
         raise UserError(f"the image cannot be decoded ({error}); a whole PNG, JPEG or WebP is needed") from None
 
 
 def encode(rgb: np.ndarray) -> bytes:
     """uint8 RGB as PNG bytes without any metadata: the same pixels give the same bytes."""
-    out = io.BytesIO()
-    Image.fromarray(rgb, "RGB").save(out, "PNG", compress_level=6)
-    return out.getvalue()
+    return images.encode(Image.fromarray(rgb, "RGB"), "small png")
 
 
 def lab(rgb: np.ndarray, dtype: type[np.floating] = np.float64) -> np.ndarray:

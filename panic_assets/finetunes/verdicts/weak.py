@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from panic_assets.finetunes.verdicts.averages import CONFIDENCE, RESAMPLES, SIGNIFICANT
+from panic_assets.statistics.multiple import benjamini_hochberg
 
 LEAST = 5.0
 """A gap must be larger than this many points (of 100), beyond doubt, to be worth anybody's time."""
@@ -79,8 +80,6 @@ def weak_areas(traits: Collection[Trait]) -> list[Weakness]:
 
 
 def _compare(traits: Sequence[Trait]) -> list[Weakness]:
-    from scipy.stats import false_discovery_control
-
     groups: dict[tuple[str, str], list[tuple[str, float, float]]] = defaultdict(list)
     situation: dict[tuple[str, str, int], list[Trait]] = defaultdict(list)
     for t in traits:
@@ -113,9 +112,7 @@ def _compare(traits: Sequence[Trait]) -> list[Weakness]:
                 weak=False,
             )
         )
-    if not found:
-        return []
-    adjusted = false_discovery_control([w.p for w in found], method="bh")
+    adjusted = benjamini_hochberg(np.array([w.p for w in found]))
     return [Weakness(**{**w.__dict__, "q": float(q)}) for w, q in zip(found, adjusted, strict=True)]
 
 

@@ -19,7 +19,7 @@ def analyse(
     """Dynamics, topology, layouts, statistics and symbolic dynamics of an experiment. Again: computes again."""
     from panic_assets.cli.session import instance, lake, materialise
     from panic_assets.errors import UserError
-    from panic_assets.trajectories import analysis, missing, stages
+    from panic_assets.trajectories import missing, stages
     from panic_assets.trajectories.commands.cluster import recompute_models
 
     stages.registered(lake(), name)
@@ -32,7 +32,7 @@ def analyse(
             "topology": {"config": {"distance_runs": distance_runs, "null_runs": null_runs}},
         }
     }
-    models = analysis.models_of(lake(), name)
+    models = stages.models_of(lake(), name)
     with instance() as opened:
         stale = missing.stale_clusterings(lake())
         recompute_models(opened, [m for m in models if m in stale])
@@ -64,9 +64,9 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
 
 def _any_model(name: str) -> str:
     from panic_assets.cli.session import lake
-    from panic_assets.trajectories import analysis
+    from panic_assets.trajectories import stages
 
-    return next(iter(analysis.models_of(lake(), name)), "")
+    return next(iter(stages.models_of(lake(), name)), "")
 
 
 TABLES = {

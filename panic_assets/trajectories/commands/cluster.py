@@ -70,7 +70,7 @@ def list_() -> None:
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import missing
 
-    stale = missing.stale_clusterings(lake())
+    stale = set(missing.stale_clusterings(lake()))
     rows = (
         lake()
         .sql(
@@ -97,7 +97,7 @@ def list_() -> None:
         title="clusterings",
     )
     if stale - made:
-        say("not clustered yet: ", ", ".join(sorted(str(m) for m in stale - made)))
+        say("not clustered yet: ", ", ".join(sorted(stale - made)))
 
 
 @app.command()

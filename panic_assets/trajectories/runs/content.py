@@ -1,19 +1,11 @@
 """Outputs as they are stored: encoded, hashed by their exact content, and decoded again."""
 
 import hashlib
-import io
-from typing import Any
 
 from PIL import Image
 
+from panic_assets.graphics import images
 from panic_assets.models.protocol import Content
-
-_SAVE: dict[str, dict[str, Any]] = {
-    "png": {"format": "PNG", "compress_level": 1},
-    "webp": {"format": "WEBP", "lossless": True, "method": 0, "exact": True},
-    "jpeg": {"format": "JPEG", "quality": 95},
-}
-LOSSY = frozenset({"jpeg"})
 
 
 def text_hash(text: str) -> str:
@@ -28,21 +20,12 @@ def image_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def encode(image: Image.Image, image_format: str) -> bytes:
-    """The image as a file. PNG and WebP keep every pixel; JPEG does not."""
-    out = io.BytesIO()
-    image.save(out, **_SAVE[image_format])
-    return out.getvalue()
-
-
 def decode(data: bytes) -> Image.Image:
-    """An encoded image with its pixels loaded; ValueError in a sentence when it is none."""
+    """A stored image with its pixels loaded; ValueError in a sentence when it is none."""
     try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except Exception as error:
+        return images.decode(data)
+    except ValueError as error:
         raise ValueError(f"stored image of {len(data)} bytes cannot be decoded: {error}") from None
-    return image
 
 
 def stored(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
@@ -53,7 +36,7 @@ def stored(output: Content, image_format: str) -> tuple[Content, bytes | None, s
     if isinstance(output, str):
         return output, None, text_hash(output)
     image = output if output.mode == "RGB" else output.convert("RGB")
-    data = encode(image, image_format)
-    if image_format in LOSSY:
+    data = images.encode(image, image_format)
+    if image_format in images.LOSSY:
         image = decode(data)
     return image, data, image_hash(image)

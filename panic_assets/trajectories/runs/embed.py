@@ -19,7 +19,7 @@ DECODERS = min(4, machine.cores())
 
 
 @dataclass(frozen=True)
-class Batch:
+class ToEmbed:
     """Distinct contents to embed: texts, or encoded images."""
 
     embedding_model: str
@@ -34,7 +34,7 @@ class Vectors:
     problems: dict[int, str]
 
 
-def embed(batch: Batch, worker: Worker) -> Iterator[Vectors]:
+def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
     """Embed a batch. An item that cannot be decoded or gives a non-finite vector spoils itself only."""
     spec = registry.get(batch.embedding_model)
     assert spec.dimension is not None

@@ -14,7 +14,7 @@ from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
 from panic_assets.models import weights
 from panic_assets.registry.spec import ModelSpec
-from panic_assets.trajectories.runs.embed import CODE_VERSION, Batch, Vectors, embed
+from panic_assets.trajectories.runs.embed import CODE_VERSION, ToEmbed, Vectors, embed
 
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
 RUNS_A_QUERY = 64
@@ -196,7 +196,7 @@ class _Contents:
 
     def _computed(self, hashes: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, np.ndarray]:
         parts = min(self.compute.width(self.needs), len(hashes))
-        tasks = [Batch(self.spec.name, tuple(contents[part::parts])) for part in range(parts)]
+        tasks = [ToEmbed(self.spec.name, tuple(contents[part::parts])) for part in range(parts)]
         found: dict[str, np.ndarray] = {}
         result: Vectors
         for part, result in self.compute.stream(embed, tasks, self.needs, lambda task: task):

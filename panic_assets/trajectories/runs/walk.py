@@ -1,4 +1,4 @@
-"""A cohort of runs walking in lockstep: one batched model call a step, until every run has stopped.
+"""A batch of runs walking in lockstep: one batched model call a step, until every run has stopped.
 
 Pure: takes where each run stands, yields the rows of each step. A run's rows depend on its prompt, seed and
 network only, not on which other runs share its calls.
@@ -14,11 +14,12 @@ from typing import Any
 from panic_assets.compute import machine
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.protocol import Worker
+from panic_assets.graphics.images import LOSSY, encode
 from panic_assets.ids import uuid7
 from panic_assets.models import weights
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.registry import registry
-from panic_assets.trajectories.runs.content import LOSSY, decode, encode, image_hash, stored, text_hash
+from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
 
 CODE_VERSION = "1"
 ENCODERS = min(4, machine.cores())
@@ -71,7 +72,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Cohort:
+class Batch:
     """Runs that share a network, and how their outputs are made and stored."""
 
     experiment: str
@@ -89,7 +90,7 @@ class Step:
     """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs).
 
     `busy`: seconds in the model's call. `wall`: seconds since the call before it ended (for the first: since the
-    cohort's models were loaded). What is not busy, the card was idle.
+    batch's models were loaded). What is not busy, the card was idle.
     """
 
     rows: list[dict[str, Any]]
@@ -98,17 +99,17 @@ class Step:
     wall: float
 
 
-def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
+def advance(batch: Batch, worker: Worker) -> Iterator[Step]:
     """Walk until every run has stopped; runs that are behind catch up first.
 
     A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
     the step is handed on first.
     """
-    worker.keep(cohort.models)
-    for name in reversed(dict.fromkeys(cohort.models)):
+    worker.keep(batch.models)
+    for name in reversed(dict.fromkeys(batch.models)):
         worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
     with ThreadPoolExecutor(ENCODERS) as encoders:
-        calls = _calls(cohort, worker, encoders)
+        calls = _calls(batch, worker, encoders)
         made = next(calls, None)
         while made is not None:
             following: Step | None = None
@@ -126,15 +127,15 @@ def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
             made = following
 
 
-def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
+def _calls(batch: Batch, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
     """The steps as they are made, with pictures that are still being encoded."""
     contents: dict[str, Content] = {}
-    active = [run for run in cohort.runs if run.stop_reason is None]
+    active = [run for run in batch.runs if run.stop_reason is None]
     last = time.perf_counter()
     while active:
         at = min(run.length for run in active)
         group = [run for run in active if run.length == at]
-        rows, busy, ended = _call(cohort, group, contents, worker, encoders)
+        rows, busy, ended = _call(batch, group, contents, worker, encoders)
         yield Step(rows, [run.outcome() for run in group], busy, ended - last)
         last = ended
         for run in group:
@@ -144,7 +145,7 @@ def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iter
 
 
 def _call(
-    cohort: Cohort,
+    batch: Batch,
     group: Sequence[Progress],
     contents: dict[str, Content],
     worker: Worker,
@@ -159,26 +160,26 @@ def _call(
             going.append(run)
         except ValueError as error:
             run.fail(f"the input of step {run.length} is unusable: {error}")
-    name = cohort.models[group[0].length % len(cohort.models)]
+    name = batch.models[group[0].length % len(batch.models)]
     spec, revision = registry.get(name), weights.revision(registry.get(name))
     model = worker.model(name)  # Loaded before the clock starts.
     started = datetime.now(UTC)
     began = time.perf_counter()
-    outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
+    outputs = model.generate(inputs, [run.seed for run in going], batch.image_size) if going else []
     seconds = time.perf_counter() - began
     ended = started + timedelta(seconds=seconds)
     for run, output in zip(going, outputs, strict=True):
         if isinstance(output, Failure):
             run.fail(f"{name} failed at step {run.length}: {output.reason}")
     made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
-    kept = encoders.map(lambda pair: _seen(pair[1], cohort.image_format), made)
+    kept = encoders.map(lambda pair: _seen(pair[1], batch.image_format), made)
     rows = []
     for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
-        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, cohort.image_format)
+        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, batch.image_format)
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
             "run_id": run.run_id,
-            "experiment": cohort.experiment,
+            "experiment": batch.experiment,
             "sequence_number": run.length,
             "model": name,
             "model_revision": revision,
@@ -197,7 +198,7 @@ def _call(
             "code_version": CODE_VERSION,
         }
         contents[run.run_id] = content
-        run.record(len(cohort.models), content_hash, row["invocation_id"], started, ended)
+        run.record(len(batch.models), content_hash, row["invocation_id"], started, ended)
         rows.append(row)
     return rows, seconds, began + seconds
 
@@ -225,20 +226,20 @@ def _input(run: Progress, contents: dict[str, Content]) -> Content:
     return content
 
 
-def cohorts_of(
+def batches_of(
     experiment: str,
     image_size: int | None,
     image_format: str,
     runs: Iterable[tuple[tuple[str, ...], Progress]],
     parts: int = 1,
-) -> list[Cohort]:
+) -> list[Batch]:
     """Unfinished runs grouped by network; each group split into up to `parts` of equal size, to run side by side."""
     by_network: dict[tuple[str, ...], list[Progress]] = {}
     for models, progress in runs:
         if progress.stop_reason is None:
             by_network.setdefault(models, []).append(progress)
     return [
-        Cohort(experiment, models, image_size, image_format, tuple(group[part::parts]))
+        Batch(experiment, models, image_size, image_format, tuple(group[part::parts]))
         for models, group in by_network.items()
         for part in range(min(parts, len(group)))
     ]

@@ -13,7 +13,7 @@ import evoc.node_embedding
 import numpy as np
 
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import symbolic
+from panic_assets.trajectories import stages
 from panic_assets.trajectories.clusters.layers import layers
 from panic_assets_tests.trajectories.world import Nobody
 
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     assert not hasattr(_epoch, "py_func"), "EVoC is compiled"
     evoc.node_embedding.node_embedding_epoch_repr = wide
     lake, model = open_lake(Path(sys.argv[1])), sys.argv[2]
-    symbolic.layers(lake, Nobody(), model, draws=1)
+    stages.layers(lake, Nobody(), model, draws=1)
     rows = lake.sql("SELECT vector FROM embeddings ORDER BY run_id, sequence_number", embedding_model=model)
     vectors = np.array(rows["vector"].to_pylist(), dtype=np.float32)
     found = [layer.labels.tolist() for layer in layers(vectors)]

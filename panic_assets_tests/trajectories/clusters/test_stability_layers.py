@@ -13,7 +13,7 @@ from sklearn.metrics import homogeneity_score
 from panic_assets.errors import UserError
 from panic_assets.registry import registry
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import missing, rules, stages, symbolic
+from panic_assets.trajectories import missing, rules, stages
 from panic_assets.trajectories.clusters.clustering import cluster
 from panic_assets.trajectories.clusters.layers import PARAMETERS
 from panic_assets.trajectories.clusters.stability import assign, likeness, stability
@@ -102,13 +102,13 @@ def test_the_layers_of_a_store(tmp_path):
 def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
     lake = open_lake(tmp_path / "lake")
     with pytest.raises(UserError, match="the vectors of DummyText are not clustered yet"):
-        symbolic.assign(lake, Nobody(), MODEL)
+        stages.assign(lake, Nobody(), MODEL)
     perform(lake, definition("a", seeds=[1, 2, 3], max_length=40, prompts=["a red cat", "two boats"]))
     before = stages.cluster(lake, Nobody(), MODEL)
     medoids = lake.sql("SELECT cluster, medoid_invocation_id FROM clusters ORDER BY cluster").to_pylist()
     perform(lake, definition("b", seeds=[1, 4], max_length=40))  # seed 1 again says what it said
     assert [m.count for m in missing.missing(lake, "clusters")] == [1]
-    after = symbolic.assign(lake, Nobody(), MODEL)
+    after = stages.assign(lake, Nobody(), MODEL)
     assert [m.count for m in missing.missing(lake, "clusters")] == [0]
     assert after["clustering_id"] == before["clustering_id"]
     assert (before["assigned"], after["assigned"]) == (0, after["vectors"] - before["vectors"])
@@ -126,16 +126,16 @@ def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
                GROUP BY ALL HAVING count(DISTINCT cluster) > 1)"""
     )
     assert differ["n"][0].as_py() == 0  # what is the same is in the same cluster, whenever it came
-    assert symbolic.assign(lake, Nobody(), MODEL)["computed_at"] >= after["computed_at"]
+    assert stages.assign(lake, Nobody(), MODEL)["computed_at"] >= after["computed_at"]
     lake.remove("embeddings", experiment="b", embedding_model=MODEL)
     with pytest.raises(UserError, match="clustered vectors of DummyText are gone"):
-        symbolic.assign(lake, Nobody(), MODEL)
+        stages.assign(lake, Nobody(), MODEL)
 
 
 def test_a_store_without_vectors_has_no_layers(tmp_path):
     lake = open_lake(tmp_path / "lake")
-    assert symbolic.layers(lake, Nobody(), MODEL).rows == 0
-    assert symbolic.stability(lake, Nobody(), MODEL).rows == 0
+    assert stages.layers(lake, Nobody(), MODEL).rows == 0
+    assert stages.stability(lake, Nobody(), MODEL).rows == 0
     assert lake.sql("SELECT * FROM cluster_layers").num_rows == 0
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from panic_assets.trajectories.runs.content import decode, encode, image_hash, stored, text_hash
+from panic_assets.graphics.images import encode
+from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:

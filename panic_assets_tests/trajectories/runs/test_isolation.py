@@ -9,13 +9,14 @@ import pytest
 
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.graphics.images import encode
 from panic_assets.models.load import load
 from panic_assets.registry.registry import get
 from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
-from panic_assets.trajectories.runs.content import decode, encode
-from panic_assets.trajectories.runs.embed import Batch, embed
-from panic_assets.trajectories.runs.walk import Cohort, Progress, advance
+from panic_assets.trajectories.runs.content import decode
+from panic_assets.trajectories.runs.embed import ToEmbed, embed
+from panic_assets.trajectories.runs.walk import Batch, Progress, advance
 from panic_assets_tests.trajectories.world import LOOP, Nobody, definition, nothing, perform
 
 
@@ -49,9 +50,9 @@ class Worker:
         """It has nothing to free."""
 
 
-def test_a_run_whose_output_fails_ends_there_and_its_cohort_goes_on() -> None:
+def test_a_run_whose_output_fails_ends_there_and_its_batch_goes_on() -> None:
     runs = tuple(Progress(f"run {p}", p, -1, 6) for p in ("good", "bad", "fine"))
-    steps = list(advance(Cohort("e", tuple(LOOP), 16, "png", runs), Worker()))
+    steps = list(advance(Batch("e", tuple(LOOP), 16, "png", runs), Worker()))
     assert [len(s.rows) for s in steps] == [2] * 6
     assert {r["run_id"] for s in steps for r in s.rows} == {"run good", "run fine"}
     first = {r["run_id"]: r for r in steps[0].runs}
@@ -60,7 +61,7 @@ def test_a_run_whose_output_fails_ends_there_and_its_cohort_goes_on() -> None:
 
 
 def test_a_content_that_fails_is_reported_and_the_others_have_vectors() -> None:
-    (result,) = embed(Batch("DummyText", ("good", "bad", "fine")), Worker())
+    (result,) = embed(ToEmbed("DummyText", ("good", "bad", "fine")), Worker())
     assert np.isfinite(result.values[[0, 2]]).all()
     assert result.problems == {1: "DummyText: not finite"}
 
@@ -117,7 +118,7 @@ def test_pictures_are_decoded_while_the_model_works_on_others(monkeypatch: pytes
     worker = Ahead()
     monkeypatch.setattr("panic_assets.trajectories.runs.embed.batch_limit", lambda spec: 2)
     monkeypatch.setattr("panic_assets.trajectories.runs.embed.decode", worker.decode)
-    (result,) = embed(Batch("DummyVision", tuple(files)), worker)  # type: ignore[arg-type]
+    (result,) = embed(ToEmbed("DummyVision", tuple(files)), worker)  # type: ignore[arg-type]
     assert worker.calls == [2, 1, 1]
     assert {index: "cannot be decoded" in why for index, why in result.problems.items()} == {3: True}
     assert np.isnan(result.values[3]).all()

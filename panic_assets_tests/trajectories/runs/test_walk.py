@@ -1,4 +1,4 @@
-"""Cohorts walking in lockstep: types alternate, exact repeats stop seeded runs, batching changes nothing."""
+"""Batches walking in lockstep: types alternate, exact repeats stop seeded runs, batching changes nothing."""
 
 import threading
 import time
@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panic_assets.compute.warm import WarmWorker
+from panic_assets.graphics.images import encode
 from panic_assets.ids import uuid7, uuid7_time
 from panic_assets.registry import registry
-from panic_assets.trajectories.runs.content import decode, encode, text_hash
-from panic_assets.trajectories.runs.walk import Cohort, Progress, Step, advance, cohorts_of
+from panic_assets.trajectories.runs.content import decode, text_hash
+from panic_assets.trajectories.runs.walk import Batch, Progress, Step, advance, batches_of
 
 WORKER = WarmWorker("cpu")
 PAIR = ("DummyT2I", "DummyI2T")
@@ -35,7 +36,7 @@ def run(number: int, seed: int, length: int, prompt: str = "a red cat") -> Progr
 
 
 def walk(models: Sequence[str], runs: Iterable[Progress], form: str = "png", worker: WarmWorker = WORKER) -> list[Step]:
-    return list(advance(Cohort("e", tuple(models), 16, form, tuple(runs)), worker))
+    return list(advance(Batch("e", tuple(models), 16, form, tuple(runs)), worker))
 
 
 def rows_of(steps: Iterable[Step]) -> dict[str, list[dict[str, Any]]]:
@@ -162,12 +163,12 @@ ALONE = {k: v for n in RUNS for k, v in results(walk(FOUR, [run(*n)])).items()}
 def test_batching_changes_no_bit(order: list[tuple[int, int, int, str]], parts: int, extra: int) -> None:
     together = [(FOUR, run(*n)) for n in order] + [(FOUR, run(100 + n, -1, 25)) for n in range(extra)]
     found: dict[str, Any] = {}
-    cohorts = cohorts_of("e", 16, "png", together, parts)
-    assert len(cohorts) == min(parts, len(together))
-    sizes = [len(cohort.runs) for cohort in cohorts]
+    batches = batches_of("e", 16, "png", together, parts)
+    assert len(batches) == min(parts, len(together))
+    sizes = [len(batch.runs) for batch in batches]
     assert max(sizes) - min(sizes) <= 1
-    for cohort in cohorts:
-        found |= results(advance(cohort, WORKER))
+    for batch in batches:
+        found |= results(advance(batch, WORKER))
     assert {k: found[k] for k in ALONE} == ALONE
 
 
@@ -195,11 +196,11 @@ def test_runs_that_are_behind_catch_up_first(done: list[int]) -> None:
         assert found.get(key, []) == ALONE[key][length:]
 
 
-def test_networks_are_separate_cohorts_and_complete_runs_in_none() -> None:
+def test_networks_are_separate_batches_and_complete_runs_in_none() -> None:
     complete = run(9, 1, 5)
     complete.stop_reason = "length"
-    cohorts = cohorts_of("e", None, "png", [(PAIR, run(0, 1, 5)), (FOUR, run(1, 1, 5)), (PAIR, complete)], 8)
-    assert [(c.models, [r.run_id for r in c.runs]) for c in cohorts] == [(PAIR, ["run-0"]), (FOUR, ["run-1"])]
+    batches = batches_of("e", None, "png", [(PAIR, run(0, 1, 5)), (FOUR, run(1, 1, 5)), (PAIR, complete)], 8)
+    assert [(c.models, [r.run_id for r in c.runs]) for c in batches] == [(PAIR, ["run-0"]), (FOUR, ["run-1"])]
 
 
 def test_an_unusable_input_fails_its_run_only() -> None:
@@ -330,11 +331,11 @@ class Breaking(WarmWorker):
         return self.loaded.generate(*given)
 
 
-def test_a_cohort_begins_with_its_own_models_only_all_loaded_before_the_first_call() -> None:
+def test_a_batch_begins_with_its_own_models_only_all_loaded_before_the_first_call() -> None:
     worker = WarmWorker("cpu")
     walk(PAIR, [run(0, 1, 2)], worker=worker)
     other = ("DummyT2I", "DummyI2T2")
-    steps = advance(Cohort("e", other, 16, "png", (run(1, 1, 4),)), worker)
+    steps = advance(Batch("e", other, 16, "png", (run(1, 1, 4),)), worker)
     kept = worker.model("DummyT2I")
     next(steps)
     assert worker._residency is not None
@@ -343,7 +344,7 @@ def test_a_cohort_begins_with_its_own_models_only_all_loaded_before_the_first_ca
 
 
 def test_what_was_made_before_an_error_is_handed_on_before_it() -> None:
-    steps = advance(Cohort("e", PAIR, 16, "png", (run(0, 4, 6),)), Breaking("cpu"))
+    steps = advance(Batch("e", PAIR, 16, "png", (run(0, 4, 6),)), Breaking("cpu"))
     assert [row["sequence_number"] for row in next(steps).rows + next(steps).rows] == [0, 1]
     with pytest.raises(RuntimeError, match="CUDA error"):
         next(steps)

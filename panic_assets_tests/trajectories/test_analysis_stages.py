@@ -11,7 +11,11 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
 from panic_assets.statistics.surrogates import random_walk
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import analysis, rules, stages, symbolic
+from panic_assets.trajectories import rules, stages
+from panic_assets.trajectories.clusters import sequences
+from panic_assets.trajectories.motion import nulls as motion_nulls
+from panic_assets.trajectories.runs.factors import parts
+from panic_assets.trajectories.runs.walked import Walked
 from panic_assets.trajectories.tables import dynamics as tables
 from panic_assets.trajectories.tables import symbols as symbol_tables
 from panic_assets.trajectories.topology import bar_distances as distances
@@ -50,12 +54,12 @@ def lake(tmp_path_factory):
 def analyse(lake):
     """Everything, and which tables each asset read."""
     stage = {
-        "symbolic_dynamics": lambda: [symbolic.symbols(lake, Nobody(), model) for model in MODELS],
-        "cluster_stability": lambda: [symbolic.stability(lake, Nobody(), model, draws=2) for model in MODELS],
-        "dynamics": lambda: analysis.dynamics(lake, InProcessCompute(), Nobody(), "a", null_runs=2, replicates=9),
-        "topology": lambda: analysis.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9),
-        "layouts": lambda: analysis.layouts(lake, Nobody(), "a"),
-        "statistics": lambda: analysis.statistics(lake, Nobody(), "a"),
+        "symbolic_dynamics": lambda: [stages.symbols(lake, Nobody(), model) for model in MODELS],
+        "cluster_stability": lambda: [stages.stability(lake, Nobody(), model, draws=2) for model in MODELS],
+        "dynamics": lambda: stages.dynamics(lake, InProcessCompute(), Nobody(), "a", null_runs=2, replicates=9),
+        "topology": lambda: stages.topology(lake, Nobody(), "a", distance_runs=6, null_runs=2, replicates=9),
+        "layouts": lambda: stages.layouts(lake, Nobody(), "a"),
+        "statistics": lambda: stages.statistics(lake, Nobody(), "a"),
     }
     read = {}
     for asset, work in stage.items():
@@ -122,10 +126,10 @@ def test_a_looping_run_goes_on_round_its_loop():
     run = {"stop_reason": "loop", "loop_length": 4}
     vectors = np.arange(6.0)[:, None]  # outputs 0, 2, ..., 10; the last one repeats the one before the loop
     vectors[5] = vectors[3]
-    one = analysis.Walked(run, list("abcdef"), np.arange(0, 12, 2), vectors)
+    one = Walked(run, list("abcdef"), np.arange(0, 12, 2), vectors)
     assert one.until(11).ravel().tolist() == [0, 1, 2, 3, 4, 3, 4, 3, 4, 3, 4]
     assert one.until(3).ravel().tolist() == [0, 1, 2]
-    assert analysis.Walked({"stop_reason": "length"}, [], np.arange(6), vectors).until(7) is None
+    assert Walked({"stop_reason": "length"}, [], np.arange(6), vectors).until(7) is None
 
 
 def test_simplices_of_bars_are_outputs_that_far_apart(lake):
@@ -180,7 +184,7 @@ def test_distances_are_those_of_the_stored_bars_and_are_kept(lake):
         return np.column_stack([found["birth"].to_numpy(), found["death"].to_numpy()])
 
     assert r["wasserstein"] == pytest.approx(distances.wasserstein(bars(r["run_id"]), bars(r["other_run_id"])))
-    analysis.topology(lake, Nobody(), "a", distance_runs=7, null_runs=2, replicates=9)
+    stages.topology(lake, Nobody(), "a", distance_runs=7, null_runs=2, replicates=9)
     again = rows(lake, "SELECT * FROM diagram_distances ORDER BY ALL")
     assert len(again) == 3 * 21 * 2
     assert {tuple(r.values()) for r in stored} <= {tuple(r.values()) for r in again}  # computed_at included
@@ -199,7 +203,7 @@ def test_nulls_are_of_the_homology_that_was_asked_for(tmp_path):
     lake = open_lake(tmp_path / "lake")
     perform(lake, definition("a", networks=[LONG], max_length=60))
     stages.diagrams(lake, InProcessCompute(), Nobody(), lambda: None, "a", max_dimension=2, metric="angle")
-    analysis.topology(lake, Nobody(), "a", null_runs=1, replicates=3)
+    stages.topology(lake, Nobody(), "a", null_runs=1, replicates=3)
     for null in ("random walk", "gaussian"):
         found = rows(
             lake,
@@ -283,13 +287,13 @@ def test_symbols_stand_among_shuffled_ones(lake):
     assert {r["statistic"] for r in found} <= {"mean stay", "entropy rate", "change points"}
     assert all(r["adjusted_p_value"] >= r["p_value"] >= 2 / 200 for r in found)
     # What stays and seldom moves is not what the same clusters in any order do.
-    lasting = {f"r{k}": np.repeat([0, 1, 2, 0], 15) for k in range(4)}
-    stood = {r["statistic"]: r for r in symbolic._nulls(lasting)}
+    lasting = [np.repeat([0, 1, 2, 0], 15)] * 4
+    stood = {r["statistic"]: r for r in sequences.against_chance(lasting)}
     assert (stood["mean stay"]["observed"], stood["mean stay"]["percentile"]) == (15, 100)
     assert (stood["change points"]["observed"], stood["change points"]["percentile"]) == (3, 100)
     assert stood["entropy rate"]["percentile"] == 0
-    mixed = {f"r{k}": np.random.default_rng(k).integers(3, size=60) for k in range(4)}
-    assert np.median([r["p_value"] for r in symbolic._nulls(mixed)]) > 0.2
+    mixed = [np.random.default_rng(k).integers(3, size=60) for k in range(4)]
+    assert np.median([r["p_value"] for r in sequences.against_chance(mixed)]) > 0.2
 
 
 def test_motion_stands_among_walks_and_shuffled_runs(lake):
@@ -308,7 +312,7 @@ def test_motion_stands_among_walks_and_shuffled_runs(lake):
 
 def test_a_walk_is_a_walk_and_no_shuffled_walk_and_a_cycle_is_neither():
     def stood(vectors):
-        return {(r["null_model"], r["statistic"]): r for r in analysis._motion_nulls(vectors, None, 39)}
+        return {(r["null_model"], r["statistic"]): r for r in motion_nulls.against_chance(vectors, None, 39)}
 
     rng = np.random.default_rng(0)
     walk = stood(np.cumsum(rng.normal(size=(80, 5)), axis=0))
@@ -323,7 +327,7 @@ def test_a_walk_is_a_walk_and_no_shuffled_walk_and_a_cycle_is_neither():
 def test_what_can_be_told_apart_about_networks():
     def told(*networks):
         runs = pd.DataFrame({"models": list(networks), "network": ["-".join(n) for n in networks]})
-        return analysis.parts(runs)
+        return parts(runs)
 
     x, y, a, b = "DummyT2I", "DummyT2I2", "DummyI2T", "DummyI2T2"
     assert told([x, a], [x, b], [y, a], [y, b]) == ["generator", "captioner"]
@@ -346,7 +350,7 @@ def test_variances_share_out_what_effects_leave(lake):
 
 
 def test_displacements_are_those_of_the_vectors(lake):
-    one = next(analysis.walked(lake, "a", "RandomWalk"))
+    one = next(stages.walked(lake, "a", "RandomWalk"))
     found = rows(
         lake, f"SELECT * FROM displacements WHERE run_id = '{one.run['run_id']}' AND embedding_model = 'RandomWalk'"
     )
@@ -419,10 +423,10 @@ def test_doing_it_again_gives_the_same_rows(lake):
 def test_an_experiment_with_one_prompt_says_what_cannot_be_modelled(tmp_path):
     lake = open_lake(tmp_path / "lake")
     perform(lake, definition("a"))
-    analysis.dynamics(lake, InProcessCompute(), Nobody(), "a")
-    analysis.topology(lake, Nobody(), "a")
-    analysis.layouts(lake, Nobody(), "a")
-    analysis.statistics(lake, Nobody(), "a")
+    stages.dynamics(lake, InProcessCompute(), Nobody(), "a")
+    stages.topology(lake, Nobody(), "a")
+    stages.layouts(lake, Nobody(), "a")
+    stages.statistics(lake, Nobody(), "a")
     assert "at least 2 groups" in rows(lake, "SELECT * FROM findings")[0]["sentence"]
     assert rows(lake, "SELECT * FROM model_effects") == []
     assert rows(lake, "SELECT count(*) AS n FROM run_dynamics")[0]["n"] == 1
