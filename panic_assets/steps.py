@@ -138,7 +138,7 @@ def stage(
                 told = work(here)
             return _result(context, here, tables, told, time.monotonic() - began)
 
-        made: dg.AssetsDefinition = dg.asset(
+        declare = dg.asset(
             name=name or work.__name__,
             description=work.__doc__,
             partitions_def=space,
@@ -158,7 +158,9 @@ def stage(
                 **(metadata or {}),
             },
             **on(needs),
-        )(perform)
+        )
+        made: Any = declare(perform)
+        assert isinstance(made, dg.AssetsDefinition)
         return made
 
     return make
@@ -206,8 +208,7 @@ def _written_in(work: Callable[[Stage], Outcome]) -> dict[str, Any]:
     """The UI's link to the code of an asset."""
     code = work.__code__
     here = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno)
-    references = dg.CodeReferencesMetadataValue(code_references=[here])
-    return dict(dg.CodeReferencesMetadataSet(code_references=references))
+    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[here])}
 
 
 def _result(
