@@ -16,26 +16,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-import yaml
 
 from panic_assets.lake.lake import Lake
+from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import trace
-
-FILE = {
-    "networks": [["DummyT2I", "DummyI2T"]],
-    "prompts": ["one [red]cat[/red]", "two"],
-    "seeds": [1],
-    "embedding_models": ["DummyText"],
-    "max_length": 6,
-    "image_size": 16,
-}
-
-
-def write(folder: Path, name: str = "cats.yaml", **fields: object) -> Path:
-    path = folder / name
-    path.write_text(yaml.safe_dump({**FILE, **fields}))
-    return path
 
 
 def test_perform_ends_with_where_the_results_are_and_three_queries_that_work(

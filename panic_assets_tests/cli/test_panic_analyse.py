@@ -10,7 +10,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.settings import PROJECT
 from panic_assets.trajectories import analysis
 from panic_assets.trajectories.layers import COMPILES, SMALLEST
-from panic_assets_tests.cli.test_panic import write
+from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import Nobody
 

@@ -23,8 +23,8 @@ from panic_assets.lake.resource import LakeResource
 from panic_assets.lake.tables import finetunes as tables
 from panic_assets.settings import home
 from panic_assets.training import removal, runs
+from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
-from panic_assets_tests.finetunes.test_finetune_captions import SOUND, folder_of
 
 
 def rows(lake, query, name=RUN):

@@ -23,6 +23,7 @@ from panic_assets.models.preflight import inspect
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
+from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -487,7 +488,6 @@ def test_ab_from_trials_to_verdict(tested):
 
 def test_captions_of_a_run(tmp_path, lake):
     from panic_assets.finetunes import caption_files, captions
-    from panic_assets_tests.finetunes.test_finetune_captions import SOUND, folder_of
 
     folder = tmp_path / "captions"
     folder.mkdir()

@@ -25,11 +25,7 @@ from panic_assets.trajectories.diagrams import (
     summary,
 )
 from panic_assets.trajectories.lunes import pairs
-
-
-def circle(n):
-    angle = 2 * np.pi * np.arange(n) / n
-    return np.column_stack([np.cos(angle), np.sin(angle)])
+from panic_assets_tests.trajectories.known_shapes import circle
 
 
 def gudhi_bars(points, max_dimension, field=2):

@@ -17,7 +17,7 @@ from panic_assets.trajectories import invariants, stages, symbolic, work
 from panic_assets.trajectories.clustering import cluster
 from panic_assets.trajectories.layers import PARAMETERS
 from panic_assets.trajectories.stability import assign, likeness, stability
-from panic_assets_tests.trajectories.test_clustering import blobs
+from panic_assets_tests.trajectories.known_shapes import blobs
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 MODEL = "DummyText"
