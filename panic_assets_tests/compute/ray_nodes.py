@@ -84,7 +84,7 @@ def _answers(address, port):
 
 def until(condition):
     """Waits for what a node does when it starts."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline, "the Ray node did not start"
         time.sleep(0.1)

@@ -239,6 +239,7 @@ class Host:
         return word.replace("0.0.0.0", "127.0.0.1")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not embedded_postgres.available(), reason="no PostgreSQL to be had")
 def test_the_commands_of_the_services_start_and_their_health_checks_pass(tmp_path):
     with contextlib.ExitStack() as stack:

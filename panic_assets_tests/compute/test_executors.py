@@ -56,6 +56,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_multiprocess_steps_are_forked_from_one_server_that_knows_the_definitions(tmp_path, monkeypatch):
     (tmp_path / "steps.py").write_text(STEPS)
     (tmp_path / "dagster").mkdir()

@@ -21,6 +21,8 @@ ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from panic_assets.compute import ray as panic_ray  # noqa: E402
 from panic_assets.compute.ray import RayCompute  # noqa: E402
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 CPU = Needs(memory_gb=0.1)
 GPU = Needs(device="gpu", gpus=1, memory_gb=0.1)
 HALF = Needs(device="gpu", gpus=0.5, memory_gb=0.1)

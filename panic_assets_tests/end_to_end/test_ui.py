@@ -14,7 +14,7 @@ import pytest
 
 from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_in_the_background, running
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TYPED = {
     "name": "typed",

@@ -60,6 +60,7 @@ with embedded_postgres.server(Path(sys.argv[1])) as url:
 """
 
 
+@pytest.mark.slow
 def test_data_stays_and_the_server_goes_with_its_last_user(folder):
     with embedded_postgres.server(folder) as url:
         assert url.startswith("postgresql://")
@@ -78,6 +79,7 @@ def test_data_stays_and_the_server_goes_with_its_last_user(folder):
         assert _ask(url, "SELECT x FROM t") == [(7,)]
 
 
+@pytest.mark.slow
 def test_a_killed_user_and_a_killed_server_are_got_over(folder):
     child = subprocess.Popen(
         [sys.executable, "-c", USER, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=PROJECT

@@ -104,6 +104,7 @@ def test_postgresql_writes_events_in_batches(home, clean_environment):
     assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "500"
 
 
+@pytest.mark.slow
 def test_postgresql_connections_are_pooled_and_shared(home, clean_environment, postgres_url):
     clean_environment.setenv(POSTGRES_URL, postgres_url)
     with open_instance(home) as one, open_instance(home) as two:
