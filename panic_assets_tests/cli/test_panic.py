@@ -219,13 +219,14 @@ def child(*words: object, **more: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_the_same_experiment_twice_at_once_and_another_beside(
     panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
 ) -> None:
     same = write(tmp_path, "same.yaml", seeds=list(range(1, 9)), max_length=60)
     other = write(tmp_path, "other.yaml")
     processes = [child("experiment", "perform", f) for f in (same, same, other)]
-    outputs = [p.communicate(timeout=150)[0] for p in processes]
+    outputs = [p.communicate(timeout=500)[0] for p in processes]
     assert [p.returncode for p in processes] == [0, 0, 0], outputs
     assert panic("doctor")[0] == 0, panic("doctor")[1]
     numbers = lake.sql(
@@ -234,6 +235,7 @@ def test_the_same_experiment_twice_at_once_and_another_beside(
     assert numbers[0]["n"] == numbers[0]["d"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_loses_nothing_and_says_how_to_go_on(
     panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
 ) -> None:

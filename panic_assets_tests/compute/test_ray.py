@@ -21,7 +21,7 @@ ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from panic_assets.compute import ray as panic_ray  # noqa: E402
 from panic_assets.compute.ray import RayCompute  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 CPU = Needs(memory_gb=0.1)
 GPU = Needs(device="gpu", gpus=1, memory_gb=0.1)

@@ -25,6 +25,8 @@ from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.settings import Home
 from panic_assets_tests.instance import miniature, slow_run
 
+pytestmark = pytest.mark.slow
+
 SLOW = miniature.slow.key
 
 

@@ -61,6 +61,7 @@ def test_new_vectors_join_the_nearest_cluster_or_none():
     assert assign(new, vectors[:0], labels[:0]).tolist() == [-1] * 27
 
 
+@pytest.mark.slow
 def test_the_layers_of_a_store(tmp_path):
     """EVoC itself, through the stage, on blobs and copies of some of their vectors."""
     lake, copies = Lake(tmp_path / "lake"), 6
