@@ -7,10 +7,10 @@ TRAINED := $(or $(PANIC_HOME),.panic)/.demo-trained
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup test browser vision demo ui bench clean
+.PHONY: help setup test test-fast lint browser vision demo ui bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 setup: $(INSTALLED) ## .venv with everything; does nothing when it is up to date
 	@:
@@ -28,12 +28,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test,demo]'
 	@touch $@
 
-test: setup browser vision ## lint, types and every test
+test: setup lint browser vision ## lint, types and every test
+	@# One file stays in one process (files share servers), in alphabetical order: the slow end-to-end tests start early.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: setup lint ## lint, types and the tests without daemons, Ray, PostgreSQL and browser: under 2 minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
+
+lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@# One file stays in one process (files share servers), in alphabetical order: the slow end-to-end tests start early.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A test in a browser needs one. Without the right to install it, that test is skipped, and says so.
 browser:

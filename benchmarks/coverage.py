@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from panic_assets.statistics.mixed import fit
-from panic_assets_tests.statistics.test_mixed import experiment
+from panic_assets_tests.statistics.simulated import experiment
 
 ONE: dict[str, Any] = {"data": {}, "effects": ["network"], "within": None}
 THREE: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,10 @@ Panic = Callable[..., tuple[int, str, str]]
 
 # The same examples every time: what fails, fails for everybody. `pytest --hypothesis-profile default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
+
+# A background job of a script ignores Ctrl-C, and so would every program that a test starts to press it on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @event.listens_for(Engine, "connect")

@@ -28,6 +28,8 @@ def ui(
     ]
     with instance():  # Opened first: the pools have their limits before the daemon starts.
         say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
+        # Told to end, it ends Dagster as well: also where Ctrl-C is ignored, as it is for a background job of a script.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         # A group of its own, stopped as one: Dagster's own processes do not all follow when their parent is told to end.
         dagster = subprocess.Popen(
             command,
@@ -36,7 +38,6 @@ def ui(
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         try:
             dagster.wait()
         except KeyboardInterrupt:

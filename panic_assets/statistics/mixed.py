@@ -116,11 +116,19 @@ def fit(
         if len(larger) == len(smaller):
             problems.append(f"{':'.join(term)} cannot be told from the other terms and is not tested")
             continue
-        with_term = full if len(larger) == len(names) else _optimum(y / scale, design[:, larger], random, reml=False)[0]
-        without = _optimum(y / scale, design[:, smaller], random, reml=False)[0]
-        statistic = max(0.0, 2 * float(with_term.llf - without.llf))
+        try:
+            whole = len(larger) == len(names)
+            with_term = full if whole else _optimum(y / scale, design[:, larger], random, reml=False)[0]
+            without = _optimum(y / scale, design[:, smaller], random, reml=False)[0]
+        except ValueError as error:
+            problems.append(f"{':'.join(term)} is not tested: {error}")
+            continue
+        statistic = 2 * float(with_term.llf - without.llf)
+        if statistic < -1e-3:
+            problems.append(f"{':'.join(term)} is not tested: the optimiser missed the maximum of the model with it")
+            continue
         degrees = len(larger) - len(smaller)
-        tests.append(Term(":".join(term), statistic, degrees, float(chi2.sf(statistic, degrees))))
+        tests.append(Term(":".join(term), max(0.0, statistic), degrees, float(chi2.sf(statistic, degrees))))
 
     shift = len(y) * np.log(scale)
     return Mixed(
@@ -218,7 +226,7 @@ class _Random:
 
 
 def _optimum(y: np.ndarray, design: np.ndarray, random: _Random, reml: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """The best of two optimisers, and sentences about how it went."""
+    """The best of two optimisers, and sentences about how it went; ValueError where none finds finite figures."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     best, failure = None, "no optimiser succeeded"
@@ -229,9 +237,13 @@ def _optimum(y: np.ndarray, design: np.ndarray, random: _Random, reml: bool):  #
                 exog_re = None if random.crossed else np.ones((len(y), 1))
                 model = MixedLM(y, design, random.groups, exog_re=exog_re, exog_vc=random.components())
                 result = model.fit(reml=reml, method=method)
+                finite = _finite(result)
             except (np.linalg.LinAlgError, ValueError) as error:
                 failure = str(error)
                 continue
+        if not finite:
+            failure = "its likelihood, an effect or a standard error is not a finite number"
+            continue
         if best is None or result.llf > best.llf + 1e-6 or (result.converged and not best.converged):
             best = result
         if best.converged:
@@ -245,6 +257,11 @@ def _optimum(y: np.ndarray, design: np.ndarray, random: _Random, reml: bool):  #
     if (variances < 1e-4).any():
         trouble.append("a random intercept has no variance: its groups do not differ beyond chance")
     return best, trouble
+
+
+def _finite(result) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Whether a fit is one: an optimiser that steps on a variance of zero says `converged`, with a likelihood of inf."""
+    return bool(np.isfinite([result.llf, result.scale, *result.fe_params, *result.bse_fe]).all())
 
 
 def _residuals(result, y: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]  # noqa: ANN001

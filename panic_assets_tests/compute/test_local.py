@@ -1,4 +1,3 @@
-import itertools
 import os
 import signal
 import subprocess
@@ -40,7 +39,8 @@ def gone(pid):
         return True
 
 
-def soon(condition, seconds=8.0):
+def soon(condition, seconds=60.0):
+    """Whether the condition comes true; how long that may take is no claim, only an end to the waiting."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -131,10 +131,9 @@ def test_a_task_of_which_nothing_remains_is_not_run_again(local, tmp_path):
     assert list(work.received(stream, tmp_path)) == ["alive"]
 
 
-def test_a_dead_worker_is_noticed_although_its_child_holds_the_socket(local):
-    started = time.monotonic()
-    [(_, child)] = local.stream(work.fork_and_die, ["x"], CPU, resume=lambda task: None)
-    assert time.monotonic() - started < 5
+def test_a_dead_worker_is_noticed_although_its_child_holds_the_socket(local, tmp_path):
+    """The child would hold it for ten minutes."""
+    [child] = work.received(local.stream(work.fork_and_die, [tmp_path], CPU, resume=lambda task: None), tmp_path)
     assert soon(lambda: gone(child))
 
 
@@ -171,10 +170,12 @@ def test_an_exception_that_does_not_travel_keeps_its_words(local):
         list(local.stream(work.fail_unpicklably, ["thing"], CPU))
 
 
-def test_an_exception_stops_the_other_workers(local):
-    stream = itertools.chain(local.stream(work.pid_and_devices, [600, "no number"], CPU))
-    pids = [next(stream)[1][0], next(stream)[1][0]]
-    with pytest.raises(TypeError):
+def test_an_exception_stops_the_other_workers(local, tmp_path):
+    go = tmp_path / "go"
+    stream = local.stream(work.fail_at, [(go, False), (go, True)], CPU)
+    pids = [next(stream)[1], next(stream)[1]]
+    go.touch()
+    with pytest.raises(RuntimeError, match="told to fail"):
         next(stream)
     assert sum(gone(pid) for pid in pids) == 1
 
@@ -189,18 +190,19 @@ def test_memory_is_bounded_however_slow_the_consumer(local, tmp_path):
         if consumed in (5, 20):
             time.sleep(0.3)
             # queued, in the sender's hand, being put, and one more in the socket
-            assert int(counter.read_text()) <= consumed + worker.AHEAD + 3
+            assert counter.stat().st_size <= consumed + worker.AHEAD + 3
     assert consumed == 60
 
 
-def test_workers_are_processes_that_stay_warm_between_tasks_and_streams(local):
+def test_workers_are_processes_that_stay_warm_between_tasks_and_streams(local, tmp_path):
+    both = work.pids(local, 2, CPU, tmp_path)
     first = list(local.stream(work.embed, [["a cat"], ["a dog"], ["a cat"], ["a fish"]], CPU))
     again = list(local.stream(work.embed, [["a cat"], ["a dog"]], CPU))
     models = {}
     for _, (model, pid, _) in first + again:
         assert pid != os.getpid()
         models.setdefault(pid, set()).add(model)
-    assert len(models) <= 2
+    assert set(models) <= both
     assert all(len(identities) == 1 for identities in models.values())
     here = {i: v for i, (_, _, v) in InProcessCompute().stream(work.embed, [["a cat"], ["a dog"]], CPU)}
     for index, (_, _, vectors) in again:
@@ -267,34 +269,48 @@ def test_close_ends_the_workers_and_streaming_afterwards_starts_afresh():
 
 
 PARENT = """
-import sys
+import signal, sys
 from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Needs
 from panic_assets_tests.compute import work
+signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1] == "background" else signal.default_int_handler)
 for _, item in LocalCompute(workers=2).stream(work.orphan, ["a", "b"], Needs(memory_gb=0.1)):
     print(*item, flush=True)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_no_orphans_when_the_parent_dies(number):
+@pytest.mark.parametrize(
+    ("number", "started"),
+    [
+        (signal.SIGKILL, "terminal"),
+        (signal.SIGINT, "terminal"),
+        (signal.SIGTERM, "terminal"),
+        (signal.SIGKILL, "background"),
+        (signal.SIGTERM, "background"),
+    ],
+)
+def test_no_orphans_when_the_parent_dies(number, started):
+    """In a terminal, and as a background job of a script: that ignores SIGINT, and so does what it starts."""
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT],
+        [sys.executable, "-c", PARENT, started],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as parent:
-        pids = [int(pid) for _ in range(2) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 4
-        parent.send_signal(number)
-        assert parent.wait(timeout=10) != 0
+        try:
+            pids = [int(pid) for _ in range(2) for pid in parent.stdout.readline().split()]
+            assert len(pids) == 4
+            parent.send_signal(number)
+            assert parent.wait(timeout=60) != 0
+        finally:
+            parent.kill()
     assert soon(lambda: all(gone(pid) for pid in pids))
 
 
 def test_idle_workers_are_let_go_and_replaced_when_needed(monkeypatch):
-    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.3)
     compute = LocalCompute(workers=1)
     [(_, (first, *_))] = compute.stream(work.pid_and_devices, [0], CPU)
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.3)  # shorter than the next task, in which it is not idle
     [(_, (again, *_))] = compute.stream(work.pid_and_devices, [0.6], CPU)
     assert again == first
     assert soon(lambda: gone(first))
@@ -303,11 +319,11 @@ def test_idle_workers_are_let_go_and_replaced_when_needed(monkeypatch):
     compute.close()
 
 
-def test_a_short_stream_leaves_the_other_workers_warm():
+def test_a_short_stream_leaves_the_other_workers_warm(tmp_path):
     compute = LocalCompute(workers=2)
-    pids = {item[0] for _, item in compute.stream(work.pid_and_devices, [0.2, 0.2], CPU)}
+    pids = work.pids(compute, 2, CPU, tmp_path / "before")
     list(compute.stream(work.pid_and_devices, [0], CPU))
-    assert {item[0] for _, item in compute.stream(work.pid_and_devices, [0.2, 0.2], CPU)} == pids
+    assert work.pids(compute, 2, CPU, tmp_path / "after") == pids
     compute.close()
     assert all(gone(pid) for pid in pids)
 

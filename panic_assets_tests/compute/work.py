@@ -53,16 +53,27 @@ def heavy_before_start(task, worker):
 
 
 def big(task, worker):
-    """Writes how many items of 1 MB it has made so far into the file of the task."""
+    """Adds a byte to the file of the task for every item of 1 MB that it makes."""
     path, items = task
     for number in range(items):
-        Path(path).write_text(str(number + 1))
+        with Path(path).open("ab") as made:
+            made.write(b".")
         yield bytes([number % 256]) * 1_000_000
 
 
 def fail(task, worker):
     yield "before"
     raise ValueError(f"cannot do {task}")
+
+
+def fail_at(task, worker):
+    """Yields its process; then fails as soon as the file is there, or does not and hangs."""
+    go, fails = task
+    yield os.getpid()
+    if not fails:
+        time.sleep(600)
+    _wait_for(go.exists, "the file")
+    raise RuntimeError("told to fail")
 
 
 def fail_unpicklably(task, worker):
@@ -98,21 +109,15 @@ def orphan(task, worker):
     time.sleep(600)
 
 
-def fork_and_die(task, worker):
-    """Leaves a forked child that holds every file descriptor open, then is killed."""
+def fork_and_die(folder, worker):
+    """Leaves a forked child that holds every file descriptor open, and is killed when `received` has its number."""
     child = os.fork()
     if child == 0:
         time.sleep(600)
         os._exit(0)
     yield child
-    time.sleep(0.5)
+    _wait_for(lambda: any(folder.iterdir()), "its item to arrive")
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def slow(task, worker):
-    for number in range(1000):
-        yield number
-        time.sleep(0.05)
 
 
 def embed(task, worker):
@@ -129,22 +134,27 @@ def with_cleanup(task, worker):
         Path(task).touch()
 
 
-def count_slowly(task, worker):
-    """As `count`, long enough for something to happen meanwhile."""
-    for item in count(task, worker):
-        time.sleep(0.03)
-        yield item
-
-
 def meet(task, worker):
     """Waits until `count` tasks run at the same time; fails when they never do."""
     folder, name, count = task
     (folder / f"{name}.here").touch()
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.here"))) < count:
-        assert time.monotonic() < deadline, "the others never came"
-        time.sleep(0.02)
+    _wait_for(lambda: len(list(folder.glob("*.here"))) >= count, "the others")
     yield os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def pids(compute, count, needs, folder):
+    """The processes of this many workers, all up and warm from now on."""
+    folder.mkdir(exist_ok=True)
+    found = {pid for _, (pid, _) in compute.stream(meet, [(folder, name, count) for name in range(count)], needs)}
+    assert len(found) == count
+    return found
+
+
+def _wait_for(true, what):
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
 
 
 def hold(task, worker):

@@ -78,12 +78,31 @@ class Ui:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Ui]:
     """Starts `panic ui`, waits until it answers, and stops it as Ctrl-C does; fails when that leaves a process."""
+    with _started(folder, []) as (ui, process):
+        ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
+        yield ui
+        os.killpg(process.pid, signal.SIGINT)
+        _gone(ui, "Ctrl-C")
+
+
+def ended_in_the_background(folder: Path) -> None:
+    """Starts `panic ui` as a script does with `&`, which makes it ignore Ctrl-C, and tells it to end as soon as Dagster
+    is up; fails when that leaves a process."""
+    with _started(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
+        ui.until("Dagster to start", lambda: any("dagster" in p.cmdline() for p in ui.processes()), STARTED)
+        process.terminate()
+        assert process.wait(ENDED) == 0
+        _gone(ui, "SIGTERM")
+
+
+@contextlib.contextmanager
+def _started(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
     ui = Ui(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PANIC_", "DAGSTER_"))}
     environment = {"PANIC_HOME": str(ui.home.root), "PANIC_EXPERIMENTS": str(ui.dropped), "OMP_NUM_THREADS": "1"}
     with ui.log.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "panic_assets.cli.main", "ui", "--port", str(ui.port)],
+            [*through, sys.executable, "-m", "panic_assets.cli.main", "ui", "--port", str(ui.port)],
             cwd=folder,
             env=kept | environment,
             stdin=subprocess.DEVNULL,
@@ -92,12 +111,7 @@ def running(folder: Path) -> Iterator[Ui]:
             start_new_session=True,
         )
     try:
-        ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
-        yield ui
-        os.killpg(process.pid, signal.SIGINT)
-        _gone(ui, ENDED)
-        left = [" ".join(p.cmdline())[:200] for p in ui.processes()]
-        assert not left, f"Ctrl-C left processes behind: {left}\n{ui.tail()}"
+        yield ui, process
     finally:
         for left_over in ui.processes():
             with contextlib.suppress(psutil.Error):
@@ -112,7 +126,9 @@ def _answers(ui: Ui, process: subprocess.Popen) -> bool:
     return False
 
 
-def _gone(ui: Ui, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def _gone(ui: Ui, told: str) -> None:
+    deadline = time.monotonic() + ENDED
     while ui.processes() and time.monotonic() < deadline:
         time.sleep(0.2)
+    left = [" ".join(p.cmdline())[:200] for p in ui.processes()]
+    assert not left, f"{told} left processes behind: {left}\n{ui.tail()}"

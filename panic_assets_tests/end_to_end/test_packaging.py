@@ -92,6 +92,13 @@ def test_the_tests_import_what_make_setup_installs():
     ] == []
 
 
+def test_no_test_imports_another():
+    """What tests share lies in a conftest.py or a module without `test_`: a test can be moved or deleted alone."""
+    imported = re.compile(r"^\s*(from|import) panic_assets_tests\S*(\.| import )test_", re.M)
+    files = [path for folder in ("panic_assets_tests", "benchmarks") for path in (PROJECT / folder).rglob("*.py")]
+    assert [str(path) for path in files if imported.search(path.read_text(encoding="utf-8"))] == []
+
+
 @pytest.fixture(scope="module")
 def pins() -> dict[str, Version]:
     lines = (line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))

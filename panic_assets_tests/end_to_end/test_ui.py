@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, running
+from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_in_the_background, running
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TYPED = {
     "name": "typed",
@@ -48,7 +48,7 @@ CHECK = """query ($asset: AssetKeyInput!, $check: String!, $partition: String!) 
   assetCheckExecutions(assetKey: $asset, checkName: $check, partition: $partition, limit: 5) {
     status evaluation { success description } } }"""
 TICKS = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor {
-  sensorState { ticks(limit: 20) { status timestamp logEvents { events { message } } } } } } }"""
+  sensorState { ticks(limit: 100) { status timestamp logEvents { events { message } } } } } } }"""
 BACKFILLS = """{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"""
 DELETE = """mutation ($repository: RepositorySelector!, $keys: [String!]!) {
   deleteDynamicPartitions(repositorySelector: $repository, partitionsDefName: "experiment", partitionKeys: $keys,
@@ -207,6 +207,10 @@ def test_nothing_broke_on_the_way(performed, deleted):
         assert {t["status"] for t in _ticks(performed, sensor)} <= {"SUCCESS", "SKIPPED", "STARTED"}
     log = performed.log.read_text(errors="replace")
     assert "Traceback" not in log, log[log.index("Traceback") :][:6000]
+
+
+def test_a_background_job_ends_its_children_too(tmp_path):
+    ended_in_the_background(tmp_path)
 
 
 def _params(job: str, config: dict, assets: list[str] | None = None, tags: dict[str, str] | None = None) -> dict:

@@ -26,7 +26,7 @@ from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.training import removal, runs
-from panic_assets_tests.finetunes.captions.test_captions import SOUND, folder_of
+from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
 
 

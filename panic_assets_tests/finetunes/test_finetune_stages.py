@@ -490,7 +490,6 @@ def test_ab_from_trials_to_verdict(tested):
 
 def test_captions_of_a_run(tmp_path, lake):
     from panic_assets.finetunes.captions import files, rules
-    from panic_assets_tests.finetunes.captions.test_captions import SOUND, folder_of
 
     folder = tmp_path / "captions"
     folder.mkdir()

@@ -706,7 +706,7 @@ def test_the_notebook_runs_top_to_bottom_and_shows_its_pictures(lake):
     from panic_assets.settings import PROJECT
 
     notebook = nbformat.read(PROJECT / "notebooks" / "grokking.ipynb", as_version=4)
-    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    done = NotebookClient(notebook, timeout=500, kernel_name="python3").execute()
     shown = [
         o
         for cell in done.cells

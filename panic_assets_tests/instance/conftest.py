@@ -93,7 +93,7 @@ def home(tmp_path: Path, sqlite_template: Path) -> Home:
     return home
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def instance(
     request: pytest.FixtureRequest, home: Home, clean_environment: pytest.MonkeyPatch
 ) -> Iterator[DagsterInstance]:

@@ -25,6 +25,8 @@ from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.settings import Home
 from panic_assets_tests.instance import miniature, slow_run
 
+pytestmark = pytest.mark.slow
+
 SLOW = miniature.slow.key
 
 
@@ -111,7 +113,7 @@ def test_overlapping_runs_are_cancelled_and_others_left_alone(start, slow, sqlit
 
     assert cancel_runs_of(sqlite_instance, [SLOW], ["a"]) == []
     assert _run(sqlite_instance, "a").status == DagsterRunStatus.CANCELED
-    child.wait(timeout=30)
+    child.wait(timeout=60)
     assert [line.split()[0] for line in _log(slow)] == ["start"]
 
 
@@ -206,7 +208,7 @@ def test_monitoring_fails_a_run_whose_code_server_died(slow, sqlite_instance, mo
             assert not any(execute_concurrency_slots_iteration(process, logger))
             return not _holders(instance)
 
-        _until(freed, "the daemon to free the dead run's slot", seconds=10)
+        _until(freed, "the daemon to free the dead run's slot")
 
 
 def test_a_recycled_process_id_is_no_match(monkeypatch):

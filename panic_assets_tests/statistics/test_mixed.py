@@ -1,6 +1,9 @@
 """Mixed models against lme4's published fits and against simulations with known effects."""
 
+from itertools import product
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from panic_assets.statistics.mixed import fit, sentences
@@ -103,6 +106,27 @@ def test_what_is_wrong_is_said():
     level = experiment(7, prompt_spread=0.0)
     level["entropy"] -= level.groupby("prompt").entropy.transform("mean")
     assert any("no variance" in p for p in fit(level, "entropy", ["network"], "prompt").problems)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_variance_of_zero_does_not_end_the_search_at_an_infinite_likelihood(seed):
+    """Prompts that do not differ: the mixed model is ordinary regression, whose likelihood has a closed form."""
+    frame = pd.DataFrame(product("abcdefghi", range(4), range(8)), columns=["network", "prompt", "seed"])
+    frame["entropy"] = np.random.default_rng(seed).normal(size=len(frame)) + 0.3 * (frame.network == "b")
+    frame["entropy"] -= frame.groupby("prompt").entropy.transform("mean")
+    found = fit(frame, "entropy", ["network"], "prompt")
+    unexplained = frame.entropy - frame.groupby("network").entropy.transform("mean")
+    n, variance, of_the_rest = len(frame), np.mean(frame.entropy**2), np.mean(unexplained**2)
+    assert found.log_likelihood == pytest.approx(-n / 2 * (np.log(2 * np.pi * of_the_rest) + 1), abs=1e-3)
+    assert found.terms[0].chi2 == pytest.approx(n * np.log(variance / of_the_rest), abs=1e-3)
+    assert all(np.isfinite([e.value, e.error, e.p_value]).all() for e in found.estimates)
+
+
+def test_a_fit_without_finite_figures_is_refused():
+    frame = experiment(9)
+    frame["entropy"] = (frame.network == "B") * 1.0  # nothing is left for chance
+    with pytest.raises(ValueError, match=r"cannot be fitted: .*not a finite number"):
+        fit(frame, "entropy", ["network"], "prompt")
 
 
 def test_a_term_that_follows_from_others_is_not_tested():

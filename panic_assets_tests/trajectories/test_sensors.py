@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from panic_assets.resources import LakeResource
-from panic_assets.trajectories import missing, registration, sensors, stages
+from panic_assets.definitions import SENSORS
+from panic_assets.trajectories import jobs, missing, stages
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 FIELDS: dict[str, Any] = {
@@ -20,6 +21,9 @@ FIELDS: dict[str, Any] = {
     "embedding_models": ["DummyText"],
     "max_length": 4,
 }
+
+
+(DROPS,) = (sensor for sensor in SENSORS if sensor.name == "dropped_files")
 
 
 class Daemon:
@@ -39,7 +43,7 @@ class Daemon:
         with dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, resources={"lake": LakeResource()}
         ) as context:
-            result = sensors.experiment_files(context)
+            result: Any = DROPS(context)
             if isinstance(result, dg.SkipReason):
                 self.cursor = context.cursor
                 return [], result.skip_message
@@ -65,7 +69,7 @@ def test_no_folder_or_no_file_is_no_trouble(daemon: Daemon) -> None:
     daemon.folder.rmdir()
     requested, why = daemon.tick()
     assert requested == []
-    assert "no new experiment file in" in str(why)
+    assert "no new file in" in str(why)
 
 
 def test_a_dropped_file_is_registered_and_run_once(daemon: Daemon) -> None:
@@ -134,7 +138,7 @@ def test_a_tick_that_died_half_way_is_made_good(daemon: Daemon) -> None:
 
 
 def launch(instance: dg.DagsterInstance, **fields: Any) -> dg.ExecuteInProcessResult:
-    return registration.register_experiment.execute_in_process(
+    return jobs.register_experiment.execute_in_process(
         run_config={"ops": {"register": {"config": {"name": "typed", **FIELDS, **fields}}}},
         resources={"lake": LakeResource()},
         instance=instance,
@@ -174,7 +178,7 @@ def test_stale_clusters_are_asked_for_at_night(daemon: Daemon) -> None:
         context = dg.build_schedule_context(
             instance=daemon.instance, scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)
         )
-        found: Any = sensors.nightly_clusters(context, lake=LakeResource())
+        found: Any = jobs.nightly_clusters(context, lake=LakeResource())
         return [str(request.partition_key) for request in found]
 
     assert asked() == []

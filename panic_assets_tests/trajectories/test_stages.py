@@ -191,6 +191,7 @@ def test_other_runs_beside_it_change_no_bit(lake: Lake, reference: dict[str, Any
         assert [row for row in found[table] if row[:3] in runs] == rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.8])
 def test_unequal_progress_resumes_to_the_same_end(lake: Lake, reference: dict[str, Any], keep: float) -> None:
     perform(lake, MIXED)

@@ -9,24 +9,9 @@ from panic_assets.errors import UserError
 from panic_assets.finetunes.captions import files as caption_files
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.captions.rules import Picture, Rules, check, repaired
-from panic_assets.finetunes.drawing import synthetic
 from panic_assets.finetunes.pictures import colour
+from panic_assets_tests.finetunes.captioned import ART, SOUND, folder_of
 
-PAINTS = {
-    "background": "#00ff00",
-    "hair": "#ff69b4",
-    "skin": "#d9a577",
-    "clothes": "#3b4a6b",
-    "eyes": "#2b2b2b",
-    "lips": "#b0524a",
-}
-SOUND = (
-    "pixel art, 24x24, portrait of bespoke punk lady, pink hair (#ff69b4), wearing gold earrings (#f0c828), "
-    "dark eyes (#2b2b2b), lips (#b0524a), neutral expression, light skin (#d9a577), "
-    "bright green background (#00ff00), navy jacket (#3b4a6b), palette: #ff69b4, #f0c828, #2b2b2b, #b0524a, "
-    "#d9a577, #00ff00, sharp pixel edges, hard color borders, retro pixel art style"
-)
-ART = synthetic.portrait(PAINTS, ("earrings",))
 PICTURE = Picture.of(ART)
 
 
@@ -166,13 +151,6 @@ def test_repairs_converge(parts):
 def test_bad_rules_are_refused(raw, says):
     with pytest.raises(UserError, match=says):
         captions.parse_rules(raw)
-
-
-def folder_of(tmp_path, texts, end=b"\n"):
-    for i, text in enumerate(texts):
-        (tmp_path / f"{i:03d}.txt").write_bytes(text.encode() + end)
-        (tmp_path / f"{i:03d}.png").write_bytes(colour.encode(synthetic.upscaled(ART, 96)))
-    return tmp_path
 
 
 def test_batch_preview_apply_second_pass_undo(tmp_path):

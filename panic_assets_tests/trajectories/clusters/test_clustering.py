@@ -15,13 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 from panic_assets.statistics.distinct import distinct
 from panic_assets.trajectories.clusters import reachability
 from panic_assets.trajectories.clusters.clustering import cluster, medoid
-
-
-def blobs(sizes, spread=0.05, d=8, seed=0):
-    """Blobs around far corners, in random order: (vectors, which blob)."""
-    rng = np.random.default_rng(seed)
-    which = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return (10 * np.eye(len(sizes), d)[which] + spread * rng.normal(size=(len(which), d))), which
+from panic_assets_tests.trajectories.known_shapes import blobs
 
 
 def test_blobs_are_found_largest_first():

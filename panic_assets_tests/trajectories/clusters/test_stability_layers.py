@@ -17,7 +17,7 @@ from panic_assets.trajectories import missing, rules, stages
 from panic_assets.trajectories.clusters.clustering import cluster
 from panic_assets.trajectories.clusters.layers import PARAMETERS
 from panic_assets.trajectories.clusters.stability import assign, likeness, stability
-from panic_assets_tests.trajectories.clusters.test_clustering import blobs
+from panic_assets_tests.trajectories.known_shapes import blobs
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
 MODEL = "DummyText"
@@ -61,6 +61,7 @@ def test_new_vectors_join_the_nearest_cluster_or_none():
     assert assign(new, vectors[:0], labels[:0]).tolist() == [-1] * 27
 
 
+@pytest.mark.slow
 def test_the_layers_of_a_store(tmp_path):
     """EVoC itself, through the stage, on blobs and copies of some of their vectors."""
     lake, copies = open_lake(tmp_path / "lake"), 6

@@ -9,7 +9,7 @@ import pytest
 
 from panic_assets.trajectories.topology.cycles import Void, loop, void
 from panic_assets.trajectories.topology.diagrams import budgeted, diagram
-from panic_assets_tests.trajectories.topology.test_diagrams import circle
+from panic_assets_tests.trajectories.known_shapes import circle
 
 
 def edges_of(walk):
