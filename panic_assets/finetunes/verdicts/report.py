@@ -276,5 +276,5 @@ def learnings(m: Material) -> list[Learning]:
         if w["weak"] and w["epoch"] == m.epoch:
             said.append(Learning(f"Weak in {w['scope']}: {w['sentence']}.", row_id("weak_areas", w)))
     if m.advice is not None:
-        said.append(Learning(f"Convergence rule: {m.advice['sentence']}.", row_id("advice", m.advice)))
+        said.append(Learning(f"Convergence rule: {m.advice['sentence']}", row_id("advice", m.advice)))
     return said
