@@ -1,18 +1,18 @@
-"""What a user may write in a fine-tune file, validated at the door.
+"""What a user may write in a fine-tune file (`*.finetune.yaml`), validated.
 
 name: portraits                # as in the checkpoints' file names
 folder: /runs/portraits        # where checkpoints appear, {name}-{epoch:06d}.safetensors
 base: SD15                     # model the LoRA belongs to (`panic model list`), or Synthetic
 epochs: 10
-suite: suite.yaml              # beside this file; without one, the 15 portraits that ship
+suite: suite.yaml              # beside this file; by default the 15 portraits that come with panic
 depth: full                    # or {epochs: {medium: [5, 8, 9], full: [7, 10]}, otherwise: quick}
 images: /drawn                 # pictures drawn elsewhere, instead of drawing
 image_pattern: epoch-{epoch}/{prompt}_{seed}.png
 baseline: {run: older, epoch: 7}
 captions: /data/captions       # captions to check before training
 caption_rules: {least_hex: 12}
-detector: Qwen3VL              # who looks for accessories and expressions; without one they are not judged
-alignment: Jina                # how well picture and prompt go together; a detector like Jina does that, too
+detector: Qwen3VL              # model that looks for accessories and expressions; without one they are not judged
+alignment: Jina                # model that judges how well picture and prompt fit; a detector like Jina does it too
 targets: {colour: 2.0}         # metric -> tolerance, for the convergence rule
 parent: {run: other, epoch: 3}
 card: A40
@@ -99,9 +99,9 @@ def parse_text(text: str, beside: Path, name: str = "") -> FineTune:
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"the fine-tune is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"the fine-tune is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"a fine-tune is a mapping with {', '.join(FIELDS)}")
+        raise UserError(f"the fine-tune is not a mapping; it must be one with fields of {', '.join(FIELDS)}")
     return parse({"name": name, **raw}, beside)
 
 
@@ -114,7 +114,10 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
     images = _path(raw, "images", beside)
     base = raw.get("base")
     if base is None and images is None:
-        raise UserError(f"fine-tune {name!r} names neither a base model to draw with nor a folder of images to read")
+        raise UserError(
+            f"fine-tune {name!r} names neither a base model to draw with nor a folder of images to read; "
+            "add base or images"
+        )
     if base is not None:
         check_base(str(base))
     folder = _path(raw, "folder", beside) or str(home().root / "training" / name)
@@ -182,21 +185,21 @@ def _path(raw: Mapping[str, Any], field: str, beside: Path) -> str | None:
 def _number(raw: Mapping[str, Any], field: str, default: float) -> float:
     value = raw.get(field, default)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise UserError(f"{field} is {value!r}; it must be a number from 0")
+        raise UserError(f"{field} is {value!r}; it must be a number of 0 or more")
     return float(value)
 
 
 def _whole(raw: Mapping[str, Any], field: str) -> int | None:
     value = raw.get(field)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError(f"{field} is {value!r}; it must be a whole number from 1")
+        raise UserError(f"{field} is {value!r}; it must be a whole number of 1 or more")
     return value
 
 
 def _at(raw: Any, field: str) -> tuple[str, int]:
     fits = isinstance(raw, dict) and set(raw) == {"run", "epoch"} and isinstance(raw["epoch"], int)
     if not fits or isinstance(raw["epoch"], bool) or not isinstance(raw["run"], str):
-        raise UserError(f"{field} is {raw!r}; it must name a checkpoint: {{run: name, epoch: 7}}")
+        raise UserError(f"{field} is {raw!r}; it must name a checkpoint, as in {{run: name, epoch: 7}}")
     return raw["run"], raw["epoch"]
 
 

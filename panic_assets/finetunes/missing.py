@@ -1,4 +1,4 @@
-"""What is missing of a fine-tune: one query a stage, shared by the stages, the sensor, the checks and status."""
+"""What is missing of a fine-tune: one query per stage, used by the stages, the sensor, the checks and status."""
 
 import json
 from collections import defaultdict
@@ -40,7 +40,9 @@ def plan(lake: Lake, name: str) -> Plan:
     """The plan of a registered run; the suite that ships where none is stored."""
     row = runs.get(lake, name)
     if row["family"] != FAMILY:
-        raise UserError(f"run {name!r} is of family {row['family']}, not a fine-tune")
+        raise UserError(
+            f"run {name!r} belongs to family {row['family']}; a fine-tune is needed (`panic training list` shows them)"
+        )
     config = json.loads(row["config"])
     stored = lake.sql("SELECT definition FROM prompt_suites WHERE active", training_run=name)["definition"].to_pylist()
     suite = suites.from_json(stored[0]) if stored else suites.default()
@@ -48,7 +50,7 @@ def plan(lake: Lake, name: str) -> Plan:
 
 
 def checkpoint_key(epoch: int, content_hash: str) -> str:
-    """What names one version of one epoch: a rewritten checkpoint is another one."""
+    """The name of one version of one epoch: a checkpoint that is written again has another one."""
     return f"{epoch:06d}-{content_hash[:12]}"
 
 
@@ -109,7 +111,7 @@ def unmeasured(lake: Lake, name: str) -> list[Row]:
 
 
 def unasked(lake: Lake, found: Plan) -> list[Row]:
-    """Cells that the configured models have not looked at; none where none are configured."""
+    """Cells that the configured models have not judged yet; empty if no model is configured."""
     detector = attributes.Viewers.of(found.config).label
     if detector is None:
         return []
@@ -125,8 +127,8 @@ def unasked(lake: Lake, found: Plan) -> list[Row]:
 
 
 def unread(lake: Lake, found: Plan) -> list[ingest.Found]:
-    """Pictures in the run's image folder whose cell has none yet, of epochs with a checkpoint; none while the folder
-    is not there or cannot be told apart (reading them says why)."""
+    """Pictures in the run's image folder whose cell has none yet, of epochs with a checkpoint. Empty if the folder does
+    not exist or two files claim the same cell; reading them says so."""
     epochs = {r["epoch"] for r in current(lake, found.name).values()}
     try:
         told = ingest.find(Path(found.config["images"]), found.suite, str(found.config["image_pattern"]), epochs)

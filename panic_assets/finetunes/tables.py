@@ -3,18 +3,20 @@
 from panic_assets.lake.schema import Column, Reference, Table
 from panic_assets.training.tables import EPOCH, RUN
 
-_AT = Column("computed_at", "timestamp", "When the row was made.")
+_AT = Column("computed_at", "timestamp", "When the row was computed.")
 _IS_RUN = Reference(("training_run",), "training_runs", ("training_run",))
 _CHECKPOINT = Column(
-    "checkpoint", "string", "Epoch and start of the checkpoint's hash: names one version of one epoch."
+    "checkpoint",
+    "string",
+    "Name of one version of a checkpoint: its epoch and the start of its hash, as `000007-1a2b3c4d5e6f`.",
 )
-_CHECKPOINT_HASH = Column("checkpoint_hash", "string", "SHA-256 of the checkpoint that drew the picture.")
-_SUITE = Column("suite_hash", "string", "SHA-256 of the suite version; only rows of one version are comparable.")
+_CHECKPOINT_HASH = Column("checkpoint_hash", "string", "SHA-256 of the checkpoint's file.")
+_SUITE = Column("suite_hash", "string", "SHA-256 of the suite version. Only compare rows with the same one.")
 _PROMPT = Column("prompt", "string", "Id of the prompt in its suite.")
-_SEED = Column("seed", "int64", "Seed of the cell.")
-_IMAGE_HASH = Column("image_hash", "string", "SHA-256 of the picture's bytes: what was measured.")
-_METRIC_VERSION = Column("metric_version", "string", "Version of the measures.")
-_LEVEL = Column("level", "string", "Depth level: its first so many prompts, the same at every epoch.")
+_SEED = Column("seed", "int64", "Seed that the picture was drawn with.")
+_IMAGE_HASH = Column("image_hash", "string", "SHA-256 of the picture's bytes.")
+_METRIC_VERSION = Column("metric_version", "string", "Version of the code that measures pictures.")
+_LEVEL = Column("level", "string", "Depth level, for example `quick`, `medium` or `full`.")
 _IS_CELL = Reference(
     ("training_run", "checkpoint", "prompt", "seed", "image_hash"),
     "test_images",
@@ -23,17 +25,18 @@ _IS_CELL = Reference(
 
 PROMPT_SUITES = Table(
     name="prompt_suites",
-    doc="One row a version of a prompt suite that a run is tested with. The newest is `active`.",
+    doc="One row per training run and suite version. A suite is a file of prompts with seeds that every epoch is asked "
+    "to draw. A cell is one prompt with one seed, and so one picture per checkpoint.",
     columns=(
         RUN,
         Column("suite", "string", "Name of the suite."),
-        Column("version", "int32", "Version number in the file."),
+        Column("version", "int32", "Version number in the file of the suite."),
         _SUITE,
-        Column("active", "bool", "Whether new cells are drawn from it."),
-        Column("prompts", "int32", "How many prompts it has."),
-        Column("cells", "int32", "How many prompts times seeds."),
+        Column("active", "bool", "Whether new pictures are drawn from this version: the one that was registered last."),
+        Column("prompts", "int32", "Number of prompts in the suite."),
+        Column("cells", "int32", "Number of cells in the suite."),
         Column("definition", "string", "The whole suite, as JSON."),
-        Column("registered_at", "timestamp", "When it was registered."),
+        Column("registered_at", "timestamp", "When the run was first given this version."),
     ),
     key=("training_run", "suite_hash"),
     partitioned_by=("training_run",),
@@ -43,7 +46,8 @@ PROMPT_SUITES = Table(
 
 TEST_IMAGES = Table(
     name="test_images",
-    doc="One row a cell: the picture one checkpoint drew for one prompt and seed, or that was drawn elsewhere.",
+    doc="One row per checkpoint and cell: the picture. It was drawn here by the checkpoint, or elsewhere and read from "
+    "a file.",
     columns=(
         RUN,
         _CHECKPOINT,
@@ -52,22 +56,29 @@ TEST_IMAGES = Table(
         _SUITE,
         _PROMPT,
         _SEED,
-        Column("image", "binary", "The picture, as PNG (ingested ones as they were)."),
+        Column("image", "binary", "Bytes of the picture: PNG, or the file's own format if it was ingested."),
         _IMAGE_HASH,
-        Column("source", "string", "Where it came from.", allowed=("drawn", "ingested")),
-        Column("origin", "string", "Base model it was drawn with, or the file it was read from."),
-        Column("draw_version", "string", "Version of the drawing code."),
-        Column("drawn_at", "timestamp", "When it was drawn or read."),
+        Column(
+            "source",
+            "string",
+            "Whether the picture was drawn here or read from a file (`ingested`).",
+            allowed=("drawn", "ingested"),
+        ),
+        Column("origin", "string", "Base model that the picture was drawn with, or path of the file."),
+        Column("draw_version", "string", "Version of the code that draws pictures."),
+        Column("drawn_at", "timestamp", "When the picture was drawn or read."),
     ),
     key=("training_run", "checkpoint", "suite_hash", "prompt", "seed"),
     partitioned_by=("training_run", "checkpoint"),
     references=(_IS_RUN,),
 )
 
-_SCORE = "0..100, null where it was not asked for or cannot be told."
+_SCORE = "0..100; null if no colour was asked for or the region cannot be told apart."
 PROMPT_TEST_RESULTS = Table(
     name="prompt_test_results",
-    doc="One row a cell: what its picture scores. Averages are means of prompt means over one suite version.",
+    doc="One row per checkpoint and cell: the scores of its picture. A region is a part of a portrait: background, "
+    "skin, hair or clothes. The score of a region is the percentage of its pixels in the colour that the prompt asks "
+    "for.",
     columns=(
         RUN,
         _CHECKPOINT,
@@ -75,22 +86,63 @@ PROMPT_TEST_RESULTS = Table(
         _CHECKPOINT_HASH,
         _SUITE,
         _PROMPT,
-        Column("category", "string", "Category of the prompt."),
+        Column("category", "string", "Category of the prompt: `colour`, `accessory`, `skin tone` or `expression`."),
         _SEED,
         _IMAGE_HASH,
-        Column("colour", "float64", f"Mean of the regions' scores, {_SCORE}", nullable=True),
-        Column("mark", "float64", "The same as the studio's 0..10.", nullable=True),
-        Column("background", "float64", f"Background score, {_SCORE}", nullable=True),
-        Column("hair", "float64", f"Hair score, {_SCORE}", nullable=True),
-        Column("skin", "float64", f"Skin score, {_SCORE}", nullable=True),
-        Column("clothes", "float64", f"Clothes score, {_SCORE}", nullable=True),
-        Column("grid", "float64", "Alignment to the pixel grid beyond chance, 0..100.", nullable=True),
-        Column("palette_size", "int32", "Colours that hold 99% of the picture."),
-        Column("sharpness", "float64", "Share of edges' contrast crossed in one pixel, 0..100.", nullable=True),
-        Column("palette", "strings", "Dominant colours, largest first, as `#rrggbb share`."),
-        Column("accessories", "float64", "Share of expected accessories seen, of those decided.", nullable=True),
-        Column("expression", "float64", "100 when the expected expression is seen, 0 when not.", nullable=True),
-        Column("alignment", "float64", "100 x cosine of picture and prompt; depends on the model.", nullable=True),
+        Column("colour", "float64", "Mean score of the regions with a score, 0..100; null without any.", nullable=True),
+        Column(
+            "mark",
+            "float64",
+            "`colour` as a mark of 0..10: 70 gives 7 and 90 gives 9; null if `colour` is null.",
+            nullable=True,
+        ),
+        Column("background", "float64", f"Score of the background, {_SCORE}", nullable=True),
+        Column("hair", "float64", f"Score of the hair, {_SCORE}", nullable=True),
+        Column("skin", "float64", f"Score of the skin, {_SCORE}", nullable=True),
+        Column("clothes", "float64", f"Score of the clothes, {_SCORE}", nullable=True),
+        Column(
+            "grid",
+            "float64",
+            "How well edges lie on the grid of 24 x 24 art pixels: 0 is chance, 100 is all; null without edges or for "
+            "a picture of less than 48 pixels per side.",
+            nullable=True,
+        ),
+        Column(
+            "palette_size",
+            "int32",
+            "Number of colours that cover 99% of the picture, after rounding channels to multiples of 16.",
+        ),
+        Column(
+            "sharpness",
+            "float64",
+            "Mean percentage of an edge's contrast that lies in a single pixel step; 100 is hard. Null without edges.",
+            nullable=True,
+        ),
+        Column(
+            "palette",
+            "strings",
+            "Dominant colours with their share of the picture, largest first, for example `#00ff00 0.4312`.",
+        ),
+        Column(
+            "accessories",
+            "float64",
+            "Percentage, 0..100, of the expected accessories that the detector sees, without those that it cannot "
+            "tell; null without any.",
+            nullable=True,
+        ),
+        Column(
+            "expression",
+            "float64",
+            "100 if the detector sees the expected expression, 0 if not; null if it cannot tell or was not asked.",
+            nullable=True,
+        ),
+        Column(
+            "alignment",
+            "float64",
+            "Fit of picture and prompt: 100 times the cosine of their embeddings, at least 0. It depends on the model. "
+            "Null if no model is configured.",
+            nullable=True,
+        ),
         _METRIC_VERSION,
         _AT,
     ),
@@ -101,7 +153,8 @@ PROMPT_TEST_RESULTS = Table(
 
 IMAGE_METRICS = Table(
     name="image_metrics",
-    doc="One row a region of a picture: what colour was asked for, and what is there.",
+    doc="One row per checkpoint, cell and region: the colour that the prompt asks for, and the colours in the picture. "
+    "Distances between colours are CIEDE2000; within 10, two colours count as the same.",
     columns=(
         RUN,
         _CHECKPOINT,
@@ -111,25 +164,78 @@ IMAGE_METRICS = Table(
         _PROMPT,
         _SEED,
         _IMAGE_HASH,
-        Column("region", "string", "Which region.", allowed=("background", "skin", "hair", "clothes")),
+        Column("region", "string", "Part of the portrait.", allowed=("background", "skin", "hair", "clothes")),
         Column(
             "status",
             "string",
-            "Whether it was scored: `not found` was asked for and not drawn (score 0).",
+            "`measured`: has a score. `not specified`: the prompt asks for no colour. `not found`: asked for and not "
+            "drawn, so the score is 0. `cannot tell`: the region cannot be told apart, for example hair under a hat.",
             allowed=("measured", "not specified", "not found", "cannot tell"),
         ),
-        Column("expected", "string", "Colour the prompt asks for, `#rrggbb`.", nullable=True),
-        Column("score", "float64", "Share of its pixels within CIEDE2000 10 of that colour, 0..100.", nullable=True),
-        Column("curve", "vector", "The same share, 0..1, within CIEDE2000 0, 1, ..., 20; empty without a colour."),
-        Column("drawn", "string", "Its dominant colour, `#rrggbb`.", nullable=True),
-        Column("area", "float64", "Share of the picture."),
-        Column("two_toned", "bool", "Two tones, each over 20%, more than 15 apart.", nullable=True),
-        Column("tone_larger", "float64", "Share of the larger tone.", nullable=True),
-        Column("tone_smaller", "float64", "Share of the smaller tone.", nullable=True),
-        Column("tone_apart", "float64", "CIEDE2000 between the tones.", nullable=True),
-        Column("spread", "float64", "RMS CIELAB distance from the region's mean colour.", nullable=True),
-        Column("purity", "float64", "100 - spread, at least 0.", nullable=True),
-        Column("colours", "int32", "Colours left when channels are snapped to multiples of 32.", nullable=True),
+        Column("expected", "string", "Colour that the prompt asks for, as `#rrggbb`; null if none.", nullable=True),
+        Column(
+            "score",
+            "float64",
+            "Percentage of the region's pixels within a distance of 10 of that colour, 0..100; null unless measured or "
+            "not found.",
+            nullable=True,
+        ),
+        Column(
+            "curve",
+            "vector",
+            "Share of the pixels, 0..1, within a distance of 0, 1, ..., 20 of that colour; empty unless measured.",
+        ),
+        Column(
+            "drawn",
+            "string",
+            "Dominant colour of the region, as `#rrggbb`; null if the region was not located.",
+            nullable=True,
+        ),
+        Column("area", "float64", "Area of the region as a share of the picture, 0..1."),
+        Column(
+            "two_toned",
+            "bool",
+            "Whether the region has two tones, each over 20% of it, at a distance of more than 15. Null if it was not "
+            "located.",
+            nullable=True,
+        ),
+        Column(
+            "tone_larger",
+            "float64",
+            "Share of the larger tone, 0..1; null if the region was not located.",
+            nullable=True,
+        ),
+        Column(
+            "tone_smaller",
+            "float64",
+            "Share of the smaller tone, 0..1; null if the region was not located.",
+            nullable=True,
+        ),
+        Column(
+            "tone_apart",
+            "float64",
+            "Distance between the two tones; null if the region was not located.",
+            nullable=True,
+        ),
+        Column(
+            "spread",
+            "float64",
+            "Root mean square distance of the pixels from the region's mean colour, in CIELAB; null if it was not "
+            "located.",
+            nullable=True,
+        ),
+        Column(
+            "purity",
+            "float64",
+            "100 minus `spread`, but not below 0: 100 is flat paint. Null if the region was not located.",
+            nullable=True,
+        ),
+        Column(
+            "colours",
+            "int32",
+            "Number of colours in the region, after rounding channels to multiples of 32; null if it was not located.",
+            nullable=True,
+        ),
         _METRIC_VERSION,
         _AT,
     ),
@@ -140,7 +246,9 @@ IMAGE_METRICS = Table(
 
 ATTRIBUTE_ANSWERS = Table(
     name="attribute_answers",
-    doc="One row an accessory or expression asked for: whether a model sees it. Empty without a configured detector.",
+    doc="One row per checkpoint, cell and question about its picture. The detector, a model named in the fine-tune "
+    "file, says whether an accessory or expression that the prompt asks for is there. The table is empty without such "
+    "a model.",
     columns=(
         RUN,
         _CHECKPOINT,
@@ -150,16 +258,27 @@ ATTRIBUTE_ANSWERS = Table(
         _PROMPT,
         _SEED,
         _IMAGE_HASH,
-        Column("kind", "string", "What is asked about.", allowed=("accessory", "expression", "prompt")),
-        Column("name", "string", "Which one (empty for the prompt as a whole)."),
-        Column("verdict", "string", "The answer.", allowed=("yes", "no", "cannot tell")),
+        Column(
+            "kind",
+            "string",
+            "Subject of the question: an accessory, an expression, or the prompt as a whole.",
+            allowed=("accessory", "expression", "prompt"),
+        ),
+        Column("name", "string", "Accessory or expression, for example `hat`; empty for the prompt as a whole."),
+        Column(
+            "verdict",
+            "string",
+            "Answer of the model; always `cannot tell` for the prompt as a whole.",
+            allowed=("yes", "no", "cannot tell"),
+        ),
         Column(
             "confidence",
             "float64",
-            "How sure, 0..1; for `prompt` the alignment, 0..100, none without a space for it.",
+            "How sure the answer is, 0..1. For the prompt as a whole: the alignment, 0..100; null without a model for "
+            "it.",
             nullable=True,
         ),
-        Column("detector", "string", "Models that looked, with the version of the questions."),
+        Column("detector", "string", "Models that answered, with the version of the questions, for example `Jina/1`."),
         _AT,
     ),
     key=("training_run", "checkpoint", "suite_hash", "prompt", "seed", "kind", "name"),
@@ -169,18 +288,26 @@ ATTRIBUTE_ANSWERS = Table(
 
 EPOCH_AVERAGES = Table(
     name="epoch_averages",
-    doc="One row a metric of an epoch at a level: mean of prompt means, with a bootstrap interval over prompts.",
+    doc="One row per training run, depth level, metric and epoch: the average score. A depth level is the number of "
+    "prompts, from the start of the suite, that an epoch is tested with, for example 5 for `medium`. An epoch belongs "
+    "to a level if it was tested with all prompts of that level, so the epochs of a level can be compared. Each prompt "
+    "counts the same, however many seeds it has.",
     columns=(
         RUN,
         _SUITE,
         _LEVEL,
-        Column("metric", "string", "Column of prompt_test_results that is averaged."),
+        Column("metric", "string", "Column of prompt_test_results that is averaged, for example `colour`."),
         EPOCH,
-        Column("mean", "float64", "Mean of prompt means."),
-        Column("low", "float64", "Lower end of the 95% interval; null with one prompt.", nullable=True),
-        Column("high", "float64", "Upper end.", nullable=True),
-        Column("prompts", "int32", "Prompts in it, the same at every epoch of the level."),
-        Column("cells", "int32", "Cells in it."),
+        Column("mean", "float64", "Mean over prompts of the mean over each prompt's seeds."),
+        Column(
+            "low",
+            "float64",
+            "Lower end of the 95% bootstrap interval over prompts; null with one prompt.",
+            nullable=True,
+        ),
+        Column("high", "float64", "Upper end of that interval; null with one prompt.", nullable=True),
+        Column("prompts", "int32", "Number of prompts, the same at every epoch of the level."),
+        Column("cells", "int32", "Number of cells that are averaged."),
         _AT,
     ),
     key=("training_run", "level", "metric", "epoch"),
@@ -190,31 +317,76 @@ EPOCH_AVERAGES = Table(
 
 EPOCH_CHOICES = Table(
     name="epoch_choices",
-    doc="One row a level: which epoch is best on shared prompts, how surely, and whether it leads beyond noise.",
+    doc="One row per training run, depth level and metric: which epoch is best, how sure that is, and what to do. Only "
+    "cells that all epochs of the level have are compared.",
     columns=(
         RUN,
         _SUITE,
         _LEVEL,
-        Column("metric", "string", "What epochs are chosen by."),
-        Column("epochs", "int32", "Epochs tested at this level."),
-        Column("best_epoch", "int64", "Highest mean; null with one epoch.", nullable=True),
-        Column("confidence", "float64", "Share of bootstrap resamples that choose it.", nullable=True),
-        Column("shares", "string", "The share of every epoch, as JSON.", nullable=True),
-        Column("p", "float64", "Permutation p-value that no epoch leads.", nullable=True),
-        Column("marked", "bool", "Whether the best leads beyond noise (p at most .05)."),
-        Column("last_epoch", "int64", "Last epoch of the level.", nullable=True),
+        Column("metric", "string", "Metric by which epochs are compared: `colour`."),
+        Column("epochs", "int32", "Number of epochs tested at this level."),
         Column(
-            "last_below", "float64", "How far the last lies below the best; null when it is the best.", nullable=True
+            "best_epoch",
+            "int64",
+            "Epoch with the highest mean, the earlier one of equals; null with one epoch.",
+            nullable=True,
         ),
-        Column("last_below_low", "float64", "Lower end of its 95% interval.", nullable=True),
-        Column("last_below_high", "float64", "Upper end.", nullable=True),
-        Column("inflection_epoch", "int64", "Where two joined lines fit best.", nullable=True),
-        Column("inflection_p", "float64", "Permutation p-value of a turn.", nullable=True),
-        Column("inflection_marked", "bool", "Whether the turn is more than noise."),
-        Column("prompts", "int32", "Prompts compared."),
-        Column("cells", "int32", "Cells compared."),
-        Column("deciding", "bool", "Whether the recommendation stands on this level."),
-        Column("recommendation", "string", "`continue`, or `stop, epoch X is best`. Advice.", nullable=True),
+        Column(
+            "confidence",
+            "float64",
+            "Share of bootstrap resamples in which `best_epoch` is best, 0..1; null with one epoch.",
+            nullable=True,
+        ),
+        Column("shares", "string", "That share for every epoch, as JSON; null with one epoch.", nullable=True),
+        Column(
+            "p",
+            "float64",
+            "Permutation p-value of the lead of `best_epoch`, if no epoch differed from the others; null with one "
+            "epoch.",
+            nullable=True,
+        ),
+        Column("marked", "bool", "Whether the lead is more than noise: p is 0.05 or less."),
+        Column("last_epoch", "int64", "Last epoch tested at this level.", nullable=True),
+        Column(
+            "last_below",
+            "float64",
+            "How many points the last epoch scores below the best; null if it is the best.",
+            nullable=True,
+        ),
+        Column(
+            "last_below_low",
+            "float64",
+            "Lower end of the 95% interval of `last_below`; null if that is null.",
+            nullable=True,
+        ),
+        Column(
+            "last_below_high", "float64", "Upper end of that interval; null if `last_below` is null.", nullable=True
+        ),
+        Column(
+            "inflection_epoch",
+            "int64",
+            "Epoch at which the trend turns: where two joined straight lines fit the means best; null with fewer than "
+            "5 epochs.",
+            nullable=True,
+        ),
+        Column(
+            "inflection_p", "float64", "Permutation p-value of the turn; null with fewer than 5 epochs.", nullable=True
+        ),
+        Column("inflection_marked", "bool", "Whether the turn is more than noise: its p is 0.05 or less."),
+        Column("prompts", "int32", "Number of prompts compared."),
+        Column("cells", "int32", "Number of cells compared."),
+        Column(
+            "deciding",
+            "bool",
+            "Whether the run's recommendation comes from this level: the deepest one with 3 epochs or more, "
+            "else the deepest one with 2.",
+        ),
+        Column(
+            "recommendation",
+            "string",
+            "`continue`, or for example `stop, epoch 7 is best`. It is advice and stops nothing. Null if not deciding.",
+            nullable=True,
+        ),
         _AT,
     ),
     key=("training_run", "level", "metric"),
@@ -225,24 +397,31 @@ EPOCH_CHOICES = Table(
 
 WEAK_AREAS = Table(
     name="weak_areas",
-    doc="One row an attribute compared with the others of its measure; `weak` ones are named beyond noise.",
+    doc="One row per training run, scope and attribute: how the attribute scores against others. An attribute is a "
+    "value of a measure, for example blue (value) hair (measure). Each cell that asks for it is compared with cells "
+    "of the same checkpoint and seed that ask for another value. A weak area is an attribute that scores more than 5 "
+    "points lower, beyond noise.",
     columns=(
         RUN,
-        Column("scope", "string", "`all epochs`, or one."),
-        Column("epoch", "int64", "The epoch, when it is one.", nullable=True),
-        Column("measure", "string", "What is scored: a region, accessory, expression."),
-        Column("value", "string", "Which value of it, e.g. the colour's everyday name."),
-        Column("mean", "float64", "Mean score of its cells."),
-        Column("others", "float64", "Mean score of the cells it is paired with."),
-        Column("difference", "float64", "Mean paired difference; negative is worse."),
-        Column("low", "float64", "Lower end of its 95% bootstrap interval."),
-        Column("high", "float64", "Upper end."),
-        Column("p", "float64", "One-sided p-value of a gap larger than 5 points."),
-        Column("q", "float64", "Benjamini-Hochberg over the attributes tested together."),
-        Column("cells", "int32", "Pairs."),
-        Column("prompts", "int32", "Prompts they come from."),
-        Column("weak", "bool", "Whether it is named."),
-        Column("sentence", "string", "All of it in words."),
+        Column("scope", "string", "Epochs that are compared: `all epochs`, or one, as `epoch 7`."),
+        Column("epoch", "int64", "The epoch, if the scope is one epoch; else null.", nullable=True),
+        Column("measure", "string", "What is scored: a region, `accessory` or `expression`."),
+        Column(
+            "value", "string", "Value of the measure: the everyday name of a colour, an accessory or an expression."
+        ),
+        Column("mean", "float64", "Mean score of the cells with the attribute, 0..100."),
+        Column("others", "float64", "Mean score of the cells that they are compared with, 0..100."),
+        Column(
+            "difference", "float64", "Mean difference of the pairs, in points; negative means worse than the others."
+        ),
+        Column("low", "float64", "Lower end of the 95% bootstrap interval of `difference`."),
+        Column("high", "float64", "Upper end of that interval."),
+        Column("p", "float64", "One-sided p-value, by a t-test, of scoring more than 5 points lower."),
+        Column("q", "float64", "`p` after Benjamini-Hochberg correction over all attributes tested together."),
+        Column("cells", "int32", "Number of pairs."),
+        Column("prompts", "int32", "Number of prompts from which the pairs come."),
+        Column("weak", "bool", "Whether the attribute is a weak area: q was 0.05 or less."),
+        Column("sentence", "string", "The comparison as text."),
         _AT,
     ),
     key=("training_run", "scope", "measure", "value"),
@@ -252,16 +431,18 @@ WEAK_AREAS = Table(
 
 EPOCH_ISSUES = Table(
     name="epoch_issues",
-    doc="One row an attribute at an epoch: its mean score, and whether it is an issue that is new, resolved, ...",
+    doc="One row per training run, attribute and epoch: its mean score, and the state of the issue. An issue is an "
+    "attribute with a mean score below 70. `new`: not seen before. `persisting`: also an issue when last tested. "
+    "`recurring`: an issue earlier, but not when last tested. `resolved`: an issue when last tested, and no longer.",
     columns=(
         RUN,
-        Column("issue", "string", "The attribute, e.g. `blue hair`."),
+        Column("issue", "string", "Name of the attribute, for example `blue hair`."),
         EPOCH,
-        Column("score", "float64", "Mean of prompt means, 0..100; under 70 is an issue."),
+        Column("score", "float64", "Mean score over prompts, 0..100."),
         Column(
             "state",
             "string",
-            "Against the epoch at which it was last tested; empty: no issue then or now.",
+            "State of the issue, compared with the epoch at which it was last tested; empty if it is no issue in both.",
             allowed=("new", "resolved", "persisting", "recurring", ""),
         ),
         _AT,
@@ -273,18 +454,19 @@ EPOCH_ISSUES = Table(
 
 MANUAL_SCORES = Table(
     name="manual_scores",
-    doc="One row a reviewer's marks of an epoch or of one of its prompts. The latest of a reviewer stands.",
+    doc="One row per set of marks that a reviewer gave to an epoch, or to one prompt of it. If a reviewer marks the "
+    "same thing again, only the latest row counts.",
     columns=(
         RUN,
         EPOCH,
         _CHECKPOINT_HASH,
-        Column("subject", "string", "Prompt that was looked at; empty for the epoch."),
-        Column("reviewer", "string", "Who."),
-        Column("visual", "float64", "Visual quality, 0..10."),
-        Column("style", "float64", "Style, 0..10."),
-        Column("prompt", "float64", "Fit to the prompt, 0..10."),
-        Column("note", "string", "What the reviewer added."),
-        Column("given_at", "timestamp", "When."),
+        Column("subject", "string", "Id of the marked prompt; empty for the epoch as a whole."),
+        Column("reviewer", "string", "Name of the reviewer."),
+        Column("visual", "float64", "Mark for visual quality, 0..10."),
+        Column("style", "float64", "Mark for style, 0..10."),
+        Column("prompt", "float64", "Mark for the fit to the prompt, 0..10."),
+        Column("note", "string", "Remark of the reviewer; empty if none."),
+        Column("given_at", "timestamp", "When the marks were given."),
     ),
     key=("training_run", "epoch", "subject", "reviewer", "given_at"),
     partitioned_by=("training_run",),
@@ -293,37 +475,47 @@ MANUAL_SCORES = Table(
 
 FINETUNE_REPORTS = Table(
     name="finetune_reports",
-    doc="One row a report: of the run, or of one epoch. The page is one file that opens offline.",
+    doc="One row per report: one for the training run, and one per tested epoch. A report is a single HTML page that "
+    "opens without a network.",
     columns=(
         RUN,
-        Column("report", "string", "`run`, or the epoch: `epoch 7`."),
-        Column("epoch", "int64", "The epoch, when it is one.", nullable=True),
-        Column("html", "string", "The page."),
-        Column("content_hash", "string", "SHA-256 of the page without the time in it."),
-        Column("made_at", "timestamp", "When this content was first made."),
+        Column("report", "string", "`run`, or the epoch, as `epoch 7`."),
+        Column("epoch", "int64", "The epoch; null for the report of the run.", nullable=True),
+        Column("html", "string", "The page, as HTML."),
+        Column("content_hash", "string", "SHA-256 of the page without the time that it shows."),
+        Column("made_at", "timestamp", "When a page with this content was first made."),
     ),
     key=("training_run", "report"),
     partitioned_by=("training_run",),
     references=(_IS_RUN,),
 )
 
-_SET = Column("caption_set", "string", "Name of the set of captions: the run's, or the folder's.")
-_SET_RUN = Column("training_run", "string", "Run whose captions they are, if any.", nullable=True)
-_SET_VERSION = Column("version", "int32", "Version of the set, from 1; a set that was repaired is a new version.")
+_SET = Column(
+    "caption_set",
+    "string",
+    "Name of the caption set: the name of the training run, or of the folder if there is no run.",
+)
+_SET_RUN = Column(
+    "training_run", "string", "Training run whose captions they are; null if there is none.", nullable=True
+)
+_SET_VERSION = Column("version", "int32", "Version of the set, from 1. A set whose files changed is a new version.")
 
 CAPTIONS = Table(
     name="captions",
-    doc="One row a caption of one version of a set.",
+    doc="One row per caption set, version and file: the text of a caption. A caption is a text file beside a training "
+    "picture.",
     columns=(
         _SET,
         _SET_RUN,
         _SET_VERSION,
-        Column("set_hash", "string", "SHA-256 over all names and contents of this version."),
-        Column("file", "string", "File name."),
+        Column("set_hash", "string", "SHA-256 over all file names and contents of this version."),
+        Column("file", "string", "Name of the file, without its folder."),
         Column("content_hash", "string", "SHA-256 of the file."),
-        Column("text", "string", "The caption."),
-        Column("batch", "string", "Batch of repairs that made this version, if one did.", nullable=True),
-        Column("recorded_at", "timestamp", "When."),
+        Column("text", "string", "Text of the caption."),
+        Column(
+            "batch", "string", "Id of the batch of repairs that made this version; null if none did.", nullable=True
+        ),
+        Column("recorded_at", "timestamp", "When this version was recorded."),
     ),
     key=("caption_set", "version", "file"),
     partitioned_by=("caption_set",),
@@ -331,18 +523,18 @@ CAPTIONS = Table(
 
 CAPTION_FINDINGS = Table(
     name="caption_findings",
-    doc="One row a fault that the rules find in a caption.",
+    doc="One row per fault that a rule finds in a caption.",
     columns=(
         _SET,
         _SET_RUN,
         _SET_VERSION,
-        Column("file", "string", "File name."),
-        Column("number", "int32", "Which finding of the file, from 1."),
-        Column("line", "int32", "Line, from 1."),
-        Column("rule", "string", "Rule that found it."),
+        Column("file", "string", "Name of the file, without its folder."),
+        Column("number", "int32", "Number of the fault within the file, from 1."),
+        Column("line", "int32", "Line of the fault, from 1."),
+        Column("rule", "string", "Rule that found the fault, for example `typo`."),
         Column("message", "string", "What is wrong."),
-        Column("suggestion", "string", "What would be right."),
-        Column("repairable", "bool", "Whether it can be repaired without a person."),
+        Column("suggestion", "string", "What to write instead."),
+        Column("repairable", "bool", "Whether `panic finetune captions FOLDER --repair` can repair it."),
         _AT,
     ),
     key=("caption_set", "version", "file", "number"),
@@ -353,26 +545,33 @@ CAPTION_FINDINGS = Table(
 _TEST = Column("ab_test", "string", "Name of the A/B test.")
 AB_TRIALS = Table(
     name="ab_trials",
-    doc="One row a trial of a blind A/B test: one prompt and seed by two checkpoints, sides drawn at random.",
+    doc="One row per trial of an A/B test. In an A/B test, people choose between pictures of checkpoints A and B "
+    "without knowing which is which. A trial is one pair of pictures of the same prompt and seed, with the sides "
+    "chosen at random.",
     columns=(
         RUN,
         _TEST,
-        Column("trial", "string", "Random id; all that a rater's page knows."),
-        Column("number", "int32", "Place in the order of showing."),
+        Column("trial", "string", "Random id of the trial. It does not tell which checkpoint is which."),
+        Column("number", "int32", "Place of the trial in the order of showing, from 1."),
         _SUITE,
         _PROMPT,
-        Column("prompt_text", "string", "The prompt."),
+        Column("prompt_text", "string", "Text of the prompt."),
         _SEED,
-        Column("a_run", "string", "Run of checkpoint A."),
-        Column("a_epoch", "int64", "Its epoch."),
-        Column("a_image_hash", "string", "Picture A."),
-        Column("b_run", "string", "Run of checkpoint B."),
-        Column("b_epoch", "int64", "Its epoch."),
-        Column("b_image_hash", "string", "Picture B."),
+        Column("a_run", "string", "Training run of checkpoint A."),
+        Column("a_epoch", "int64", "Epoch of checkpoint A."),
+        Column("a_image_hash", "string", "SHA-256 of the picture of A."),
+        Column("b_run", "string", "Training run of checkpoint B."),
+        Column("b_epoch", "int64", "Epoch of checkpoint B."),
+        Column("b_image_hash", "string", "SHA-256 of the picture of B."),
         Column("a_left", "bool", "Whether A is shown on the left."),
-        Column("votes_per_trial", "int32", "Votes planned for each trial; further ones do not count."),
-        Column("fixed_votes", "int32", "N of a fixed design, chosen beforehand; null: anytime.", nullable=True),
-        Column("created_at", "timestamp", "When."),
+        Column("votes_per_trial", "int32", "Number of votes planned per trial; further ones do not count."),
+        Column(
+            "fixed_votes",
+            "int32",
+            "Total number of votes of a fixed design, set before the first vote; null for an anytime design.",
+            nullable=True,
+        ),
+        Column("created_at", "timestamp", "When the test was created."),
     ),
     key=("training_run", "ab_test", "trial"),
     partitioned_by=("training_run", "ab_test"),
@@ -381,15 +580,15 @@ AB_TRIALS = Table(
 
 AB_VOTES = Table(
     name="ab_votes",
-    doc="One row a vote.",
+    doc="One row per vote of a rater in a trial of an A/B test.",
     columns=(
         RUN,
         _TEST,
-        Column("trial", "string", "Trial voted on."),
-        Column("rater", "string", "Who."),
-        Column("choice", "string", "What was preferred.", allowed=("A", "B", "tie")),
-        Column("side", "string", "Where it was shown.", allowed=("left", "right", "tie")),
-        Column("given_at", "timestamp", "When."),
+        Column("trial", "string", "Id of the trial."),
+        Column("rater", "string", "Name of the rater."),
+        Column("choice", "string", "Checkpoint that was preferred.", allowed=("A", "B", "tie")),
+        Column("side", "string", "Side on which it was shown.", allowed=("left", "right", "tie")),
+        Column("given_at", "timestamp", "When the vote was given."),
     ),
     key=("training_run", "ab_test", "trial", "rater", "given_at"),
     partitioned_by=("training_run", "ab_test"),
@@ -398,26 +597,33 @@ AB_VOTES = Table(
 
 AB_RESULTS = Table(
     name="ab_results",
-    doc="One row an A/B test: how it stands. The verdict is safe however often one looks.",
+    doc="One row per A/B test: the count of votes so far, and the verdict. Votes on the same prompt are not "
+    "independent, so the verdict is based on prompts (blocks), not on single votes. In an `anytime` design the test "
+    "may be looked at after every vote. The verdict then uses an e-value: evidence that reaches 20 in at most 1 of 20 "
+    "tests without a difference.",
     columns=(
         RUN,
         _TEST,
-        Column("votes", "int32", "Votes that count."),
-        Column("trials", "int32", "Trials planned."),
-        Column("a", "int32", "Votes for A."),
-        Column("b", "int32", "Votes for B."),
-        Column("ties", "int32", "Ties."),
-        Column("share_b", "float64", "Share of B among decided votes.", nullable=True),
-        Column("low", "float64", "Lower end of its Wilson 95% interval."),
-        Column("high", "float64", "Upper end."),
-        Column("sign_p", "float64", "Exact sign test of single votes (takes them as independent)."),
-        Column("left_votes", "int32", "Decided votes for the left side."),
-        Column("side_p", "float64", "Exact sign test of left against right: raters' side bias."),
-        Column("blocks", "int32", "Prompts that count."),
-        Column("flip_p", "float64", "Sign-flip test over prompts."),
-        Column("e", "float64", "e-value over prompts; 20 and above declares."),
-        Column("design", "string", "`anytime`, or `fixed at N votes`."),
-        Column("verdict", "string", "`use A`, `use B`, `no difference shown`, `not decided yet`."),
+        Column("votes", "int32", "Number of votes that count."),
+        Column("trials", "int32", "Number of trials."),
+        Column("a", "int32", "Number of votes for A."),
+        Column("b", "int32", "Number of votes for B."),
+        Column("ties", "int32", "Number of votes for neither."),
+        Column("share_b", "float64", "Share of B in the votes for A or B, 0..1; null without any.", nullable=True),
+        Column("low", "float64", "Lower end of the 95% Wilson interval of `share_b`; 0 without votes."),
+        Column("high", "float64", "Upper end of that interval; 1 without votes."),
+        Column("sign_p", "float64", "p-value of an exact sign test on single votes, as if they were independent."),
+        Column("left_votes", "int32", "Number of votes for the picture on the left."),
+        Column(
+            "side_p", "float64", "p-value of an exact sign test of left against right; small if raters prefer one side."
+        ),
+        Column(
+            "blocks", "int32", "Number of prompts that count. In an anytime design, only those with all planned votes."
+        ),
+        Column("flip_p", "float64", "p-value of a sign-flip test over prompts; it decides a fixed design."),
+        Column("e", "float64", "e-value over prompts; in an anytime design, 20 or more decides."),
+        Column("design", "string", "`anytime`, or for example `fixed at 40 votes`."),
+        Column("verdict", "string", "`use A`, `use B`, `no difference shown` (all votes are in) or `not decided yet`."),
         _AT,
     ),
     key=("training_run", "ab_test"),

@@ -1,7 +1,7 @@
-"""Animations over epochs: a scene is computed first, then drawn. Axes are locked over all frames.
+"""Animations over epochs: a scene is computed first, then drawn. The axes are the same in all frames.
 
-A scene becomes one self-contained HTML page (play, scrub, epoch label) or the frames of a GIF or MP4. Checkpoints
-are rarely evenly spaced: a strip below the picture shows where on the axis of epochs each frame lies.
+A scene becomes one self-contained HTML page (play button, slider, epoch) or the frames of a GIF or MP4. Checkpoints
+are rarely evenly spaced, so a strip below the picture shows where on the axis of epochs each frame lies.
 """
 
 import colorsys
@@ -28,8 +28,8 @@ FRAMES_PER_SECOND = 12
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn at each epoch. Each frame is (x, y), arrays of one length; for `heat`, x are whole numbers and y is a
-    matrix (rows, cols) with rows named by `rows`. `colours` (hue 0..1 per item) are the same in all frames.
+    """What is drawn at each epoch. Each frame is (x, y), arrays of one length; for `heat`, x holds whole numbers and y is
+    a matrix (rows, cols) with rows named by `rows`. `colours` (hue 0..1 per item) are the same in all frames.
 
     `path` frames are drawn over the pale whole of the last frame, up to their own end.
     """
@@ -44,13 +44,17 @@ class Scene:
     equal_axes: bool = False
     rows: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
-    """One line of text a frame, beside the epoch; empty for none."""
+    """One line of text per frame, shown beside the epoch; empty for none."""
 
     def __post_init__(self) -> None:
         if not self.epochs or len(self.epochs) != len(self.frames):
-            raise UserError(f"a scene needs one frame an epoch; {len(self.epochs)} epochs, {len(self.frames)} frames")
+            raise UserError(
+                f"the scene has {len(self.epochs)} epochs and {len(self.frames)} frames; it needs one frame per epoch"
+            )
         if self.notes and len(self.notes) != len(self.epochs):
-            raise UserError("a scene needs a note for every frame, or none")
+            raise UserError(
+                f"the scene has {len(self.notes)} notes for {len(self.epochs)} frames; it needs one per frame, or none"
+            )
 
     @property
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -118,8 +122,8 @@ def html(scene: Scene) -> str:
                 "xanchor": "left",
                 "yanchor": "top",
                 "buttons": [
-                    {"label": "play", "method": "animate", "args": [None, {**now, "fromcurrent": True}]},
-                    {"label": "pause", "method": "animate", "args": [[None], still]},
+                    {"label": "Play", "method": "animate", "args": [None, {**now, "fromcurrent": True}]},
+                    {"label": "Pause", "method": "animate", "args": [[None], still]},
                 ],
             }
         ],
@@ -265,7 +269,7 @@ def _heat(image: Any, scene: Scene, i: int) -> None:
 
 
 def _strip(draw: Any, scene: Scene, i: int) -> None:
-    """The axis of epochs, a line for each checkpoint, the current one marked: uneven spacing is seen, not hidden."""
+    """The axis of epochs with a line per checkpoint and the current one marked, so that uneven spacing is seen."""
     left, right, y = MARGIN[0], SIZE[0] - MARGIN[2], SIZE[1] - 38
     first, last = scene.epochs[0], scene.epochs[-1]
     span = max(last - first, 1)

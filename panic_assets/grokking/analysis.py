@@ -1,4 +1,4 @@
-"""Everything that is measured of one checkpoint, in one pass over the full grid of pairs. Pure: tensors in, rows out."""
+"""All measurements of one checkpoint, in one pass over the full grid of pairs. Pure: tensors in, rows out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ Row = dict[str, Any]
 
 
 def load(path: Path | str) -> dict[str, Tensor]:
-    """The nine matrices of a checkpoint by their long names; whatever else the file holds is left out. Refuses matrices
-    that do not fit together, and numbers that are none: training that diverged has nothing to measure."""
+    """The nine matrices of a checkpoint by their long names; other tensors of the file are left out. Refuses matrices
+    whose sizes do not fit together, and infinite or NaN numbers: training diverged, and nothing can be measured."""
     with safe_open(path, "pt") as file:
         tensors = {n: file.get_tensor(n).float() for n in file.keys() if not n.startswith("adam.")}  # noqa: SIM118
     shape_of(tensors)
     found = {name: tensors[name] for name in SHORT}
     spoilt = [name for name, tensor in found.items() if not tensor.isfinite().all()]
     if spoilt:
-        raise UserError(f"{path} holds infinite numbers or none in {', '.join(spoilt)}: training diverged")
+        raise UserError(f"{path} has numbers that are infinite or NaN in {', '.join(spoilt)}: training diverged")
     return found
 
 

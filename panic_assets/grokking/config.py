@@ -1,4 +1,4 @@
-"""What a user may write in a grokking file (`*.grokking`, YAML), validated; and which runs it comes to."""
+"""What a user may write in a grokking file (`*.grokking`, YAML), validated, and the runs that it describes."""
 
 import json
 from collections.abc import Mapping
@@ -81,9 +81,9 @@ def read(path: Path) -> list[RunConfig]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path} must hold one mapping of the fields {', '.join(FIELDS)}")
+        raise UserError(f"{path} is not a mapping; it must hold one mapping with fields of {', '.join(FIELDS)}")
     return parse({"name": path.stem, **raw})
 
 
@@ -94,11 +94,11 @@ def parse(raw: Mapping[str, Any]) -> list[RunConfig]:
             raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
     name = raw.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60:
-        raise UserError(f"name is {name!r}; it must be 1 to 60 letters, digits, '_', '.' or '-', without '...'")
+        raise UserError(f"name is {name!r}; it must be 1 to 60 letters, digits, '_', '.' or '-', and not contain '...'")
     primes = _integers(raw, "primes", 3, LARGEST_PRIME)
     for p in primes:
         if any(p % d == 0 for d in range(2, int(p**0.5) + 1)):
-            raise UserError(f"primes contains {p}, which is no odd prime")
+            raise UserError(f"primes contains {p}, which is not prime; odd primes up to {LARGEST_PRIME} are accepted")
     seeds, data_seeds = _integers(raw, "seeds", 0, 2**63 - 1), _integers(raw, "data_seeds", 0, 2**63 - 1)
     epochs = _integer(raw.get("epochs", 25_000), "epochs", 1, 10_000_000)
     d_model, heads = (
@@ -106,7 +106,7 @@ def parse(raw: Mapping[str, Any]) -> list[RunConfig]:
         _integer(raw.get("heads", 4), "heads", 1, 64),
     )
     if d_model % heads:
-        raise UserError(f"d_model is {d_model}, which {heads} heads do not divide evenly")
+        raise UserError(f"d_model is {d_model}; it must be a multiple of heads, which is {heads}")
     common: dict[str, Any] = {
         "train_fraction": _number(raw.get("train_fraction", 0.3), "train_fraction", 0, 1),
         "epochs": epochs,
@@ -119,7 +119,8 @@ def parse(raw: Mapping[str, Any]) -> list[RunConfig]:
     for p in primes:
         if not 0 < int(p * p * common["train_fraction"]) < p * p:
             raise UserError(
-                f"train_fraction is {common['train_fraction']}; of {p * p} pairs it leaves none to train or test"
+                f"train_fraction is {common['train_fraction']}; it must leave at least one of {p * p} pairs to train "
+                "and one to test"
             )
     save_at = schedule(raw.get("checkpoints"), epochs)
     targets = parse_targets(raw["targets"], "targets") if raw.get("targets") else None
@@ -143,13 +144,15 @@ def schedule(raw: Any, epochs: int) -> tuple[int, ...]:
     """Epochs to keep: `every` n, `dense` stretches [from, to, every], and single epochs `at`; always 0 and the last."""
     raw = {"every": max(1, epochs // 100)} if raw is None else raw
     if not isinstance(raw, Mapping) or not raw or set(raw) - set(SCHEDULE):
-        raise UserError(f"checkpoints is {raw!r}; it must be a mapping of {', '.join(SCHEDULE)}")
+        raise UserError(f"checkpoints is {raw!r}; it must be a mapping with some of {', '.join(SCHEDULE)}")
     wanted = {0, epochs}
     if "every" in raw:
         wanted |= set(range(0, epochs + 1, _integer(raw["every"], "checkpoints.every", 1, epochs)))
     for stretch in raw.get("dense") or ():
         if not isinstance(stretch, list) or len(stretch) != 3:
-            raise UserError(f"checkpoints.dense contains {stretch!r}; each must be [from, to, every]")
+            raise UserError(
+                f"checkpoints.dense contains {stretch!r}; each entry must be [from, to, every], as in [0, 500, 50]"
+            )
         first, last, every = (_integer(v, "checkpoints.dense", 0, epochs) for v in stretch)
         wanted |= set(range(first, last + 1, max(every, 1)))
     wanted |= {_integer(v, "checkpoints.at", 0, epochs) for v in raw.get("at") or ()}
@@ -179,14 +182,14 @@ class Intervention:
 
 
 def child(parent: str, config: Mapping[str, Any], epoch: int, what: Intervention, epochs: int | None) -> RunConfig:
-    """The run that an intervention on `parent` (with stored configuration) at `epoch` comes to.
+    """The child run of `parent` (with its stored configuration) that an intervention at `epoch` makes.
 
     It saves where the parent does, from `epoch` to `epochs` (the parent's own end unless given).
     """
     recipe = recipe_of(config)
     last = recipe.epochs if epochs is None else epochs
     if not epoch < last:
-        raise UserError(f"epochs is {last}; the child starts at {epoch} and must train beyond it")
+        raise UserError(f"epochs is {last}; the child starts at epoch {epoch} and must train beyond it")
     changed = {
         field: value
         for field in ("weight_decay", "train_fraction", "data_seed")
@@ -195,7 +198,9 @@ def child(parent: str, config: Mapping[str, Any], epoch: int, what: Intervention
     for gain in what.gains:
         gain.check(recipe.p)
     if what.train_fraction is not None and not 0 < int(recipe.p**2 * what.train_fraction) < recipe.p**2:
-        raise UserError(f"train_fraction is {what.train_fraction}; it must leave pairs to train and to test")
+        raise UserError(
+            f"train_fraction is {what.train_fraction}; it must leave at least one pair to train and one to test"
+        )
     save_at = tuple(e for e in sorted({*config["save_at"], epoch, last}) if epoch <= e <= last)
     made = replace(recipe, epochs=last, gains=what.gains, **changed)
     return RunConfig(f"{parent}-e{epoch}-{what.suffix()}", made, save_at, config.get("targets"), base=parent)
@@ -205,10 +210,10 @@ def _integers(raw: Mapping[str, Any], field: str, low: int, high: int) -> list[i
     value = raw.get(field)
     values = value if isinstance(value, list) else [value]
     if value is None or not values:
-        raise UserError(f"{field} is missing; one whole number or a list of them is needed")
+        raise UserError(f"{field} is missing; give one whole number or a list of them")
     found = [_integer(v, field, low, high) for v in values]
     if len(set(found)) < len(found):
-        raise UserError(f"{field} names a value more than once; each may be given once")
+        raise UserError(f"{field} contains a value twice; give each value once")
     return found
 
 

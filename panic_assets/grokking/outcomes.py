@@ -1,4 +1,4 @@
-"""How a run ended, in five words, and how variants compare with the base run of a sweep."""
+"""How a run ended, as one of five outcomes, and how variants compare with the base run of their sweep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def classify(epochs: Sequence[int], test_loss: Sequence[float]) -> Ending:
     12,000), healthy."""
     e, y = np.asarray(epochs), np.asarray(test_loss, float)
     if not len(y) or len(e) != len(y):
-        raise UserError("a run is classified by its epochs and one test loss at each")
+        raise UserError("the run cannot be classified; it needs epochs and one test loss for each")
     top = int(y.argmax())
     gone = np.flatnonzero(y[top:] <= (1 - DESCENT) * y[top])
     onset = int(e[top + int(gone[0])]) if len(gone) and y[top] > 0 else None

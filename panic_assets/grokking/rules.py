@@ -1,4 +1,4 @@
-"""What must be true of grokking runs beyond what the schemas say, as queries that give the offenders."""
+"""Rules that the rows of grokking runs must obey beyond their schemas. Each query counts the rows that do not."""
 
 from panic_assets.lake.invariants import Rules
 
@@ -6,7 +6,7 @@ RULES: Rules = {
     "losses_without_gap": (
         "grokking_losses",
         "gap",
-        "runs whose losses are not those of every epoch from the first to the last",
+        "runs whose losses skip or repeat epochs between the first and the last",
         """SELECT count(*) FROM (
                SELECT training_run FROM grokking_losses GROUP BY ALL HAVING max(epoch) - min(epoch) + 1 <> count(*)
            )""",
@@ -14,7 +14,7 @@ RULES: Rules = {
     "analysed_means_all_of_it": (
         "grokking_analyses",
         "half-written",
-        "checkpoints that are said to be analysed and lack spectra, neurons or components",
+        "checkpoints that are marked as analysed but lack spectra, neurons or components",
         """SELECT count(*) FROM (
                SELECT training_run, epoch FROM grokking_analyses EXCEPT (
                    SELECT training_run, epoch FROM grokking_spectra

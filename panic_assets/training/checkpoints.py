@@ -42,13 +42,18 @@ class Pattern:
             try:
                 self._numbered = re.compile(text)
             except re.error as broken:
-                raise UserError(f"pattern {text!r} is no regular expression: {broken}") from None
+                raise UserError(f"pattern {text!r} is not a regular expression: {broken}") from None
             if "epoch" not in self._numbered.groupindex:
-                raise UserError(f"pattern {text!r} lacks the named group (?P<epoch>...)")
+                raise UserError(
+                    f"pattern {text!r} lacks the named group (?P<epoch>...); add it where the file name has the epoch"
+                )
             return
         field = re.search(r"\{epoch:0(\d+)d\}", text)
         if field is None:
-            raise UserError(f"pattern {text!r} needs {{epoch:0Nd}}, or the regular expression group (?P<epoch>...)")
+            raise UserError(
+                f"pattern {text!r} does not say where the epoch is; it needs {{epoch:06d}}, or as a regular expression "
+                "the group (?P<epoch>...)"
+            )
         width = field.group(1)
         parts = re.split(r"(\{name\}|\{epoch:0\d+d\})", text)
         kinds = {"{name}": r"(?P<name>.+)", field.group(0): rf"(?P<epoch>\d{{{width},}})"}
@@ -96,35 +101,35 @@ class Header:
 
 
 class BrokenFile(Exception):
-    """A file that is no complete checkpoint; the message is one sentence."""
+    """A file that is not a complete checkpoint; the message is one sentence."""
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
     """Read and verify a safetensors header against the file's size in bytes. Raises BrokenFile."""
     if size < 8:
-        raise BrokenFile(f"{size} bytes are too few for a safetensors file")
+        raise BrokenFile(f"{size} bytes are too few for a safetensors file; copy it again")
     (length,) = struct.unpack("<Q", file.read(8))
     if length > min(size - 8, HEADER_LIMIT):
-        raise BrokenFile("not a safetensors file, or cut off within its header")
+        raise BrokenFile("it is not a safetensors file, or it is cut off within its header; copy it again")
     try:
         fields: dict[str, Any] = json.loads(file.read(length))
         metadata = {str(k): str(v) for k, v in fields.pop("__metadata__", {}).items()}
         tensors = {name: (str(f["dtype"]), tuple(int(n) for n in f["shape"])) for name, f in fields.items()}
         ends = sorted((int(f["data_offsets"][0]), int(f["data_offsets"][1])) for f in fields.values())
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise BrokenFile("not a safetensors file: its header does not parse") from None
+        raise BrokenFile("it is not a safetensors file: its header cannot be read") from None
     at = 0
     for start, end in ends:
         if start != at or end < start:
-            raise BrokenFile("the safetensors header names data that overlaps or leaves gaps")
+            raise BrokenFile("its safetensors header describes data that overlaps or leaves gaps; write it again")
         at = end
     if not tensors:
-        raise BrokenFile("the safetensors file holds no tensor")
+        raise BrokenFile("it is a safetensors file without tensors; a checkpoint needs weights")
     expected = 8 + length + at
     if size < expected:
-        raise BrokenFile(f"truncated: {size} of {expected} bytes")
+        raise BrokenFile(f"it is cut off after {size} of {expected} bytes; copy it again")
     if size > expected:
-        raise BrokenFile(f"{size - expected} bytes too long for its header")
+        raise BrokenFile(f"it is {size - expected} bytes longer than its header says; copy it again")
     return Header(tensors, metadata)
 
 
@@ -244,7 +249,9 @@ def inspect(seen: Seen, run: str, named: Named, siblings: Iterable[int], planned
         header = read_header(file, seen.size)
         epoch = named.epoch if named.epoch is not None else last_epoch(siblings, header.metadata, planned)
         if epoch is None:
-            raise BrokenFile("the name carries no epoch and nothing tells which it is; set the run's epochs")
+            raise BrokenFile(
+                "its name has no epoch, and nothing else tells it; set the planned number of epochs of the run"
+            )
         file.seek(0)
         digest = content_hash(file)
         if "://" not in seen.path and _stamp(os.fstat(file.fileno())) != (seen.size, seen.mtime):

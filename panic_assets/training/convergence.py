@@ -1,17 +1,19 @@
-"""Should training go on? Four states by a stated rule, with evidence; advice, never action.
+"""Should training go on? A rule puts each metric into one of four states. The result is advice and stops nothing.
 
-The rule looks at one metric of one run, point by point, never ahead. With window w = 3 and a tolerance t
-in the metric's units (values turned so that larger is better), for the points seen so far, in this order:
+The rule looks at one metric of one run, point by point, and never at later points. Values are turned so that
+larger is better. With a window of w = 3 points and a tolerance t in the metric's units, the first case that fits
+the points seen so far decides:
 
 1. fewer than w points: `continue`
-2. best point before the last window, and the trailing mean below its own best by more than t: `degrading`
-3. best exactly one point back, and the last point lower by more than t: `optimal` (that point)
-4. |OLS slope of the last window| <= t, and its range <= 2 t: `plateau`
-5. slope below -t: `degrading`
-6. else `continue`
+2. the best point lies before the last window, and the mean of the window is more than t below the best such
+   mean: `degrading`
+3. the best point is the one before the last, and the last is more than t lower: `optimal`
+4. the window's least-squares slope is within t, and its range within 2 t: `plateau`
+5. the slope is below -t: `degrading`
+6. otherwise: `continue`
 
-Every comparison with t carries 1e-9 slack. The best is the first of equals. Slopes are per point, not per
-epoch, so that uneven checkpoint schedules and tolerances in the metric's units go together.
+Comparisons with t allow for 1e-9 of rounding. Of equal points, the first is the best. Slopes are per point and
+not per epoch, so that a tolerance in the metric's units also suits uneven checkpoints.
 """
 
 import math
@@ -67,7 +69,7 @@ def verdicts(series: Series, tolerance: float) -> list[Verdict]:
     ['continue', 'continue', 'degrading']
     """
     if not (np.isfinite(tolerance) and tolerance >= 0):
-        raise UserError(f"tolerance is {tolerance}; it must be zero or more, in the metric's units")
+        raise UserError(f"tolerance is {tolerance}; it must be 0 or more, in the units of the metric")
     good = series.goodness
     sign = 1.0 if series.direction == "up" else -1.0
     best = _first_best(good)
@@ -86,18 +88,24 @@ def verdicts(series: Series, tolerance: float) -> list[Verdict]:
         slope, spread = slopes[k], spreads[k]
         state: State
         if b < k and drop > tolerance + SLACK:
-            state, reason = "degrading", f"the trailing mean is {drop:.4g} below its own best"
+            state, reason = (
+                "degrading",
+                f"the mean of the last {WINDOW} points is {drop:.4g} worse than the best such mean",
+            )
         elif b == i - 1 and fall > tolerance + SLACK:
-            state, reason = "optimal", f"the point before is the best and the last is {fall:.4g} worse"
+            state, reason = "optimal", f"the point before is the best, and the last one is {fall:.4g} worse"
         elif abs(slope) <= tolerance + SLACK and spread <= 2 * tolerance + SLACK:
             state, reason = (
                 "plateau",
-                f"slope {slope:.4g} a point and range {spread:.4g} are within tolerance",
+                f"the last {WINDOW} points are flat: slope {slope:.4g} per point, range {spread:.4g}",
             )
         elif slope < -tolerance - SLACK:
-            state, reason = "degrading", f"the last {WINDOW} points worsen by {-slope:.4g} a point"
+            state, reason = "degrading", f"the last {WINDOW} points get worse by {-slope:.4g} per point"
         else:
-            state, reason = "continue", f"slope {slope:.4g} a point over the last {WINDOW} points"
+            state, reason = (
+                "continue",
+                f"the last {WINDOW} points are not flat: slope {slope:.4g} per point, range {spread:.4g}",
+            )
         out.append(
             Verdict(
                 epoch=series.epochs[i],
@@ -121,7 +129,7 @@ def verdicts(series: Series, tolerance: float) -> list[Verdict]:
 def judge(series: Series, tolerance: float) -> Verdict:
     """The verdict after the last point. Refuses an empty series."""
     if not series.epochs:
-        raise UserError("a series without points has no verdict")
+        raise UserError("the series has no points, so it has no verdict; at least one is needed")
     return verdicts(series, tolerance)[-1]
 
 
@@ -154,10 +162,12 @@ def advise(
     `finished_regrets` are the regrets of finished runs (see `replay.regret_of`), from which the risk follows.
     """
     if not targets:
-        raise UserError("advice needs at least one target metric")
+        raise UserError("advice needs at least one target metric; name one under targets")
     common = shared([s for s, _ in targets.values()])
     if not common:
-        raise UserError(f"target metrics {sorted(targets)} share no epoch")
+        raise UserError(
+            f"target metrics {', '.join(sorted(targets))} share no epoch; measure at least one epoch by all of them"
+        )
     aligned = {name: (_restrict(s, common), tol) for name, (s, tol) in targets.items()}
     judged = {name: judge(s, tol) for name, (s, tol) in aligned.items()}
     states = {name: v.state for name, v in judged.items()}
@@ -169,17 +179,17 @@ def advise(
     missed = sum(r > 0 for r in finished_regrets)
     risk = missed / len(finished_regrets) if finished_regrets else None
     words = [
-        f"stop; epoch {best} is best" if stop else f"continue; epoch {best} is best so far",
-        ", ".join(f"{name} {state}" for name, state in sorted(states.items())),
+        f"Stop: epoch {best} is best." if stop else f"Continue: epoch {best} is best so far.",
+        "States: " + ", ".join(f"{name} {state}" for name, state in sorted(states.items())) + ".",
     ]
     if stop and left is not None:
-        words.append(f"saves {left} epochs" + ("" if saved is None else f" and {saved:.2f}"))
+        words.append(f"Stopping saves {left} epochs" + ("." if saved is None else f", which would cost {saved:.2f}."))
     words.append(
-        f"in {missed} of {len(finished_regrets)} finished runs a later epoch was better"
+        f"In {missed} of {len(finished_regrets)} finished runs, stopping by this rule would have missed a better epoch."
         if finished_regrets
-        else "no finished run to judge the risk by"
+        else "The risk is unknown, because no other run of the family is finished."
     )
-    return Advice(now, stop, best, states, left, saved, risk, len(finished_regrets), "; ".join(words))
+    return Advice(now, stop, best, states, left, saved, risk, len(finished_regrets), " ".join(words))
 
 
 def best_epoch(series: Sequence[Series]) -> int:
@@ -228,5 +238,5 @@ def _early(series: Series, i: int, b: int, tolerance: float) -> Verdict:
         slope_high=None,
         spread=None,
         tolerance=tolerance,
-        reason=f"fewer than {WINDOW} points",
+        reason=f"there are fewer than {WINDOW} points",
     )

@@ -1,6 +1,6 @@
-"""What training costs: GPU hours by epoch, at the rate that was valid when they were spent.
+"""What training costs: GPU hours per epoch, at the rate that was valid when they were spent.
 
-What follows from file times is marked estimated, and what cannot be known is None, never zero.
+Costs computed from the times of files are marked as estimated. A cost that cannot be known is None, never 0.
 """
 
 import itertools
@@ -32,11 +32,15 @@ class Rate:
     def __post_init__(self) -> None:
         for field, value in (("start", self.start), ("end", self.end)):
             if value is not None and value.tzinfo is None:
-                raise UserError(f"rate of {self.card}: {field} {value} needs a time zone (write ...Z for UTC)")
+                raise UserError(
+                    f"rate of {self.card}: {field} {value} has no time zone; add one, for example Z for UTC"
+                )
         if self.price < 0:
-            raise UserError(f"rate of {self.card}: price is {self.price}; zero or more is accepted")
+            raise UserError(f"rate of {self.card}: price is {self.price}; it must be 0 or more")
         if self.end is not None and self.end <= self.start:
-            raise UserError(f"rate of {self.card}: it ends at {self.end}, before it starts at {self.start}")
+            raise UserError(
+                f"rate of {self.card} ends at {self.end}, not after its start at {self.start}; it must end later"
+            )
 
 
 class RateTable:
@@ -52,12 +56,14 @@ class RateTable:
 
     @classmethod
     def parse(cls, rows: Iterable[Mapping[str, object]]) -> "RateTable":
-        """From rows {card, price, from, until}; dates are ISO text or datetimes, UTC unless they say."""
+        """From rows {card, price, from, until}. Dates are ISO text or datetimes; without a time zone they are UTC."""
         rates = []
         for row in rows:
             missing = {"card", "price", "from"} - set(row)
             if missing:
-                raise UserError(f"rate {dict(row)} lacks {', '.join(sorted(missing))}")
+                raise UserError(
+                    f"rate {dict(row)} lacks {', '.join(sorted(missing))}; every rate needs card, price and from"
+                )
             until = row.get("until")
             rates.append(
                 Rate(
@@ -94,7 +100,10 @@ class RateTable:
 
     def _of(self, card: str) -> list[Rate]:
         if card not in self._rates:
-            raise UserError(f"no rate for card {card!r}{suggest(card, self._rates)}; known: {', '.join(self.cards)}")
+            raise UserError(
+                f"there is no rate for card {card!r}{suggest(card, self._rates)}; add one to the rate table "
+                f"(it has: {', '.join(self.cards) or 'none'})"
+            )
         return self._rates[card]
 
 
@@ -105,7 +114,9 @@ def _instant(value: object) -> datetime:
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
-            raise UserError(f"{value!r} is no date; write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+            raise UserError(
+                f"{value!r} is not a date; write, for example, 2026-01-31 or 2026-01-31T12:00:00Z"
+            ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -136,7 +147,10 @@ def spans_from_times(times: Mapping[int, datetime], started: datetime | None = N
     spans = []
     for before, epoch in itertools.pairwise(order):
         if times[epoch] < times[before]:
-            raise UserError(f"checkpoint {epoch} is older than checkpoint {before}; file times tell no cost here")
+            raise UserError(
+                f"checkpoint {epoch} is older than checkpoint {before}, so file times tell no cost; copy the files "
+                "with their times"
+            )
         spans.append(Span(epoch, times[before], times[epoch], True))
     if started is None:
         if not spans:
@@ -169,7 +183,9 @@ def costs(spans: Sequence[Span], card: str, rates: RateTable) -> list[Cost]:
     out = []
     for span in spans:
         if span.end < span.start:
-            raise UserError(f"epoch {span.epoch} ends before it starts")
+            raise UserError(
+                f"epoch {span.epoch} ends at {span.end}, before it starts at {span.start}; correct its times"
+            )
         for start, end, price in rates.split(card, span.start, span.end):
             hours = (end - start).total_seconds() / HOUR
             out.append(Cost(span.epoch, card, start, hours, price, hours * price, span.estimated))
@@ -221,7 +237,7 @@ def by_cost(totals: Mapping[str, float], status: Mapping[str, str], wanted: str 
 
 @dataclass(frozen=True)
 class Cheaper:
-    """What early epochs would cost on another card; unmeasured, `cost` is None and `note` is `no data`."""
+    """What early epochs would cost on another card; if it was not measured, `cost` is None and `note` is `no data`."""
 
     card: str
     hours: float | None
@@ -258,7 +274,7 @@ def cheaper_cards(
 
 @dataclass(frozen=True)
 class StopRule:
-    """When to end a run for its cost: a threshold on what is `spent` or `projected`. Dry run unless told."""
+    """When to end a run for its cost: a threshold on what is `spent` or `projected`. By default only a dry run."""
 
     threshold: float
     on: Literal["spent", "projected"] = "spent"
@@ -280,10 +296,12 @@ def stop_decision(rule: StopRule, now: Outlook, checkpoint_on_disk: bool) -> Sto
     if value is None:
         return StopDecision(False, False, "no data: the projected cost is not known yet")
     if value < rule.threshold:
-        return StopDecision(False, False, f"{rule.on} {value:.2f} is under the threshold {rule.threshold:.2f}")
-    reached = f"{rule.on} {value:.2f} has reached the threshold {rule.threshold:.2f}"
+        return StopDecision(False, False, f"the {rule.on} cost {value:.2f} is below the threshold {rule.threshold:.2f}")
+    reached = f"the {rule.on} cost {value:.2f} has reached the threshold {rule.threshold:.2f}"
     if not checkpoint_on_disk:
-        return StopDecision(True, False, f"{reached}; waiting for the checkpoint to be on disk")
+        return StopDecision(
+            True, False, f"{reached}; nothing is stopped while waiting for the checkpoint to be on disk"
+        )
     if rule.dry_run:
-        return StopDecision(True, False, f"{reached}; dry run: nothing is stopped")
+        return StopDecision(True, False, f"{reached}; this is a dry run, so nothing is stopped")
     return StopDecision(True, True, reached)

@@ -1,4 +1,4 @@
-"""Which run started from which checkpoint: a forest of runs, asked about, never guessed."""
+"""Which run started from which checkpoint: a forest of runs. Nothing in it is guessed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class Lineage:
         for run, parent in self._parents.items():
             if parent is not None and parent.run not in self._parents:
                 raise UserError(
-                    f"run {run!r} names parent {parent.run!r}, which is no run{suggest(parent.run, self._parents)}"
+                    f"run {run!r} names parent {parent.run!r}, which is not registered"
+                    f"{suggest(parent.run, self._parents)}"
                 )
         self._children: dict[str, list[str]] = {run: [] for run in self._parents}
         for run, parent in self._parents.items():
@@ -41,7 +42,7 @@ class Lineage:
             while at is not None and at not in sound:
                 if at in path:
                     cycle = " -> ".join([*path[path.index(at) :], at])
-                    raise UserError(f"a run cannot descend from itself: {cycle}")
+                    raise UserError(f"a run cannot descend from itself: {cycle}; give one of them another parent")
                 path.append(at)
                 parent = self._parents[at]
                 at = None if parent is None else parent.run
@@ -49,7 +50,7 @@ class Lineage:
 
     def _known(self, run: str) -> str:
         if run not in self._parents:
-            raise UserError(f"no training run {run!r}{suggest(run, self._parents)}")
+            raise UserError(f"there is no training run {run!r}{suggest(run, self._parents)}")
         return run
 
     def parent(self, run: str) -> Parent | None:
@@ -98,7 +99,7 @@ class Lineage:
                     + ("" if near is None else f"; the nearest is at {near}")
                 )
         if run in self._parents and self._parents[run] != parent:
-            raise UserError(f"run {run!r} exists with another parent; give the new run its own name")
+            raise UserError(f"run {run!r} already exists with another parent; give the new run another name")
         return Lineage({**self._parents, run: parent})
 
     def on_delete(self, run: str, mode: OnDelete = "block") -> Literal["remove", "tombstone"]:
@@ -109,6 +110,6 @@ class Lineage:
         if mode == "tombstone":
             return "tombstone"
         raise UserError(
-            f"run {run!r} is the parent of {', '.join(children)}; delete those first, or ask for a tombstone "
-            "(its name and lineage stay, its files and rows go)"
+            f"run {run!r} is the parent of {', '.join(children)}; delete those first, or leave a tombstone, which "
+            "keeps the name and lineage of the run and deletes its rows and files"
         )

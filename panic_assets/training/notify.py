@@ -1,4 +1,4 @@
-"""Telling people that a state changed: once, retried, and never at the cost of the run."""
+"""Sends messages about changes of state: each change once, with retries. A failure never harms the run."""
 
 import hashlib
 import logging
@@ -35,7 +35,7 @@ class Change:
 
     @property
     def body(self) -> str:
-        return f"{self.metric} was {self.before}; best epoch so far: {self.best_epoch}. {self.sentence}"
+        return f"{self.metric} was {self.before} before. Best epoch so far: {self.best_epoch}. Reason: {self.sentence}."
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Where a run's losses turn, and whether its checkpoints lie close enough together to see it.
 
-Four kinds of events per loss, each with the stretch of epochs over which it happens (its width):
+Five kinds of events per loss, each with the stretch of epochs over which it happens (its width):
 
 - `peak`: the highest loss; wide as the stretch around it that keeps at least 80% of the later descent
 - `descent`: the first epoch after the peak at which 80% of the way to the minimum is done; wide from 20%

@@ -1,4 +1,4 @@
-"""What the rule would have said of a finished run, epoch by epoch, and what obeying would have cost."""
+"""Applies the convergence rule to a finished run, epoch by epoch, and says what obeying it would have lost."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What must be true of training runs beyond what the schemas say, as queries that give the offenders."""
+"""Rules that the rows of training runs must obey beyond their schemas. Each query counts the rows that do not."""
 
 from panic_assets.lake.invariants import Rules
 
@@ -6,14 +6,14 @@ RULES: Rules = {
     "whole_lineage": (
         "training_runs",
         "orphaned",
-        "training runs whose parent has left neither row nor tombstone",
+        "training runs whose parent has neither a row nor a tombstone",
         """SELECT count(*) FROM training_runs r ANTI JOIN training_runs p ON p.training_run = r.parent_run
            WHERE r.parent_run IS NOT NULL""",
     ),
     "newest_is_current": (
         "checkpoints",
         "invalid",
-        "epochs at which not the newest version of the checkpoint, and it alone, is current",
+        "epochs at which the current version of the checkpoint is not exactly the newest one",
         """SELECT count(*) FROM (
                SELECT training_run, epoch FROM checkpoints GROUP BY ALL
                HAVING count(*) FILTER (current) <> 1 OR max(version) FILTER (current) <> max(version)
@@ -28,7 +28,7 @@ RULES: Rules = {
     "card_costs_are_hours_times_rate": (
         "costs",
         "invalid",
-        "costs of a card that are not its hours times its rate",
+        "card costs that are not hours times rate",
         "SELECT count(*) FROM costs WHERE kind = 'card' AND abs(cost - hours * rate) > 1e-9 * greatest(1, abs(cost))",
     ),
 }

@@ -1,4 +1,4 @@
-"""Training runs as they stand in the lake: registering, lineage, status, checkpoints. Safe to repeat at any point."""
+"""Training runs in the lake: registering, lineage, status and checkpoints. Every function may be repeated safely."""
 
 import hashlib
 import json
@@ -41,8 +41,8 @@ def register(lake: Lake, new: NewRun) -> bool:
     parent's checkpoint that is not there. A tombstone of the same configuration comes back to life."""
     if not NAME.fullmatch(new.name):
         raise UserError(
-            f"run name {new.name!r} must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or "
-            "digit and without '...'"
+            f"run name {new.name!r} must be 1 to 100 letters, digits, '_', '.' or '-', start with a letter or digit, "
+            "and not contain '...'"
         )
     text = json.dumps(new.config, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -54,7 +54,8 @@ def register(lake: Lake, new: NewRun) -> bool:
             before = json.loads(old["config"])
             fields = sorted(k for k in {*before, *new.config} if before.get(k) != json.loads(text).get(k))
             raise UserError(
-                f"run {new.name!r} exists with a different {', '.join(fields) or 'family'}; give the new run its own name"
+                f"run {new.name!r} already exists with different {', '.join(fields) or 'family'}; "
+                "give the new run another name"
             )
         epochs = None if new.parent is None else [r["epoch"] for r in checkpoints(lake, new.parent.run)]
         others = lineage(lake)
@@ -89,7 +90,7 @@ def find(lake: Lake, name: str) -> dict[str, Any] | None:
 
 
 def get(lake: Lake, name: str) -> dict[str, Any]:
-    """The row of a run; a sentence when there is none."""
+    """The row of a run; UserError if there is none."""
     row = find(lake, name)
     if row is None:
         known = [p["training_run"] for p, _ in lake.partitions("training_runs")]

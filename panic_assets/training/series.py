@@ -1,4 +1,4 @@
-"""Metrics by epoch: the one shape in which every training family hands over what it measured."""
+"""Metrics per epoch: the form in which every training family stores what it measured."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Measurement:
         if not math.isfinite(self.value):
             raise UserError(
                 f"metric {self.metric} of run {self.training_run} at epoch {self.epoch} is {self.value}; "
-                "a finite number is expected (leave the epoch out when nothing was measured)"
+                "it must be a finite number (leave the epoch out if nothing was measured)"
             )
         if self.direction not in get_args(Direction):
             raise UserError(f"direction of metric {self.metric} is {self.direction!r}; accepted: up, down")
@@ -47,11 +47,13 @@ class Series:
 
     def __post_init__(self) -> None:
         if len(self.epochs) != len(self.values):
-            raise UserError(f"a series has {len(self.epochs)} epochs but {len(self.values)} values; one each is needed")
+            raise UserError(
+                f"a series has {len(self.epochs)} epochs but {len(self.values)} values; it needs one value per epoch"
+            )
         if any(b <= a for a, b in zip(self.epochs, self.epochs[1:], strict=False)):
-            raise UserError("the epochs of a series must ascend without repeats")
+            raise UserError("the epochs of a series must increase, each given once")
         if not all(math.isfinite(v) for v in self.values):
-            raise UserError("a series holds a value that is not a finite number")
+            raise UserError("a series contains a value that is not a finite number; leave that epoch out")
         if self.direction not in get_args(Direction):
             raise UserError(f"direction is {self.direction!r}; accepted: up, down")
 
@@ -70,13 +72,17 @@ def series_of(rows: Iterable[Mapping[str, Any]], run: str, metric: str) -> Serie
         (r for r in rows if r["training_run"] == run and r["metric"] == metric), key=lambda r: int(r["epoch"])
     )
     if not chosen:
-        raise UserError(f"run {run!r} has no values of metric {metric!r}")
+        raise UserError(f"run {run!r} has no values of metric {metric!r}; table metrics shows what was measured")
     directions = {r["direction"] for r in chosen}
     if len(directions) > 1:
-        raise UserError(f"metric {metric!r} of run {run!r} is stored with both directions")
+        raise UserError(
+            f"metric {metric!r} of run {run!r} is stored with both directions, up and down; measure it again with one"
+        )
     methods = sorted({r["method"] for r in chosen})
     if len(methods) > 1:
-        raise UserError(f"metric {metric!r} of run {run!r} mixes methods {methods}; measure again")
+        raise UserError(
+            f"metric {metric!r} of run {run!r} mixes methods {', '.join(methods)}; measure all epochs again with one"
+        )
     return Series(
         tuple(int(r["epoch"]) for r in chosen),
         tuple(float(r["value"]) for r in chosen),

@@ -88,7 +88,7 @@ def store_arrivals(lake: Lake, arrivals: Sequence[Arrival]) -> int:
 
 
 def mark_current(lake: Lake, name: str) -> None:
-    """Say again which version of every checkpoint is the newest; of rows that repeat a version the last stays."""
+    """Mark the newest version of every checkpoint as current again. Of rows that repeat a version, the last stays."""
     with lake.lease(f"checkpoints of {name}", wait_seconds=30):
         rows = lake.sql("SELECT * FROM checkpoints ORDER BY registered_at", training_run=name).to_pylist()
         _store_versions(lake, name, {(r["epoch"], r["version"]): r for r in rows}.values())
@@ -163,7 +163,7 @@ def converge(lake: Lake, name: str, settings: Settings) -> Done:
     if not series or len(series) < len(wanted):
         missing = sorted(set(wanted) - set(series))
         lake.remove("advice", training_run=name)
-        return Done(len(rows), [f"no advice: no values of target metric {m}" for m in missing])
+        return Done(len(rows), [f"there is no advice, because target metric {m} has no values" for m in missing])
     advice = advise(
         {metric: (values, wanted[metric]) for metric, values in series.items()},
         row["planned_epochs"],
@@ -204,7 +204,7 @@ def _finished_regrets(lake: Lake, row: Mapping[str, Any], wanted: Mapping[str, f
 
 
 def spans(lake: Lake, row: Mapping[str, Any]) -> list[cost.Span]:
-    """When the card was busy with each epoch: measured where it trained here, else estimated from files' times."""
+    """When the card was busy with each epoch: measured if the run trained here, else estimated from file times."""
     name = row["training_run"]
     times = lake.sql("SELECT * FROM training_times ORDER BY started_at", training_run=name).to_pylist()
     if times:
@@ -229,18 +229,18 @@ def outlook_of(lake: Lake, name: str, settings: Settings) -> cost.Outlook:
 
 
 def price(lake: Lake, name: str, settings: Settings) -> Done:
-    """What every epoch cost, and what its file costs by being kept. Without a card or a rate: a sentence, no rows."""
+    """Store what every epoch cost and what keeping its file costs. Without a card or a rate it stores nothing."""
     row = runs.get(lake, name)
     now = datetime.now(UTC)
     rows: list[dict[str, Any]] = []
     problems = []
     if row["card"] is None:
-        problems.append("no cost: the run names no card")
+        problems.append("there is no cost, because the run names no card")
     else:
         try:
             parts = cost.costs(spans(lake, row), row["card"], settings.rates)
         except UserError as why:
-            parts, problems = [], [f"no cost: {why}"]
+            parts, problems = [], [f"there is no cost, because {why}"]
         for part in parts:
             rows.append({"kind": "card", **asdict(part)})
     if STORAGE in settings.rates.cards:
@@ -269,7 +269,7 @@ def cheaper(lake: Lake, name: str, up_to: int, settings: Settings) -> list[cost.
     runs of the family trained here."""
     row = runs.get(lake, name)
     if row["card"] is None:
-        raise UserError(f"run {name!r} names no card, so there is nothing to compare with")
+        raise UserError(f"run {name!r} names no card, so its costs cannot be compared; name a card in its file")
     early = [s.hours for s in spans(lake, row) if s.epoch <= up_to]
     config = json.loads(row["config"])
     return cost.cheaper_cards(
@@ -301,7 +301,7 @@ def _work(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(lake: Lake, name: str) -> list[notify.Change]:
-    """States that differ from what was last told (at first: from `continue`), one a target metric."""
+    """States that differ from those last reported (at first: from `continue`), one per target metric."""
     latest = lake.sql(
         "SELECT * FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 "
         "ORDER BY metric",
@@ -321,7 +321,7 @@ def changes(lake: Lake, name: str) -> list[notify.Change]:
 
 
 def tell(lake: Lake, name: str, settings: Settings, pause: float = notify.PAUSE_SECONDS) -> Done:
-    """Send what changed. What failed is tried again the next time; what was sent is never sent again."""
+    """Send a message per change. One that failed is sent again next time; one that was sent is never sent twice."""
     done = Done()
     for change in changes(lake, name):
         delivery = notify.send(settings.notify, change.title, change.body, pause)
@@ -343,5 +343,7 @@ def tell(lake: Lake, name: str, settings: Settings, pause: float = notify.PAUSE_
         lake.replace("notifications", [*kept, row], training_run=name)
         done.rows += 1
         if delivery.status == "failed":
-            done.problems.append(f"{change.title}: no receiver could be reached; it is tried again next time")
+            done.problems.append(
+                f'the message "{change.title}" did not reach every receiver; it is sent again next time'
+            )
     return done

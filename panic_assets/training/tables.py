@@ -1,41 +1,64 @@
-"""Tables that all training families share: runs and their lineage, checkpoints, metrics by epoch, advice, cost."""
+"""Tables that all training families share: runs and their parents, checkpoints, metrics per epoch, advice, costs."""
 
 from panic_assets.lake.schema import Column, Reference, Table
 
-RUN = Column("training_run", "string", "Name of the training run; also its partition key.")
-EPOCH = Column("epoch", "int64", "Epoch: what the weights are after that many (for grokking, optimiser steps).")
-_METRIC = Column("metric", "string", "Name of the metric.")
-_AT = Column("computed_at", "timestamp", "When the row was made.")
+RUN = Column("training_run", "string", "Name of the training run. It is also the partition key.")
+EPOCH = Column("epoch", "int64", "Epochs trained up to this point. In grokking, one epoch is one optimiser step.")
+_METRIC = Column("metric", "string", "Name of the metric, for example `test_accuracy` or `colour`.")
+_AT = Column("computed_at", "timestamp", "When the row was computed.")
 _IS_RUN = Reference(("training_run",), "training_runs", ("training_run",))
 _STATES = ("continue", "plateau", "degrading", "optimal")
 
 TRAINING_RUNS = Table(
     name="training_runs",
-    doc="One row a training run: what it is, where it started from, how it stands. A `tombstone` is a deleted run "
-    "that others started from.",
+    doc="One row per training run: its configuration, the checkpoint it started from, and its status. A family is a "
+    "kind of training, such as grokking. Runs of one sweep come from one file and differ only in their seeds and "
+    "primes.",
     columns=(
         RUN,
-        Column("family", "string", "Kind of training: grokking, finetune, ..."),
+        Column("family", "string", "Kind of training, for example `grokking` or `finetune`."),
         Column("config", "string", "The whole configuration, as JSON."),
-        Column("config_hash", "string", "SHA-256 of the configuration."),
-        Column("parent_run", "string", "Run it started from; null for a run from scratch.", nullable=True),
-        Column("parent_epoch", "int64", "Epoch of the parent's checkpoint it started from.", nullable=True),
-        Column("data_seed", "int64", "Seed that chose the training data, where there is one.", nullable=True),
-        Column("sweep", "string", "Sweep it belongs to, if any.", nullable=True),
+        Column("config_hash", "string", "SHA-256 of `config`."),
+        Column("parent_run", "string", "Run that this run started from; null for a run from scratch.", nullable=True),
+        Column(
+            "parent_epoch", "int64", "Epoch of the parent's checkpoint; null for a run from scratch.", nullable=True
+        ),
+        Column("data_seed", "int64", "Seed that chose the training data; null where none is known.", nullable=True),
+        Column(
+            "sweep", "string", "Name of the sweep that the run belongs to; null if it belongs to none.", nullable=True
+        ),
         Column(
             "status",
             "string",
-            "How it stands; `watched` runs are trained by somebody else.",
+            "`registered`: not started yet. `watched`: trained by another program; panic only reads its checkpoints. "
+            "`stopped`: ended early by the cost rule. `tombstone`: deleted, but other runs started from it.",
             allowed=("registered", "training", "finished", "failed", "stopped", "watched", "tombstone"),
         ),
-        Column("failure", "string", "Why it failed or was stopped, in a sentence.", nullable=True),
-        Column("folder", "string", "Folder or URL its checkpoints appear in."),
-        Column("planned_epochs", "int64", "Last epoch that is planned.", nullable=True),
-        Column("card", "string", "Card it is priced at: a name in the rate table.", nullable=True),
-        Column("budget", "float64", "What it may cost, in the rate table's currency.", nullable=True),
-        Column("created_at", "timestamp", "When it was registered."),
-        Column("started_at", "timestamp", "When training first began here.", nullable=True),
-        Column("finished_at", "timestamp", "When training ended here.", nullable=True),
+        Column("failure", "string", "Why the run failed or was stopped; null if neither.", nullable=True),
+        Column("folder", "string", "Folder or URL where the checkpoints appear."),
+        Column("planned_epochs", "int64", "Last planned epoch; null if unknown.", nullable=True),
+        Column(
+            "card",
+            "string",
+            "Graphics card whose rate prices the run, by its name in the rate table; null: no cost.",
+            nullable=True,
+        ),
+        Column(
+            "budget",
+            "float64",
+            "Most that the run may cost, in the currency of the rate table; null: no budget.",
+            nullable=True,
+        ),
+        Column("created_at", "timestamp", "When the run was registered."),
+        Column(
+            "started_at",
+            "timestamp",
+            "When training first began on this installation; null if it never did.",
+            nullable=True,
+        ),
+        Column(
+            "finished_at", "timestamp", "When training ended on this installation; null if it has not.", nullable=True
+        ),
     ),
     key=("training_run",),
     partitioned_by=("training_run",),
@@ -44,18 +67,19 @@ TRAINING_RUNS = Table(
 
 CHECKPOINTS = Table(
     name="checkpoints",
-    doc="One row a version of a checkpoint file. A file written again is a new version; the newest is `current`.",
+    doc="One row per version of a checkpoint. A checkpoint is a safetensors file with the weights after some epoch. A "
+    "file that is written again with other content becomes a new version; analyses use the `current` one.",
     columns=(
         RUN,
         EPOCH,
-        Column("version", "int32", "1 for the first content seen at this epoch, then 2, 3, ..."),
-        Column("current", "bool", "Whether this is the newest version."),
+        Column("version", "int32", "1 for the first content seen at this epoch, then 2, 3 and so on."),
+        Column("current", "bool", "Whether this is the newest version of the epoch."),
         Column("path", "string", "Path or URL of the file."),
-        Column("size", "int64", "Bytes."),
-        Column("content_hash", "string", "SHA-256 of the file."),
-        Column("mtime_ns", "int64", "When the file was last written, nanoseconds since 1970."),
-        Column("written_at", "timestamp", "The same, as a timestamp."),
-        Column("registered_at", "timestamp", "When it was registered."),
+        Column("size", "int64", "Size of the file in bytes."),
+        Column("content_hash", "string", "SHA-256 of the file's content."),
+        Column("mtime_ns", "int64", "When the file was last written, in nanoseconds since 1970."),
+        Column("written_at", "timestamp", "When the file was last written, as a timestamp."),
+        Column("registered_at", "timestamp", "When this version was registered."),
     ),
     key=("training_run", "epoch", "version"),
     partitioned_by=("training_run",),
@@ -65,12 +89,13 @@ CHECKPOINTS = Table(
 
 CHECKPOINT_PROBLEMS = Table(
     name="checkpoint_problems",
-    doc="One row a file that looks like a checkpoint and is none: truncated, foreign, or without an epoch.",
+    doc="One row per file that was refused as a checkpoint, for example because it is cut off, is no safetensors file, "
+    "or does not tell its epoch.",
     columns=(
         RUN,
         Column("path", "string", "Path or URL of the file."),
-        Column("problem", "string", "What is wrong with it, in a sentence."),
-        Column("seen_at", "timestamp", "When it was found."),
+        Column("problem", "string", "What is wrong with the file."),
+        Column("seen_at", "timestamp", "When the problem was last reported."),
     ),
     key=("training_run", "path"),
     partitioned_by=("training_run",),
@@ -79,16 +104,21 @@ CHECKPOINT_PROBLEMS = Table(
 
 METRICS = Table(
     name="metrics",
-    doc="One row a metric of one epoch of a run: one value by one method of one thing measured.",
+    doc="One row per training run, epoch and metric: one measured value. All families store their metrics here.",
     columns=(
         RUN,
-        Column("source", "string", "The stage that measured it; each replaces its own rows."),
+        Column("source", "string", "Stage that measured the value. A stage replaces only its own rows."),
         EPOCH,
         _METRIC,
-        Column("value", "float64", "The value, in the metric's units."),
-        Column("direction", "string", "Which way is better.", allowed=("up", "down")),
-        Column("method", "string", "Version of the method."),
-        Column("measured", "string", "Content hash of what was measured: the checkpoint, or what it drew."),
+        Column("value", "float64", "The value, in the units of the metric."),
+        Column(
+            "direction",
+            "string",
+            "Which values are better: `up` for higher ones, `down` for lower ones.",
+            allowed=("up", "down"),
+        ),
+        Column("method", "string", "Version of the method that measured the value."),
+        Column("measured", "string", "SHA-256 of what was measured: the checkpoint, or the pictures it drew."),
         _AT,
     ),
     key=("training_run", "source", "epoch", "metric"),
@@ -98,25 +128,53 @@ METRICS = Table(
 
 CONVERGENCE = Table(
     name="convergence",
-    doc="One row a target metric and epoch: what the rule says after that epoch, with its evidence. Advice, not action.",
+    doc="One row per training run, target metric and epoch: the state of the metric after that epoch. A target metric "
+    "is a metric by which a run is judged. Changes within its tolerance count as no change. The rule looks at the "
+    "last 3 points up to this epoch and at no later one. Its states: `continue` (improving, unclear, or fewer than 3 "
+    "points), `plateau` (flat within the tolerance), `degrading` (getting worse), `optimal` (the point before is the "
+    "best, and this one is worse). A state is advice and stops nothing.",
     columns=(
         RUN,
         _METRIC,
         EPOCH,
-        Column("state", "string", "What the rule says.", allowed=_STATES),
-        Column("best_epoch", "int64", "Best epoch so far (the first of equals)."),
-        Column("best_value", "float64", "Its value."),
+        Column("state", "string", "State of the metric after this epoch.", allowed=_STATES),
+        Column("best_epoch", "int64", "Epoch with the best value so far; the first one if several are equal."),
+        Column("best_value", "float64", "Value at `best_epoch`."),
         Column("last_value", "float64", "Value at this epoch."),
-        Column("trailing_mean", "float64", "Mean of the last window.", nullable=True),
-        Column("best_trailing_mean", "float64", "Best such mean so far.", nullable=True),
-        Column("slope", "float64", "OLS slope of the last window a point; positive is better.", nullable=True),
-        Column("slope_low", "float64", "Lower end of its 90% interval.", nullable=True),
-        Column("slope_high", "float64", "Upper end of its 90% interval.", nullable=True),
-        Column("spread", "float64", "Largest less smallest value of the last window.", nullable=True),
-        Column("tolerance", "float64", "Tolerance, in the metric's units."),
-        Column("regret", "float64", "What stopping here gives away against the best of all epochs there are."),
-        Column("reason", "string", "Why, in words."),
-        Column("rule", "string", "Version of the rule."),
+        Column("trailing_mean", "float64", "Mean of the last 3 points; null with fewer.", nullable=True),
+        Column(
+            "best_trailing_mean", "float64", "Best mean of 3 successive points so far; null with fewer.", nullable=True
+        ),
+        Column(
+            "slope",
+            "float64",
+            "Least-squares slope of the last 3 points, per point; positive means better. Null with fewer.",
+            nullable=True,
+        ),
+        Column(
+            "slope_low",
+            "float64",
+            "Lower end of the 90% interval of `slope`; null with fewer than 3 points.",
+            nullable=True,
+        ),
+        Column(
+            "slope_high",
+            "float64",
+            "Upper end of the 90% interval of `slope`; null with fewer than 3 points.",
+            nullable=True,
+        ),
+        Column(
+            "spread", "float64", "Largest minus smallest value of the last 3 points; null with fewer.", nullable=True
+        ),
+        Column("tolerance", "float64", "Tolerance, in the units of the metric."),
+        Column(
+            "regret",
+            "float64",
+            "How much better the best of all measured epochs is than the best up to this one, in the units of the "
+            "metric. It is what stopping here would lose.",
+        ),
+        Column("reason", "string", "Why the rule gives this state."),
+        Column("rule", "string", "Version of the rule, for example `trailing-3/1`."),
         _AT,
     ),
     key=("training_run", "metric", "epoch"),
@@ -126,23 +184,40 @@ CONVERGENCE = Table(
 
 ADVICE = Table(
     name="advice",
-    doc="One row a run: what all its target metrics say together. Stopping needs all of them to agree.",
+    doc="One row per training run: whether to go on training, judged from all its target metrics. `stop` is advised "
+    "only when no metric is in the state `continue`. The advice stops nothing. A run has no row while a target metric "
+    "has no values.",
     columns=(
         RUN,
         EPOCH,
-        Column("recommendation", "string", "What is advised.", allowed=("continue", "stop")),
-        Column("best_epoch", "int64", "Best epoch by mean rank over the target metrics."),
-        Column("states", "string", "State of each target metric, as JSON."),
-        Column("saves_epochs", "int64", "Epochs not trained if stopped now.", nullable=True),
-        Column("saves_cost", "float64", "What they would cost.", nullable=True),
+        Column("recommendation", "string", "The advice.", allowed=("continue", "stop")),
+        Column(
+            "best_epoch",
+            "int64",
+            "Epoch with the best mean rank over the target metrics; the earlier one if two are equal.",
+        ),
+        Column("states", "string", 'State of each target metric, as JSON, for example `{"colour": "plateau"}`.'),
+        Column(
+            "saves_epochs",
+            "int64",
+            "Epochs saved by stopping now; null if the planned number is unknown.",
+            nullable=True,
+        ),
+        Column(
+            "saves_cost",
+            "float64",
+            "Cost of those epochs, in the currency of the rate table; null if unknown.",
+            nullable=True,
+        ),
         Column(
             "risk",
             "float64",
-            "Share of finished runs of the family in which stopping by the rule missed a better epoch.",
+            "Share, 0..1, of the family's other finished or watched runs in which stopping by the rule would have "
+            "missed a better epoch; null without such runs.",
             nullable=True,
         ),
-        Column("risk_runs", "int64", "How many finished runs that is judged by."),
-        Column("sentence", "string", "All of it in words."),
+        Column("risk_runs", "int64", "Number of runs from which `risk` is computed."),
+        Column("sentence", "string", "The advice and its reasons as text."),
         _AT,
     ),
     key=("training_run",),
@@ -153,16 +228,21 @@ ADVICE = Table(
 
 TRAINING_TIMES = Table(
     name="training_times",
-    doc="One row a stretch of training done here: the time a card was busy up to a checkpoint, or up to a stop.",
+    doc="One row per stretch of training on this installation: the time for which a card was busy, up to a checkpoint "
+    "or an interruption. Costs are computed from these rows.",
     columns=(
         RUN,
         EPOCH,
-        Column("started_at", "timestamp", "Begin of the stretch."),
-        Column("ended_at", "timestamp", "Its end."),
-        Column("steps", "int64", "Optimiser steps done in it."),
-        Column("device", "string", "What computed, as torch calls it."),
-        Column("lanes", "int32", "How many variants shared the batch: on one machine, bits depend on it."),
-        Column("ends_in_checkpoint", "bool", "Whether a checkpoint was written in it."),
+        Column("started_at", "timestamp", "When the stretch began."),
+        Column("ended_at", "timestamp", "When the stretch ended."),
+        Column("steps", "int64", "Optimiser steps done in the stretch."),
+        Column("device", "string", "Device that computed, by its torch name, for example `cuda:0` or `cpu`."),
+        Column(
+            "lanes",
+            "int32",
+            "Number of runs trained together as one batch. The exact bits of the weights depend on it.",
+        ),
+        Column("ends_in_checkpoint", "bool", "Whether the stretch ended with a checkpoint."),
     ),
     key=("training_run", "started_at"),
     partitioned_by=("training_run",),
@@ -171,17 +251,23 @@ TRAINING_TIMES = Table(
 
 COSTS = Table(
     name="costs",
-    doc="One row an epoch and rate: what the card cost while that epoch was trained. `storage` rows: its file, so far.",
+    doc="One row per training run, kind of cost, epoch and rate. A `card` row is the cost of training from the "
+    "checkpoint before up to this epoch; a change of the rate in between splits it into two rows. A `storage` row is "
+    "the cost of keeping the checkpoint's file until now. Amounts are in the currency of the rate table.",
     columns=(
         RUN,
-        Column("kind", "string", "What is paid for.", allowed=("card", "storage")),
+        Column("kind", "string", "What the cost is for.", allowed=("card", "storage")),
         EPOCH,
-        Column("started_at", "timestamp", "Begin of the time that is paid for."),
-        Column("card", "string", "Name in the rate table."),
-        Column("hours", "float64", "Hours of the card, or hours the file has been held."),
-        Column("rate", "float64", "Price of an hour, or of a GB for 30 days."),
-        Column("cost", "float64", "What it comes to."),
-        Column("estimated", "bool", "Whether the times follow from files' times."),
+        Column("started_at", "timestamp", "When the paid time began."),
+        Column("card", "string", "Name of the card in the rate table; `storage` for storage rows."),
+        Column("hours", "float64", "Hours for which the card was busy, or for which the file has been kept."),
+        Column("rate", "float64", "Price per hour of the card, or per GB and 30 days of storage."),
+        Column(
+            "cost",
+            "float64",
+            "Amount to pay: `hours` times `rate` for a card; for storage, also times the size of the file.",
+        ),
+        Column("estimated", "bool", "Whether `hours` is estimated from the times of the checkpoint files."),
         _AT,
     ),
     key=("training_run", "kind", "epoch", "started_at"),
@@ -191,19 +277,30 @@ COSTS = Table(
 
 LOSS_EVENTS = Table(
     name="loss_events",
-    doc="One row an event of a loss curve, and whether the checkpoints lie close enough together to show it.",
+    doc="One row per event of a loss curve. It says whether the checkpoints are dense enough to show the event, and "
+    "which ones to add. Events: `peak` (highest loss), `descent` (80% of the way from the peak to the minimum is "
+    "done), `minimum` (lowest loss from the peak on), `rebound` (highest loss after the minimum, at least twice as "
+    "high), `threshold` (the loss first reaches a given level). The width of an event is the stretch of epochs over "
+    "which it happens.",
     columns=(
         RUN,
-        Column("split", "string", "Which loss.", allowed=("train", "test")),
-        Column("event", "string", "What happens.", allowed=("peak", "descent", "minimum", "rebound", "threshold")),
+        Column("split", "string", "Whether it is the training or the test loss.", allowed=("train", "test")),
+        Column("event", "string", "Kind of event.", allowed=("peak", "descent", "minimum", "rebound", "threshold")),
         EPOCH,
-        Column("value", "float64", "The loss there."),
-        Column("start", "int64", "First epoch of its width."),
-        Column("end", "int64", "Last epoch of its width."),
-        Column("ratio", "float64", "For a rebound: the loss over the minimum.", nullable=True),
-        Column("too_coarse", "bool", "Whether the checkpoints are too far apart for its width."),
-        Column("widest_gap", "int64", "Largest distance between checkpoints across it.", nullable=True),
-        Column("proposed", "strings", "Epochs to add, as text."),
+        Column("value", "float64", "Loss at this epoch."),
+        Column("start", "int64", "First epoch of the event's width."),
+        Column("end", "int64", "Last epoch of the event's width."),
+        Column(
+            "ratio", "float64", "For a rebound, its loss divided by the minimum; null for other events.", nullable=True
+        ),
+        Column("too_coarse", "bool", "Whether the checkpoints lie too far apart: 5 within the width are wanted."),
+        Column(
+            "widest_gap",
+            "int64",
+            "Largest distance between checkpoints across the width, in epochs; null if not too coarse.",
+            nullable=True,
+        ),
+        Column("proposed", "strings", "Epochs at which to add checkpoints, as text; empty if not too coarse."),
         _AT,
     ),
     key=("training_run", "split", "event", "epoch", "value"),
@@ -213,18 +310,28 @@ LOSS_EVENTS = Table(
 
 NOTIFICATIONS = Table(
     name="notifications",
-    doc="One row a message about a change of state: what was sent, to how many receivers, and whether it arrived.",
+    doc="One row per message about a change of state of a target metric: what was sent, and whether it was delivered. "
+    "A message that failed is sent again later.",
     columns=(
         RUN,
-        Column("notification", "string", "Hash of run, metric, epoch and state: a change is told once."),
+        Column(
+            "notification",
+            "string",
+            "Hash of run, metric, epoch and new state. It keeps a change from being sent twice.",
+        ),
         _METRIC,
         EPOCH,
-        Column("before", "string", "State before.", allowed=_STATES),
-        Column("after", "string", "State after.", allowed=_STATES),
-        Column("title", "string", "Subject of the message."),
-        Column("body", "string", "The message."),
-        Column("status", "string", "What became of it.", allowed=("sent", "failed", "no receiver")),
-        Column("attempts", "int32", "How often it was tried."),
+        Column("before", "string", "State that was last reported; `continue` at first.", allowed=_STATES),
+        Column("after", "string", "New state.", allowed=_STATES),
+        Column("title", "string", "Subject line of the message."),
+        Column("body", "string", "Text of the message."),
+        Column(
+            "status",
+            "string",
+            "`sent`: all receivers got it. `failed`: at least one did not. `no receiver`: none is configured.",
+            allowed=("sent", "failed", "no receiver"),
+        ),
+        Column("attempts", "int32", "Number of attempts to send it; 0 without a receiver."),
         _AT,
     ),
     key=("training_run", "notification"),
@@ -234,19 +341,26 @@ NOTIFICATIONS = Table(
 
 RENDERS = Table(
     name="renders",
-    doc="One row a requested animation: a view of a run with parameters, over given inputs. The same request is one row.",
+    doc="One row per requested animation: a view of a run over its checkpoints, with options and a file format. "
+    "Requesting the same animation of the same checkpoints again gives no second row.",
     columns=(
         RUN,
-        Column("render", "string", "Hash of run, view, parameters and the inputs' hashes."),
-        Column("view", "string", "What is drawn."),
-        Column("parameters", "string", "Parameters, as JSON."),
-        Column("inputs_hash", "string", "Hash of the checkpoints' content hashes it was drawn from."),
-        Column("format", "string", "What it becomes.", allowed=("html", "gif", "mp4")),
-        Column("status", "string", "How it stands.", allowed=("queued", "running", "done", "failed", "cancelled")),
-        Column("frames_done", "int32", "Frames drawn."),
-        Column("frames", "int32", "Frames wanted.", nullable=True),
-        Column("path", "string", "The finished file.", nullable=True),
-        Column("failure", "string", "Why it failed, in a sentence.", nullable=True),
+        Column("render", "string", "Hash of run, view, parameters, format and inputs: the id of the animation."),
+        Column("view", "string", "What the animation shows, for example `ring` or `spectrum`."),
+        Column("parameters", "string", 'Options of the view, as JSON, for example `{"k": "5"}`.'),
+        Column(
+            "inputs_hash",
+            "string",
+            "Hash over the checkpoints that are drawn. It changes when one is added or written again.",
+        ),
+        Column("format", "string", "Format of the file.", allowed=("html", "gif", "mp4")),
+        Column(
+            "status", "string", "Status of the animation.", allowed=("queued", "running", "done", "failed", "cancelled")
+        ),
+        Column("frames_done", "int32", "Number of frames drawn so far."),
+        Column("frames", "int32", "Number of frames of the whole animation; null until drawing begins.", nullable=True),
+        Column("path", "string", "Path of the finished file; null until it is done.", nullable=True),
+        Column("failure", "string", "Why drawing failed; null if it did not.", nullable=True),
         _AT,
     ),
     key=("training_run", "render"),
@@ -270,7 +384,8 @@ TABLES = (
 
 VIEWS = {
     "run_costs": (
-        "One row a training run: what it has cost, and how that stands to its budget.",
+        "One row per training run: its cost so far, for cards and for storage, beside its budget. Costs are null where "
+        "nothing is priced.",
         """SELECT r.training_run, r.family, r.status, sum(c.cost) AS spent,
                   sum(c.cost) FILTER (c.kind = 'card') AS card_cost, sum(c.cost) FILTER (c.kind = 'storage') AS storage_cost,
                   sum(c.hours) FILTER (c.kind = 'card') AS card_hours, bool_or(c.estimated) AS estimated, r.budget

@@ -1,6 +1,6 @@
-"""One look at the watched folders: which checkpoints are new, which changed, which files are broken.
+"""One look at a watched folder: which checkpoints are new, which changed, which files are broken.
 
-Pure but for reading the files: what is already registered comes in, what is to be registered comes out.
+It only reads files. The caller passes what is registered already, and stores what is found.
 """
 
 import time
@@ -165,6 +165,8 @@ def tick(watch: Watch, cursor: Cursor, registered: Iterable[Registered], seconds
 
 def _read(watch: Watch, seen: Seen, named: Named | None, siblings: Mapping[str, list[int]]) -> Checkpoint:
     if named is None:
-        raise BrokenFile(f"the name does not fit the pattern {watch.compiled().text}")
+        raise BrokenFile(
+            f"its name does not fit the pattern {watch.compiled().text}; rename it, or give the run another pattern"
+        )
     run = watch.run_of(named)
     return inspect(seen, run, named, siblings.get(run, ()), watch.epochs)

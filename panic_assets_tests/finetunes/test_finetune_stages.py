@@ -26,6 +26,7 @@ from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
+from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -38,7 +38,7 @@ def test_the_page_is_self_contained_and_has_a_frame_an_epoch(kind):
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="?http', page)
     for epoch in EPOCHS:
         assert f'"name":"{epoch}"' in page
-    assert '"label":"play"' in page
+    assert '"label":"Play"' in page
     assert "epoch 500" in page
 
 
@@ -120,7 +120,7 @@ def test_a_small_mark_keeps_its_colour_in_a_film_of_many_shades(tmp_path):
 
 
 def test_scenes_that_do_not_fit_are_refused():
-    with pytest.raises(UserError, match="one frame an epoch"):
+    with pytest.raises(UserError, match="one frame per epoch"):
         Scene("t", "points", (1, 2), (), "x", "y")
     with pytest.raises(UserError, match="a note for every frame"):
         scene(notes=("one",))

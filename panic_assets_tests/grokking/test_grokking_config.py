@@ -31,14 +31,14 @@ def test_schedules_hold_the_ends_the_dense_stretches_and_single_epochs():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"primes": 9}, "9, which is no odd prime"),
+        ({"primes": 9}, "9, which is not prime"),
         ({"primes": []}, "primes is missing"),
-        ({"seeds": [1, 1]}, "more than once"),
+        ({"seeds": [1, 1]}, "seeds contains a value twice"),
         ({"seeds": -1}, "seeds is -1"),
         ({"train_fraction": 1.5}, "train_fraction is 1.5"),
-        ({"train_fraction": 0.001}, "leaves none"),
+        ({"train_fraction": 0.001}, "must leave at least one of 49 pairs"),
         ({"epochs": True}, "epochs is True"),
-        ({"heads": 3}, "3 heads do not divide"),
+        ({"heads": 3}, "must be a multiple of heads, which is 3"),
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"checkpoints": {"evry": 1}}, "checkpoints is"),
         ({"checkpoints": {"dense": [[1, 2]]}}, "dense contains"),

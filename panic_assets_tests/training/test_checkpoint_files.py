@@ -39,7 +39,7 @@ def test_bad_patterns_are_refused():
     for text, match in [
         ("model.safetensors", "needs"),
         (r"(?P<name>x)", "lacks"),
-        (r"(?P<epoch>(", "no regular"),
+        (r"(?P<epoch>(", "not a regular"),
     ]:
         with pytest.raises(UserError, match=match):
             Pattern(text)
@@ -119,7 +119,7 @@ def test_a_growing_file_waits_and_a_truncated_one_is_reported_once(tmp_path):
         out = folder.look()
         assert (out.arrivals, out.reports) == ([], [])
     (report,) = folder.look().reports  # it stood still, though incomplete
-    assert "truncated" in report.why
+    assert "cut off" in report.why
     assert folder.look().reports == []
     path.write_bytes(data)
     assert folder.arrivals() == []

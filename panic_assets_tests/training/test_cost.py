@@ -73,7 +73,7 @@ def test_a_time_or_card_without_a_rate_is_refused_not_free():
         RATES.at("a4o", DAY)
     with pytest.raises(UserError, match="overlap"):
         RateTable.parse([{"card": "x", "price": 1, "from": "2026-01-01"}, {"card": "x", "price": 1, "from": DAY}])
-    with pytest.raises(UserError, match="no date"):
+    with pytest.raises(UserError, match="not a date"):
         RateTable.parse([{"card": "x", "price": 1, "from": "yesterday"}])
     with pytest.raises(UserError, match="lacks price"):
         RateTable.parse([{"card": "x", "from": DAY}])

@@ -26,7 +26,7 @@ def test_cycles_and_missing_parents_are_refused():
         Lineage({"a": Parent("b", 1), "b": Parent("a", 1)})
     with pytest.raises(UserError, match="descend from itself: a -> a"):
         Lineage({"a": Parent("a", 1)})
-    with pytest.raises(UserError, match="'bsae', which is no run; did you mean 'base'"):
+    with pytest.raises(UserError, match="'bsae', which is not registered; did you mean 'base'"):
         Lineage({"base": None, "a": Parent("bsae", 1)})
 
 

@@ -87,7 +87,9 @@ def test_the_risk_is_what_finished_runs_of_the_family_gave_away(lake):
 def test_a_missing_target_means_no_advice(lake):
     add(lake, config={"targets": {"score": 0.1, "hands": 0.1}})
     measured(lake, "r", (1, 2, 3))
-    assert stages.converge(lake, "r", settings.Settings()).problems == ["no advice: no values of target metric hands"]
+    assert stages.converge(lake, "r", settings.Settings()).problems == [
+        "there is no advice, because target metric hands has no values"
+    ]
     assert lake.manifest("advice", training_run="r") is None
 
 
@@ -142,7 +144,7 @@ def test_costs_by_file_times_are_estimated_and_split_at_a_rate_change(lake, tmp_
 
 def test_without_a_card_or_a_rate_there_is_no_cost_and_it_says_so(lake):
     add(lake)
-    assert stages.price(lake, "r", settings.Settings()).problems == ["no cost: the run names no card"]
+    assert stages.price(lake, "r", settings.Settings()).problems == ["there is no cost, because the run names no card"]
     add(lake, "s", card="A40")
     measured(lake, "s", (1,))
     assert stages.outlook_of(lake, "s", settings.Settings()).projected is None
@@ -176,7 +178,7 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         assert runs.get(lake, "r")["status"] == "watched"
         assert [r["epoch"] for r in runs.checkpoints(lake, "r")] == [1, 2]
         problems = lake.sql("SELECT problem FROM checkpoint_problems", training_run="r")["problem"].to_pylist()
-        assert problems == ["1 bytes are too few for a safetensors file"]
+        assert problems == ["1 bytes are too few for a safetensors file; copy it again"]
         for lost in (cursor, None, None):  # restarts, with and without what the sensor remembered
             third, _ = tick(lost)
             assert isinstance(third, dg.SkipReason)
@@ -277,7 +279,7 @@ def test_a_receiver_that_fails_is_tried_again_and_fails_nothing(lake):
     flaky.server.shutdown()
     lake.remove("notifications", training_run="r")
     down = Receiver([500] * 3)
-    assert "tried again next time" in told(lake, down).problems[0]
+    assert "sent again next time" in told(lake, down).problems[0]
     assert told(lake, down).problems == []
     assert len(down.bodies) == 4
     down.server.shutdown()

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from panic_assets.resources import LakeResource
 from panic_assets.definitions import SENSORS
+from panic_assets.resources import LakeResource
 from panic_assets.trajectories import jobs, missing, stages
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 

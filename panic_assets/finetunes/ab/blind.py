@@ -1,4 +1,4 @@
-"""A/B tests: who draws better, judged by people who cannot know whose picture they see.
+"""A/B tests: which checkpoint draws better, judged by people who do not know which one drew a picture.
 
 A *trial* is one prompt and seed drawn by two checkpoints, the sides chosen at random and stored. A *vote* is A, B
 or tie, of one rater at one time. Prompts are *blocks*: votes on one prompt share its luck and are not independent,
@@ -58,7 +58,7 @@ class Vote:
 
 
 def draw_trials(cells: Sequence[tuple[str, int]], ids: Sequence[str], rng: np.random.Generator) -> list[Trial]:
-    """One trial a cell (prompt, seed), sides drawn independently and evenly, in a random order."""
+    """One trial per cell (prompt, seed), sides drawn independently and evenly, in a random order."""
     order = rng.permutation(len(cells))
     sides: list[Literal["A", "B"]] = ["A" if s else "B" for s in rng.integers(0, 2, len(cells))]
     return [Trial(ids[n], cells[i][0], cells[i][1], sides[n]) for n, i in enumerate(order)]
@@ -136,7 +136,9 @@ def counted(trials: Collection[Trial], votes: Iterable[Vote], per_trial: int = 1
     taken: dict[str, list[Vote]] = defaultdict(list)
     for vote in sorted(votes, key=lambda v: (v.at, v.rater)):
         if vote.trial not in known:
-            raise UserError(f"vote by {vote.rater!r} names trial {vote.trial!r}, which this test does not have")
+            raise UserError(
+                f"the vote by {vote.rater!r} names trial {vote.trial!r}, which this test does not have; remove it"
+            )
         held = taken[vote.trial]
         if len(held) < per_trial and vote.rater not in {v.rater for v in held}:
             held.append(vote)

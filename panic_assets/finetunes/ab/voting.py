@@ -1,4 +1,4 @@
-"""A minimal local page for blind votes: two pictures, three buttons, and nothing that tells which is which.
+"""A small local page for blind votes: two pictures, three buttons, and nothing that tells which checkpoint drew which.
 
 The page is given a random trial id, the prompt, and pictures re-encoded without metadata under random names. It
 never sees a checkpoint, a path, a seed or a result. It listens on this machine only, and takes votes only from
@@ -136,4 +136,4 @@ def _fields(body: bytes) -> dict[str, str]:
         raw = json.loads(body)
         return {name: str(raw[name]) for name in ("trial", "rater", "side")}
     except (ValueError, KeyError, TypeError):
-        raise UserError("a vote is a JSON object with trial, rater and side") from None
+        raise UserError("the vote cannot be read; it must be a JSON object with trial, rater and side") from None

@@ -81,18 +81,18 @@ class Batch:
 def load(folder: Path) -> list[CaptionFile]:
     """Every `.txt` of a folder (not of its subfolders), by name."""
     if not folder.is_dir():
-        raise UserError(f"captions folder {folder} is not a folder")
+        raise UserError(f"captions folder {folder} is not a folder; give the path of an existing one")
     found = []
     for path in sorted(folder.glob("*.txt")):
         data = path.read_bytes()
         try:
             data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text: {error}") from None
+            raise UserError(f"{path} is not UTF-8 text; save it as UTF-8 ({error})") from None
         picture = next((p for s in IMAGES if (p := path.with_suffix(s)).exists()), None)
         found.append(CaptionFile(path, data, picture))
     if not found:
-        raise UserError(f"captions folder {folder} holds no .txt file")
+        raise UserError(f"captions folder {folder} has no .txt file; every caption must be a .txt file in it")
     return found
 
 
@@ -127,7 +127,7 @@ def apply(folder: Path, changes: Collection[Change]) -> Batch:
     """Writes changes, all or (when a file has changed since it was read) none. A backup is made first."""
     for change in changes:
         if not change.file.path.exists() or change.file.path.read_bytes() != change.file.data:
-            raise UserError(f"{change.file.path} has changed since it was checked; check again, nothing was written")
+            raise UserError(f"{change.file.path} has changed since it was checked, so nothing was written; check again")
     batch = Batch(
         uuid.uuid4().hex[:12],
         tuple(Entry(c.file.path.name, c.file.hash, hashlib.sha256(c.after).hexdigest()) for c in changes),
@@ -156,14 +156,18 @@ def undo(folder: Path, batch_id: str) -> Batch:
     backup = folder / BACKUPS / batch_id
     if not (backup / "batch.json").exists():
         known = batches(folder)
-        raise UserError(f"there is no batch {batch_id!r} to undo{suggest(batch_id, known)} (known: {', '.join(known)})")
+        raise UserError(
+            f"there is no batch {batch_id!r} to undo{suggest(batch_id, known)} (accepted: {', '.join(known) or 'none'})"
+        )
     raw = json.loads((backup / "batch.json").read_text())
     batch = Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
     for entry in batch.entries:
         path = folder / entry.name
         now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
         if now not in (entry.before, entry.after):
-            raise UserError(f"{path} was edited after batch {batch_id}; undo would lose that, nothing was written")
+            raise UserError(
+                f"{path} was edited after batch {batch_id}; undo would lose that edit, so nothing was written"
+            )
     for entry in batch.entries:
         _write(folder / entry.name, (backup / entry.name).read_bytes())
     (backup / "batch.json").rename(backup / "undone.json")

@@ -1,8 +1,8 @@
 """Rules for training captions: what is wrong in one, where, and what would be right.
 
-A rule looks at one caption (and at the picture's palette, where the picture is at hand) and gives findings. A
-finding that can be repaired without inventing anything carries the repaired caption; the others only say what a
-person should do. `repaired` applies repairs until none is left, so a second pass finds nothing to repair.
+A rule looks at one caption, and at the picture if it is there, and gives findings. A finding that can be repaired
+without guessing carries the repaired caption; the others only say what a person should do. `repaired` applies
+repairs until none is left, so a second pass finds nothing to repair.
 """
 
 import re
@@ -74,17 +74,21 @@ def parse_rules(raw: Any) -> Rules:
     if raw is None:
         return Rules()
     if not isinstance(raw, dict):
-        raise UserError(f"caption rules are {raw!r}; they must be a mapping with {', '.join(known)}")
+        raise UserError(f"caption rules are {raw!r}; they must be a mapping with fields of {', '.join(known)}")
     for key in raw:
         if key not in known:
-            raise UserError(f"caption rules: unknown field {key!r}{suggest(str(key), known)}")
+            raise UserError(
+                f"caption rules: unknown field {key!r}{suggest(str(key), known)} (accepted: {', '.join(known)})"
+            )
     for key, allowed in (("rules", RULES), ("order", ORDER)):
         for name in raw.get(key, []):
             if name not in allowed:
-                raise UserError(f"caption {key}: unknown {name!r}{suggest(str(name), allowed)}")
+                raise UserError(
+                    f"caption {key}: unknown {name!r}{suggest(str(name), allowed)} (accepted: {', '.join(allowed)})"
+                )
     least = raw.get("least_hex", 12)
     if not isinstance(least, int) or isinstance(least, bool) or least < 0:
-        raise UserError(f"caption rules: least_hex is {least!r}; it must be a whole number from 0")
+        raise UserError(f"caption rules: least_hex is {least!r}; it must be a whole number of 0 or more")
     tolerance = raw.get("tolerance", 2.0)
     if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 100:
         raise UserError(f"caption rules: tolerance is {tolerance!r}; it must be a CIEDE2000 distance from 0 to 100")
@@ -178,7 +182,7 @@ def _prefix(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Fin
             repair = ", ".join([prefix, *(s.strip() for s in segments[len(parts) :])])
             break
     yield Finding(
-        "prefix", 1, "the caption does not start as the others do", f"start with {rules.prefixes[0]!r}", repair
+        "prefix", 1, "the caption does not start with an accepted prefix", f"start with {rules.prefixes[0]!r}", repair
     )
 
 
@@ -234,8 +238,8 @@ def _order(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Find
     yield Finding(
         "order",
         _line(caption, first),
-        f"{groups[wrong][1][0].strip()!r} comes after {groups[wrong - 1][1][0].strip()!r}",
-        f"the order is {', '.join(rules.order)}",
+        f"{groups[wrong][1][0].strip()!r} comes after {groups[wrong - 1][1][0].strip()!r}, which is the wrong order",
+        f"use the order {', '.join(rules.order)}",
         ", ".join(p.strip() for p in [*segments[:head], *parts]),
     )
 
@@ -263,7 +267,7 @@ def _typo(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Findi
             "typo",
             _line(caption, match.start()),
             f"{match.group()!r} is in no dictionary",
-            f"write {right!r}" if right else "correct it, or add it to the rules' words",
+            f"write {right!r}" if right else "correct it, or add it to `words` in the rules",
             repair,
         )
 
@@ -290,7 +294,7 @@ def _palette(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Fi
                 "palette",
                 _line(caption, match.start()),
                 f"{match.group()} is not in the picture",
-                f"the nearest colour of the picture is {nearest}, {distance:.1f} away",
+                f"write {nearest}, the nearest colour of the picture (distance {distance:.1f})",
                 caption[: match.start()] + nearest + caption[match.end() :],
             )
 
@@ -303,7 +307,7 @@ def _background(caption: str, rules: Rules, picture: Picture | None) -> Iterable
             yield Finding(
                 "background-hex",
                 _line(caption, one.start),
-                f"{one.label!r} has the background's colour {one.colour}",
+                f"{one.label!r} has the same colour as the background, {one.colour}",
                 f"give {one.feature} the colour it has in the picture",
                 _recoloured(caption, one, ground, picture),
             )
@@ -321,8 +325,8 @@ def _shared(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Fin
             yield Finding(
                 "shared-hex",
                 _line(caption, one.start),
-                f"{one.colour} stands for {first.label!r} and for {one.label!r}",
-                f"give {wrong.feature} the colour it has in the picture, or none",
+                f"{one.colour} is given for {first.label!r} and for {one.label!r}",
+                f"give {wrong.feature} the colour it has in the picture, or no colour",
                 _recoloured(caption, wrong, taken, picture),
             )
 
@@ -364,7 +368,7 @@ def _hex_count(caption: str, rules: Rules, picture: Picture | None) -> Iterable[
     yield Finding(
         "hex-count",
         1,
-        f"{len(codes)} hex codes, at least {rules.least_hex} are wanted",
+        f"the caption has {len(codes)} hex codes; it needs at least {rules.least_hex}",
         "add the picture's palette",
         repair,
     )
@@ -385,13 +389,13 @@ def _with_palette(caption: str, colours: list[str]) -> str:
 
 def _lips(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Finding]:
     if not re.search(r"\b(lips?|mouth|lipstick)\b", caption.lower()):
-        yield Finding("lips", 1, "lips are not mentioned", "add lips (#rrggbb)")
+        yield Finding("lips", 1, "the lips are not mentioned", "add lips (#rrggbb)")
 
 
 def _expression(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Finding]:
     if expression(caption) is None:
         kinds = ", ".join(sorted(set(EXPRESSIONS.values())))
-        yield Finding("expression", 1, "the expression is not classified", f"add one of {kinds}")
+        yield Finding("expression", 1, "the caption names no known expression", f"add one of {kinds}")
 
 
 _RULES = {

@@ -47,14 +47,18 @@ def parse(raw: Any) -> Depth:
         return Depth(LEVELS, {}, otherwise=_level(raw, LEVELS, "depth"))
     if not isinstance(raw, dict) or not set(raw) <= {"levels", "epochs", "otherwise"}:
         raise UserError(
-            f"depth is {raw!r}; it must be one of {', '.join(LEVELS)}, or have levels, epochs and otherwise"
+            f"depth is {raw!r}; it must be one of {', '.join(LEVELS)}, or a mapping with levels, epochs and otherwise"
         )
     levels = raw.get("levels", LEVELS)
     if not isinstance(levels, Mapping) or not levels or not all(_whole(n) for n in levels.values()):
-        raise UserError(f"depth levels is {levels!r}; it must map names to numbers of prompts from 1")
+        raise UserError(
+            f"depth levels is {levels!r}; it must map names to numbers of prompts from 1, as in {{quick: 1}}"
+        )
     epochs = raw.get("epochs", {})
     if not isinstance(epochs, dict) or not all(isinstance(e, list) and all(map(_whole, e)) for e in epochs.values()):
-        raise UserError(f"depth epochs is {epochs!r}; it must map levels to lists of epochs from 1")
+        raise UserError(
+            f"depth epochs is {epochs!r}; it must map levels to lists of epochs from 1, as in {{full: [7, 10]}}"
+        )
     for name in epochs:
         _level(name, levels, "depth epochs")
     shallowest = min(levels, key=lambda level: levels[level])
@@ -68,7 +72,9 @@ def _whole(value: object) -> bool:
 
 def _level(name: str, levels: Collection[str], field: str) -> str:
     if name not in levels:
-        raise UserError(f"{field} names {name!r}{suggest(str(name), levels)} (levels: {', '.join(levels)})")
+        raise UserError(
+            f"{field} names {name!r}, which is not a level{suggest(str(name), levels)} (accepted: {', '.join(levels)})"
+        )
     return name
 
 

@@ -1,8 +1,8 @@
-"""Drawing the cells of a checkpoint: a base model of the registry with LoRA weights, one picture a prompt and seed.
+"""Draws the cells of a checkpoint: a base model of the registry with LoRA weights, one picture per prompt and seed.
 
 Cells are drawn one by one, each from its own seed on the CPU, so that a cell does not depend on which others are
-drawn with it: deepening an epoch later gives the pictures that drawing it deep at once would have given. The same
-cell drawn twice on one machine gives the same bytes.
+drawn with it: more prompts can be added to an epoch later. The same cell drawn twice on one machine gives the same
+bytes.
 """
 
 import hashlib
@@ -57,20 +57,24 @@ def draw(task: Task, worker: Worker) -> Iterator[Drawn]:
     """Draws the cells of a task, in order; runs where the model is."""
     path = Path(task.checkpoint)
     if not path.is_file():
-        raise UserError(f"checkpoint {path} is no file here; LoRA weights must be on a disk that the worker reads")
+        raise UserError(
+            f"checkpoint {path} is not a file here; LoRA weights must be on a disk that the worker can read"
+        )
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != task.checkpoint_hash:
         raise UserError(
-            f"checkpoint {path} is {actual[:12]}..., registered was {task.checkpoint_hash[:12]}...; it was written "
-            "again: register it first"
+            f"checkpoint {path} was written again: its hash is {actual[:12]}..., "
+            f"and {task.checkpoint_hash[:12]}... was registered; register it again first"
         )
     if task.base == SYNTHETIC:
         yield from _synthetic(task)
         return
     pipe = getattr(worker.model(task.base), "pipe", None)
     if not hasattr(pipe, "load_lora_weights"):
-        raise UserError(f"base model {task.base!r} takes no LoRA weights; a diffusers text-to-image model is needed")
+        raise UserError(
+            f"base model {task.base!r} takes no LoRA weights; choose a text-to-image model of `panic model list`"
+        )
     with fine_tuned(pipe, path, task.scale), scheduled(pipe, task.generation.scheduler):
         for cell in task.cells:
             yield Drawn(*cell.key, encode(paint(pipe, cell, task.generation)))
@@ -132,10 +136,10 @@ def _all_loaded(pipe: Any, path: Path) -> None:
         if _ADAPTER in getattr(layer, "lora_A", {})
     ]
     if len(in_file) != len(arrived) or not in_file:
-        raise ValueError(f"{len(arrived)} of its {len(in_file)} weights have a place in the model")
+        raise ValueError(f"only {len(arrived)} of its {len(in_file)} weights have a place in the model")
     # Half precision rounds; anything else changes the sum of squares by far more.
     if not torch.isclose(sum(in_file), sum(arrived), rtol=0.01):
-        raise ValueError("its weights have other shapes than the model's")
+        raise ValueError("its weights have other shapes than those of the model")
 
 
 @contextmanager
@@ -162,7 +166,7 @@ def _synthetic(task: Task) -> Iterator[Drawn]:
     tensors = load_file(task.checkpoint)
     if "error" not in tensors:
         raise UserError(
-            f"checkpoint {Path(task.checkpoint).name} has no tensor `error`, which the Synthetic base reads"
+            f"checkpoint {Path(task.checkpoint).name} has no tensor `error`, which Synthetic needs; choose another base"
         )
     error = float(tensors["error"].ravel()[0])
     for cell in task.cells:

@@ -1,4 +1,4 @@
-"""Pictures drawn elsewhere: finding, in a folder, which file is which cell of which epoch.
+"""Pictures drawn elsewhere: which file in a folder is which cell of which epoch.
 
 A pattern is a path below the folder with `{epoch}`, `{prompt}` and `{seed}`, for example
 `epoch-{epoch}/{prompt}_{seed}.png`; or a regular expression with the named groups epoch, prompt and seed.
@@ -40,19 +40,22 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         try:
             made = re.compile(pattern)
         except re.error as error:
-            raise UserError(f"image pattern {pattern!r} is no regular expression: {error}") from None
+            raise UserError(f"image pattern {pattern!r} is not a regular expression: {error}") from None
     else:
         parts = re.split(r"\{(\w+)\}", pattern)
         for name in parts[1::2]:
             if name not in _GROUPS:
-                raise UserError(f"image pattern {pattern!r}: unknown {{{name}}}{suggest(name, _GROUPS)}")
+                raise UserError(
+                    f"image pattern {pattern!r} has unknown {{{name}}}{suggest(name, _GROUPS)} "
+                    f"(accepted: {', '.join(_GROUPS)})"
+                )
             if parts[1::2].count(name) > 1:
-                raise UserError(f"image pattern {pattern!r} names {{{name}}} twice")
+                raise UserError(f"image pattern {pattern!r} has {{{name}}} twice; it may have it once")
         made = re.compile("".join(_GROUPS[p] if n % 2 else re.escape(p) for n, p in enumerate(parts)))
     missing = [name for name in _GROUPS if name not in made.groupindex]
     if missing:
         raise UserError(
-            f"image pattern {pattern!r} lacks {{{missing[0]}}}; {{epoch}}, {{prompt}} and {{seed}} are needed"
+            f"image pattern {pattern!r} lacks {{{missing[0]}}}; it needs {{epoch}}, {{prompt}} and {{seed}}"
         )
     return made
 
@@ -63,7 +66,7 @@ def find(folder: Path, suite: Suite, pattern: str = PATTERN, epochs: Collection[
     Two files for one cell are refused: nobody could say which one was measured.
     """
     if not folder.is_dir():
-        raise UserError(f"image folder {folder} is not a folder")
+        raise UserError(f"image folder {folder} is not a folder; give the path of an existing one")
     shape = compile_pattern(pattern)
     seeds = {prompt.id: set(prompt.seeds) for prompt in suite.prompts}
     found: dict[tuple[int, str, int], Found] = {}
@@ -81,6 +84,7 @@ def find(folder: Path, suite: Suite, pattern: str = PATTERN, epochs: Collection[
             before = found.setdefault((one.epoch, one.prompt, one.seed), one)
             if before is not one:
                 raise UserError(
-                    f"{before.path} and {path} both claim to be epoch {one.epoch}, {one.prompt}, seed {one.seed}"
+                    f"{before.path} and {path} both claim to be epoch {one.epoch}, {one.prompt}, seed {one.seed}; "
+                    "remove one of them"
                 )
     return Ingest(tuple(found.values()), tuple(strangers))

@@ -78,7 +78,9 @@ class Suite:
             if prompt.id == identifier:
                 return prompt
         known = [p.id for p in self.prompts]
-        raise UserError(f"suite {self.name} has no prompt {identifier!r}{suggest(identifier, known)}")
+        raise UserError(
+            f"suite {self.name} has no prompt {identifier!r}{suggest(identifier, known)} (it has: {', '.join(known)})"
+        )
 
 
 def from_json(text: str) -> Suite:
@@ -91,7 +93,7 @@ def from_json(text: str) -> Suite:
 
 
 def default() -> Suite:
-    """The suite that ships: 15 portraits over all four categories, the first five covering each of them."""
+    """The suite that comes with panic: 15 portraits of all four categories; the first five cover all of them."""
     return parse(yaml.safe_load(files(__package__).joinpath("default_suite.yaml").read_text("utf-8")), "default suite")
 
 
@@ -110,7 +112,7 @@ def parse(raw: Any, where: str) -> Suite:
     name = _text(fields, "suite", where)
     version = fields.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UserError(f"{where}: version is {version!r}; it must be a whole number from 1")
+        raise UserError(f"{where}: version is {version!r}; it must be a whole number of 1 or more")
     listed = fields.get("prompts")
     if not isinstance(listed, list) or not listed:
         raise UserError(f"{where}: prompts is {listed!r}; it must be a list of at least one prompt")
@@ -118,13 +120,15 @@ def parse(raw: Any, where: str) -> Suite:
     ids = [p.id for p in prompts]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise UserError(f"{where}: prompt id {twice[0]!r} is used twice; ids name a prompt's cells and must differ")
+        raise UserError(f"{where}: prompt id {twice[0]!r} is used twice; every prompt needs its own id")
     return Suite(name, version, _generation(fields.get("generation", {}), where), prompts)
 
 
 def _fields(raw: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise UserError(f"{where} is {type(raw).__name__}; it must be a mapping with {', '.join(known)}")
+        raise UserError(
+            f"{where} is of type {type(raw).__name__}; it must be a mapping with fields of {', '.join(known)}"
+        )
     for key in raw:
         if key not in known:
             raise UserError(f"{where}: unknown field {key!r}{suggest(str(key), known)} (accepted: {', '.join(known)})")
@@ -141,7 +145,7 @@ def _text(fields: Mapping[str, Any], name: str, where: str) -> str:
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
     numbers = isinstance(value, list) and all(isinstance(s, int) and not isinstance(s, bool) for s in value)
     if not numbers or len(set(value)) < LEAST_SEEDS or len(set(value)) != len(value) or min(value) < 0:
-        raise UserError(f"{where}: seeds is {value!r}; {LEAST_SEEDS} or more different whole numbers from 0 are needed")
+        raise UserError(f"{where}: seeds is {value!r}; it must be {LEAST_SEEDS} or more different whole numbers from 0")
     return tuple(value)
 
 
@@ -149,7 +153,7 @@ def _generation(raw: Any, where: str) -> Generation:
     fields = _fields(raw, _GENERATION_FIELDS, f"{where}, generation")
     made = Generation(**fields)
     if not isinstance(made.steps, int) or made.steps < 1:
-        raise UserError(f"{where}: steps is {made.steps!r}; it must be a whole number from 1")
+        raise UserError(f"{where}: steps is {made.steps!r}; it must be a whole number of 1 or more")
     if not isinstance(made.guidance, int | float) or not 0 <= made.guidance <= 100:
         raise UserError(f"{where}: guidance is {made.guidance!r}; it must be a number from 0 to 100")
     if made.scheduler not in SCHEDULERS:
@@ -167,7 +171,7 @@ def _prompt(raw: Any, suite: Mapping[str, Any], where: str) -> Prompt:
     identifier = _text(fields, "id", where)
     text = _text(fields, "text", where)
     if not set(identifier) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."):
-        raise UserError(f"{where}: id is {identifier!r}; letters, digits, '_', '-' and '.' are accepted")
+        raise UserError(f"{where}: id is {identifier!r}; it must consist of letters, digits, '_', '-' and '.'")
     category = fields.get("category")
     if category not in CATEGORIES:
         raise UserError(
@@ -196,16 +200,21 @@ def _colours(text: str, added: Any, where: str) -> dict[str, str]:
         if not isinstance(value, str) or not HEX.fullmatch(value):
             raise UserError(f"{where}: the colour of {feature} is {value!r}; it must look like '#00ff00'")
         if colours.setdefault(feature, value.lower()) != value.lower():
-            raise UserError(f"{where}: the text colours {feature} {colours[feature]}, expected says {value}")
+            raise UserError(
+                f"{where}: the text colours {feature} {colours[feature]}, but expected says {value}; they must agree"
+            )
     return colours
 
 
 def _accessories(text: str, added: Any, where: str) -> tuple[str, ...]:
     if not isinstance(added, list) or not all(isinstance(a, str) for a in added):
-        raise UserError(f"{where}: expected accessories is {added!r}; it must be a list of nouns")
+        raise UserError(f"{where}: expected accessories is {added!r}; it must be a list of nouns, as in [hat, glasses]")
     for one in added:
         if one not in text_of.ACCESSORIES:
-            raise UserError(f"{where}: unknown accessory {one!r}{suggest(one, text_of.ACCESSORIES)}")
+            raise UserError(
+                f"{where}: unknown accessory {one!r}{suggest(one, text_of.ACCESSORIES)} "
+                f"(accepted: {', '.join(sorted(text_of.ACCESSORIES))})"
+            )
     return tuple(dict.fromkeys([*text_of.accessories(text), *added]))
 
 
@@ -215,5 +224,5 @@ def _expression(text: str, added: Any, where: str) -> str | None:
     if added is not None and added not in known:
         raise UserError(f"{where}: expression is {added!r}{suggest(str(added), known)} (accepted: {', '.join(known)})")
     if said and added and said != added:
-        raise UserError(f"{where}: the text says the expression is {said}, expected says {added}")
+        raise UserError(f"{where}: the text says the expression is {said}, but expected says {added}; they must agree")
     return said or added

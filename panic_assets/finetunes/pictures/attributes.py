@@ -1,9 +1,9 @@
-"""Is the hat there, does she smile, does the picture fit the prompt? Asked of models of the registry.
+"""Is the hat there, does she smile, does the picture fit the prompt? Models of the registry answer.
 
-A *detector* is a chat model that sees, which is asked by yes or no; or a *space*, a pair of models that embed texts
-and pictures into one vector space, where a hat is there to the degree that the picture is nearer to the sentence
-with it than to the sentence without. At 24 pixels that is often undecidable, and `cannot tell` is then the answer.
-How well a picture fits its prompt is a cosine in a space. What is not configured is not asked and not stored.
+A *detector* is either a chat model that can see, which answers yes-or-no questions, or a *space*: a pair of models
+that embed texts and pictures into one vector space. In a space, a hat is there if the picture is nearer to "with hat"
+than to "without hat". At 24 pixels that is often undecidable; the answer is then `cannot tell`. How well a picture
+fits its prompt is a cosine in a space. Without a configured model, nothing is asked and nothing is stored.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from panic_assets.registry import registry
 Verdict = Literal["yes", "no", "cannot tell"]
 Kind = Literal["accessory", "expression"]
 Embed = Callable[[list[str]], np.ndarray]
-"""Sentences -> unit vectors, a row each."""
+"""Sentences -> unit vectors, one row per sentence."""
 SPACES: Mapping[str, tuple[str, str]] = {
     "Jina": ("JinaClip", "JinaClipVision"),
     "Nomic": ("Nomic", "NomicVision"),
@@ -49,7 +49,7 @@ def chat_models() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Viewers:
-    """Who looks: the detector, and the space in which picture and prompt are compared; None is nobody."""
+    """The models that judge: the detector, and the space in which picture and prompt are compared. None: no model."""
 
     detector: str | None
     alignment: str | None
@@ -60,7 +60,7 @@ class Viewers:
             name = getattr(self, field)
             if name is not None and name not in known:
                 raise UserError(
-                    f"{field} is {name!r}{suggest(str(name), known)} (accepted: {', '.join(known)}, or none)"
+                    f"{field} is {name!r}{suggest(str(name), known)} (accepted: {', '.join(known)}, or leave it out)"
                 )
 
     @classmethod

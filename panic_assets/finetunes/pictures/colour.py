@@ -71,7 +71,9 @@ def decode(data: bytes) -> np.ndarray:
     try:
         return flatten(images.decode(data))
     except ValueError as error:
-        raise UserError(f"the image cannot be decoded ({error}); a whole PNG, JPEG or WebP is needed") from None
+        raise UserError(
+            f"the image cannot be decoded ({error}); it must be a complete PNG, JPEG or WebP file"
+        ) from None
 
 
 def encode(rgb: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Loops over pixels, compiled: which colours a picture has, how many pixels of each region hold each, their sums."""
+"""Compiled loops over pixels: the colours of a picture, how many pixels of each region have each, and sums of them."""
 
 import numpy as np
 from numba import njit
@@ -9,8 +9,8 @@ def distinct(rgb: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Codes 0xrrggbb of the distinct colours of uint8 RGB (height, width, 3) as they first occur, int64 (n,); how many
     pixels hold each, int64 (n,); and for every pixel which one it holds, int32 (height, width).
 
-    slots: uint32 (2^24,), what it holds does not matter. A slot counts only when the colour it points at is its own,
-    so the table need not be cleared for the next picture.
+    slots: uint32 (2^24,), with any content. A slot counts only if the colour it points at is its own, so the table need
+    not be cleared for the next picture.
     """
     height, width = rgb.shape[:2]
     codes = np.empty(height * width, np.int64)
@@ -77,9 +77,9 @@ def changes(luma: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 @njit(cache=True, nogil=True)
 def edges(luma: np.ndarray, index: np.ndarray, every: int, reach: int, least: int) -> tuple[float, int]:
-    """Along every so-manieth row: the sum, over edges, of the share of their contrast that a single step crosses; and
-    how many edges there are. An edge is a step, largest of those `reach` to either side, that with them makes a contrast
-    of at least `least`."""
+    """Looks for edges along one row in `every`. Gives the sum over edges of the share of their contrast that a single
+    step crosses, and the number of edges. An edge is a step that is the largest among those up to `reach` to either
+    side, and that makes with them a contrast of at least `least`."""
     total, count = 0.0, 0
     line = np.empty(index.shape[1], np.int64)
     for y in range(0, index.shape[0], every):

@@ -1,4 +1,4 @@
-"""How well a detector sees: its answers on pictures that somebody has labelled."""
+"""How reliable a detector is: its answers compared with pictures that somebody has labelled."""
 
 import csv
 from pathlib import Path
@@ -23,17 +23,17 @@ def read(path: Path) -> list[tuple[Path, str, bool]]:
         image, name, present = (row.get(k) for k in ("image", "name", "present"))
         if not image or name not in known or present not in ("yes", "no"):
             raise UserError(
-                f"{path}, line {number}: image, name (an accessory or expression) and present (yes or no) are needed, "
-                f"found {dict(row)}"
+                f"{path}, line {number} is {dict(row)}; it must have image, name (an accessory or expression) "
+                "and present (yes or no)"
             )
         found.append((path.parent / image, name, present == "yes"))
     if not found:
-        raise UserError(f"{path} labels no picture")
+        raise UserError(f"{path} has no rows; it must have a header image,name,present and one row per label")
     return found
 
 
 def judge(path: Path, detector: str, compute: Compute) -> list[Agreement]:
-    """Precision and recall by accessory and expression."""
+    """Precision and recall per accessory and expression."""
     viewers = Viewers(detector, None)
     labels = read(path)
     questions = []

@@ -1,4 +1,4 @@
-"""What one picture scores: colour by region, purity, multi-toning, pixel-art quality; bound to what was measured."""
+"""The measures of one picture: colour of regions, purity, number of tones, quality as pixel art."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ from panic_assets.finetunes.pictures.colour import (
 from panic_assets.finetunes.pictures.regions import LABELS, find_regions
 
 VERSION = "2"
-"""Raise it when a measure changes: old and new numbers are then never averaged together."""
+"""Raise it when a measure changes, so that old and new numbers are never averaged together."""
 
 MEASURED, NOT_SPECIFIED, NOT_FOUND, CANNOT_TELL = "measured", "not specified", "not found", "cannot tell"
 _SNAP = 32
@@ -167,7 +167,7 @@ def measure_image(data: bytes, named: str, expected: Mapping[str, str], accessor
     actual = content_hash(data)
     if actual != named:
         raise UserError(
-            f"the image is {actual[:12]}..., the row names {named[:12]}...; "
-            "measurements are stored only for the image they were made on"
+            f"the image has hash {actual[:12]}..., but its row names {named[:12]}...; "
+            "measurements are stored only for the image they were made on, so draw or read it again"
         )
     return measure(decode(data), expected, accessories)

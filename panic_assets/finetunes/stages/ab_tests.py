@@ -33,22 +33,27 @@ def start_test(
     """
     if not TEST_NAME.fullmatch(test):
         raise UserError(
-            f"test name {test!r} must be 1 to 100 letters, digits, '_' or '-', beginning with one of the first two"
+            f"test name {test!r} must be 1 to 100 letters, digits, '_' or '-', and start with a letter or digit"
         )
     if any(p["ab_test"] == test for p, _ in lake.partitions("ab_trials")):
-        raise UserError(f"there is an A/B test {test!r}; its design cannot change, so give the new one its own name")
+        raise UserError(
+            f"A/B test {test!r} already exists, and its design cannot change; give the new test another name"
+        )
     if votes_per_trial < 1:
-        raise UserError(f"votes per trial is {votes_per_trial}; it must be a whole number from 1")
+        raise UserError(f"votes per trial is {votes_per_trial}; it must be a whole number of 1 or more")
     suite = missing.plan(lake, a[0]).suite
     texts = {p.id: p.text for p in suite.prompts}
     first, second = (_hashes(lake, run, epoch, suite.hash) for run, epoch in (a, b))
     cells = sorted(set(first) & set(second))
     if not cells:
-        raise UserError(f"{a[0]} epoch {a[1]} and {b[0]} epoch {b[1]} share no drawn prompt and seed of {suite.name}")
+        raise UserError(
+            f"{a[0]} epoch {a[1]} and {b[0]} epoch {b[1]} share no drawn prompt and seed of suite {suite.name}; "
+            "draw the same prompts of both first"
+        )
     if fixed_votes is not None and not 1 <= fixed_votes <= votes_per_trial * len(cells):
         raise UserError(
-            f"a fixed test of {fixed_votes} votes does not fit {len(cells)} trials of {votes_per_trial}; "
-            f"1 to {votes_per_trial * len(cells)} are possible"
+            f"a fixed test of {fixed_votes} votes does not fit {len(cells)} trials with {votes_per_trial} votes each; "
+            f"it must have 1 to {votes_per_trial * len(cells)}"
         )
     ids = [secrets.token_hex(8) for _ in cells]
     trials = blind.draw_trials(cells, ids, np.random.default_rng(secrets.randbits(64)))
@@ -106,7 +111,8 @@ def trial_image(lake: Lake, row: Row, which: str) -> bytes:
     )["image"].to_pylist()
     if not found:
         raise UserError(
-            f"the picture of {row['prompt']}, seed {row['seed']} is gone: its checkpoint was deleted or rewritten"
+            f"the picture of {row['prompt']}, seed {row['seed']} is gone, because its checkpoint was deleted "
+            "or written again; start a new test"
         )
     return bytes(found[0])
 
@@ -116,9 +122,9 @@ def vote(lake: Lake, test: str, trial: str, rater: str, side: str) -> blind.Vote
     rows = trial_rows(lake, test)
     row = next((r for r in rows if r["trial"] == trial), None)
     if row is None:
-        raise UserError(f"A/B test {test!r} has no trial {trial!r}")
+        raise UserError(f"A/B test {test!r} has no trial {trial!r}; reload the voting page")
     if not rater.strip():
-        raise UserError("rater is blank; a name is needed, to count each rater once a trial")
+        raise UserError("rater is blank; enter a name, so that each rater is counted once per trial")
     cast = blind.Vote(trial, rater.strip(), blind.choice_of(_trial(row), side), datetime.now(UTC))
     where = {"training_run": row["training_run"], "ab_test": test}
     with lake.lease(f"votes of {test}", wait_seconds=30):
@@ -151,7 +157,7 @@ def votes(lake: Lake, rows: Sequence[Row]) -> list[blind.Vote]:
 
 
 def count_votes(lake: Lake, test: str) -> blind.Result:
-    """Count a test's votes and store how it stands."""
+    """Count a test's votes and store the result."""
     return _count(lake, trial_rows(lake, test))
 
 

@@ -30,7 +30,7 @@ def draw(
     name: str,
     levels: Mapping[int, str] | None = None,
 ) -> Done:
-    """Draw (or read) every cell that is missing, checkpoint by checkpoint; a killed step goes on at the last flush."""
+    """Draw (or read) every missing cell, checkpoint by checkpoint. After a kill, the next call draws the rest."""
     found = missing.plan(lake, name)
     for level in (levels or {}).values():
         missing.check_level(found, level)
@@ -40,7 +40,9 @@ def draw(
         return read_images(lake, name, Path(found.config["images"]), str(found.config["image_pattern"]))
     base = found.config.get("base")
     if base is None:
-        return Done(problems=["no pictures: the run names no base model; `panic finetune add` gives it one"])
+        return Done(
+            problems=["there are no pictures, because the run names no base model; `panic finetune add` sets one"]
+        )
     left = missing.undrawn(lake, found, levels)
     checkpoints = missing.current(lake, name)
     tasks = [_task(found, str(base), checkpoints[key], cells) for key, cells in left.items()]
@@ -102,7 +104,7 @@ def read_images(lake: Lake, name: str, folder: Path, pattern: str) -> Done:
     found = missing.plan(lake, name)
     checkpoints = {r["epoch"]: r for r in missing.current(lake, name).values()}
     told = ingest.find(folder, found.suite, pattern)
-    done = Done(problems=[f"{path}: {why}" for path, why in told.strangers])
+    done = Done(problems=[f"{path} was not read: {why}" for path, why in told.strangers])
     have = {
         (r["epoch"], r["prompt"], r["seed"]): r["image_hash"]
         for r in lake.sql(
@@ -115,18 +117,18 @@ def read_images(lake: Lake, name: str, folder: Path, pattern: str) -> Done:
     for one in told.found:
         checkpoint = checkpoints.get(one.epoch)
         if checkpoint is None:
-            done.problems.append(f"{one.path}: epoch {one.epoch} has no registered checkpoint")
+            done.problems.append(f"{one.path} was not read: epoch {one.epoch} has no registered checkpoint")
             continue
         data = one.path.read_bytes()
         known = have.get((one.epoch, one.prompt, one.seed))
         if known is not None:
             if known != measures.content_hash(data):
-                done.problems.append(f"{one.path}: this cell has another picture ({known[:12]}...), which stays")
+                done.problems.append(f"{one.path} was not read: its cell already has another picture ({known[:12]}...)")
             continue
         try:
             decode(data)
         except UserError as error:
-            done.problems.append(f"{one.path}: {error}")
+            done.problems.append(f"{one.path} was not read: {error}")
             continue
         row = _image_row(name, checkpoint, found.suite.hash, one.prompt, one.seed, data, "ingested", str(one.path))
         rows[row["checkpoint"]].append(row)

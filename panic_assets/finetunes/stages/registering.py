@@ -57,7 +57,7 @@ def check_suite(lake: Lake, suite: Suite) -> None:
     )["suite_hash"].to_pylist()
     if known and suite.hash not in known:
         raise UserError(
-            f"suite {suite.name!r} version {suite.version} is known with other content; "
+            f"suite {suite.name!r} version {suite.version} is already registered with other content; "
             f"a changed suite needs a new version, like {suite.version + 1}"
         )
 

@@ -98,7 +98,7 @@ def _baseline(lake: Lake, found: Plan, results: Sequence[Row]) -> report.Baselin
         image = apart(before, prompt, seed) if before < shown else None
         return None if image is None else (f"epoch {before}", image)
 
-    return report.Baseline("the earliest epoch that drew the same", first)
+    return report.Baseline("the earliest epoch that drew the same prompt", first)
 
 
 def write_reports(lake: Lake, watcher: Watcher, name: str) -> Done:
@@ -136,7 +136,7 @@ def findings(lake: Lake, name: str) -> dict[str, Any]:
     weak = lake.sql(
         "SELECT sentence FROM weak_areas WHERE weak AND epoch IS NULL ORDER BY difference", training_run=name
     )["sentence"].to_pylist()
-    told: dict[str, Any] = {"weak areas": "; ".join(weak) or "none beyond noise"}
+    told: dict[str, Any] = {"weak areas": "; ".join(weak) or "no attribute is weak beyond noise"}
     if chosen:
         told |= {k: chosen[0][k] for k in ("recommendation", "best_epoch", "confidence", "p")}
     return told
@@ -148,9 +148,9 @@ def in_markdown(lake: Lake, name: str) -> str:
     deciding = next((c for c in whole.epoch_choices if c["deciding"]), None)
     lines = [f"**{deciding['recommendation']}** (confidence {deciding['confidence']:.0%})"] if deciding else []
     lines += ["", *(f"- {said.text}" for said in report.learnings(whole)), ""]
-    lines += ["| epoch | level | colour | 95% | prompts |", "|---|---|---|---|---|"]
+    lines += ["| epoch | level | colour score | 95% interval | prompts |", "|---|---|---|---|---|"]
     for a in whole.epoch_averages:
         if a["metric"] == summary.TARGET:
             interval = "" if a["low"] is None else f"{a['low']:.1f} to {a['high']:.1f}"
             lines.append(f"| {a['epoch']} | {a['level']} | {a['mean']:.1f} | {interval} | {a['prompts']} |")
-    return "\n".join([*lines, "", f"The whole page: `panic finetune report {name} --open`"])
+    return "\n".join([*lines, "", f"To open the whole report: `panic finetune report {name} --open`"])

@@ -1,4 +1,4 @@
-"""Averages, weak areas and people's marks, handed on as metrics of epochs."""
+"""Averages, weak areas and reviewers' marks, stored also as metrics per epoch."""
 
 import hashlib
 from collections import defaultdict
@@ -20,7 +20,7 @@ from panic_assets.training.series import Measurement
 from panic_assets.training.stages import store_metrics
 
 SOURCE = "finetune_summary"
-"""Asset that hands the family's metrics to the spine."""
+"""Stage under which the family's metrics are stored in table metrics."""
 MEASURE_VERSION = f"{measures.VERSION}.{summary.VERSION}"
 
 
@@ -92,7 +92,7 @@ def store_mark(lake: Lake, name: str, mark: manual.Mark) -> None:
     checkpoint = next((r for r in runs.checkpoints(lake, name) if r["epoch"] == mark.epoch), None)
     if checkpoint is None:
         epochs = ", ".join(str(r["epoch"]) for r in runs.checkpoints(lake, name)) or "none"
-        raise UserError(f"run {name!r} has no checkpoint of epoch {mark.epoch} (there are: {epochs})")
+        raise UserError(f"run {name!r} has no checkpoint of epoch {mark.epoch} (it has epochs {epochs})")
     if mark.subject:
         missing.plan(lake, name).suite.prompt(mark.subject)
     with lake.lease(f"marks of {name}", wait_seconds=30), lake.writer("manual_scores", training_run=name) as out:

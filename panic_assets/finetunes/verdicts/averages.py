@@ -16,7 +16,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
 _ENOUGH_PROMPTS = 5
-"""From so many prompts on, whole prompts are shuffled; with fewer, single cells."""
+"""With this many prompts or more, whole prompts are shuffled; with fewer, single cells."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def one_suite(values: Iterable[Value]) -> None:
     versions = sorted({v.suite for v in values})
     if len(versions) > 1:
         raise UserError(
-            f"values of {len(versions)} suite versions ({', '.join(v[:8] for v in versions)}) cannot be averaged: "
+            f"values of {len(versions)} suite versions ({', '.join(v[:8] for v in versions)}) cannot be averaged; "
             "choose one version"
         )
 
@@ -64,7 +64,7 @@ def average(values: Collection[Value]) -> Average:
     one_suite(values)
     means = np.array([m for _, m in sorted(prompt_means(values).items())])
     if not len(means):
-        raise UserError("there is no value to average")
+        raise UserError("there is no value to average; measure at least one picture first")
     low = high = None
     if len(means) > 1:
         drawn = np.random.default_rng(0).integers(0, len(means), (RESAMPLES, len(means)))

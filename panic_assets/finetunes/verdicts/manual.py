@@ -1,4 +1,4 @@
-"""What people think of an epoch: marks of 0 to 10 for visual quality, style and prompt, and how far reviewers differ."""
+"""Marks that people give an epoch, 0 to 10, for visual quality, style and prompt, and how far reviewers differ."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -28,7 +28,7 @@ class Mark:
 
     def __post_init__(self) -> None:
         if not self.reviewer.strip():
-            raise UserError("reviewer is blank; a name is needed, to tell reviewers apart")
+            raise UserError("reviewer is blank; enter a name, so that reviewers can be told apart")
         for name in CRITERIA:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 10):

@@ -1,7 +1,7 @@
 """The report of a run or of one of its checkpoints: one HTML file that opens offline, from rows of the lake.
 
-It computes no statistics: every number is a row's, carries the row's id and its full value in the page, and a
-statement links to the row it stands on. The same rows give the same bytes but for the time at the top.
+It computes no statistics: every number comes from a row, and the page holds the row's id and the full value. A
+statement links to its row. The same rows give the same bytes, apart from the time at the top.
 """
 
 import base64
@@ -154,7 +154,7 @@ def _webp(rgb: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Mosaic:
-    """The pictures of one epoch on one sheet: a column a prompt, a row a seed."""
+    """The pictures of one epoch on one sheet: one column per prompt, one row per seed."""
 
     epoch: int
     prompts: tuple[str, ...]
@@ -196,7 +196,7 @@ class Comparison:
 
 
 def _comparisons(m: Material, epoch: int | None) -> list[Comparison]:
-    """One seed a prompt in a run's report, every seed in a checkpoint's."""
+    """One seed per prompt in a run's report, every seed in an epoch's."""
     if epoch is None:
         return []
     found = []
@@ -239,29 +239,30 @@ class Learning:
 
 
 def learnings(m: Material) -> list[Learning]:
-    """What the rows say, in sentences; a statement is made only where it is more than noise."""
+    """What the rows say, in sentences. A difference is stated only if it is more than noise."""
     said = []
     for c in m.epoch_choices:
         if c["marked"]:
             said.append(
                 Learning(
-                    f"On {_prompts(c['prompts'])} ({c['level']}), epoch {c['best_epoch']} is best: it leads beyond "
-                    f"noise (p {_p(c['p'])}) and {100 * c['confidence']:.0f}% of resamples choose it.",
+                    f"On {_prompts(c['prompts'])} ({c['level']}), epoch {c['best_epoch']} is best. Its lead is "
+                    f"more than noise (p {_p(c['p'])}), and {100 * c['confidence']:.0f}% of resamples choose it.",
                     row_id("epoch_choices", c),
                 )
             )
         elif c["best_epoch"] is not None:
             said.append(
                 Learning(
-                    f"On {_prompts(c['prompts'])} ({c['level']}), no epoch stands out of the noise (p {_p(c['p'])}).",
+                    f"On {_prompts(c['prompts'])} ({c['level']}), no epoch is better beyond noise (p {_p(c['p'])}).",
                     row_id("epoch_choices", c),
                 )
             )
         if c["last_below_low"] is not None and c["last_below_low"] > 0:
             said.append(
                 Learning(
-                    f"Epoch {c['last_epoch']} scores {c['last_below']:.1f} below epoch {c['best_epoch']} on "
-                    f"{_prompts(c['prompts'])} (95% {c['last_below_low']:.1f} to {c['last_below_high']:.1f}).",
+                    f"The last epoch, {c['last_epoch']}, scores {c['last_below']:.1f} points below epoch "
+                    f"{c['best_epoch']} on {_prompts(c['prompts'])} "
+                    f"(95% interval {c['last_below_low']:.1f} to {c['last_below_high']:.1f}).",
                     row_id("epoch_choices", c),
                 )
             )
@@ -274,7 +275,7 @@ def learnings(m: Material) -> list[Learning]:
             )
     for w in m.weak_areas:
         if w["weak"] and w["epoch"] == m.epoch:
-            said.append(Learning(f"Weak in {w['scope']}: {w['sentence']}.", row_id("weak_areas", w)))
+            said.append(Learning(f"Weak area in {w['scope']}: {w['sentence']}.", row_id("weak_areas", w)))
     if m.advice is not None:
-        said.append(Learning(f"Convergence rule: {m.advice['sentence']}.", row_id("advice", m.advice)))
+        said.append(Learning(f"Convergence rule: {m.advice['sentence']}", row_id("advice", m.advice)))
     return said

@@ -1,7 +1,7 @@
-"""What a run's cells come to: averages by epoch and level, the best epoch, weak areas and issues, as rows.
+"""Summarises a run's cells: averages per epoch and level, the best epoch, weak areas and issues, as rows.
 
-A *level* of the run's depth is its first so many prompts; an epoch is in a level when it was tested with all of
-them. Everything here compares epochs within a level only, so always on the same prompts.
+A depth *level* is a number of prompts from the start of the suite. An epoch belongs to a level if it was tested with
+all of them. Epochs are compared only within a level, so always on the same prompts.
 """
 
 import json
@@ -35,7 +35,7 @@ METRICS = (
 TARGET = "colour"
 """The metric an epoch is chosen by."""
 ENOUGH_EPOCHS = 3
-"""The deepest level with so many epochs decides; two epochs show a difference, but no trend."""
+"""The deepest level with this many epochs decides; two epochs show a difference, but no trend."""
 
 Row = dict[str, Any]
 
@@ -73,7 +73,7 @@ def summarise(
 
 
 def levels(suite: Suite, depth: Depth) -> list[tuple[str, int]]:
-    """Levels by depth with how many prompts of this suite each takes; levels that come to the same are one."""
+    """Levels by depth with how many prompts of this suite each takes; levels with the same number are one."""
     by_count: dict[int, str] = {}
     for level, count in sorted(depth.levels.items(), key=lambda kv: kv[1]):
         by_count.setdefault(min(count, len(suite.prompts)), level)

@@ -1,8 +1,8 @@
-"""What a checkpoint draws badly: attributes whose cells score below the others, named only above noise.
+"""What a checkpoint draws badly: attributes that score lower than others, named only if that is more than noise.
 
 Every attribute is judged by its own measure: hair colour by the hair score, background colour by the background
 score, an accessory by its detection. A cell that has the attribute is paired with the mean of the other cells of
-the same checkpoint and seed: "blue hair 41 against pink and others 88, n=9".
+the same checkpoint and seed.
 """
 
 from collections import defaultdict
@@ -15,9 +15,9 @@ from panic_assets.finetunes.verdicts.averages import CONFIDENCE, RESAMPLES, SIGN
 from panic_assets.statistics.multiple import benjamini_hochberg
 
 LEAST = 5.0
-"""A gap must be larger than this many points (of 100), beyond doubt, to be worth anybody's time."""
+"""An attribute is named only if it scores more than this many points (of 100) lower, beyond noise."""
 FINEST = 1.0
-"""Scores are not trusted to less than this many points."""
+"""The spread of scores is never taken to be smaller than this many points."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Trait:
 class Weakness:
     """An attribute against the others of its measure. difference = mean of pairs, negative is worse.
 
-    p: one-sided t-test over the pairs, of a gap larger than LEAST; q: Benjamini-Hochberg over all attributes tested in the round that named it.
+    p: one-sided t-test over the pairs, of a gap larger than LEAST. q: p after Benjamini-Hochberg correction over all
+    attributes tested in the same round.
     """
 
     measure: str
@@ -54,10 +55,10 @@ class Weakness:
 
     @property
     def sentence(self) -> str:
-        """`blue hair 41 against 88 for other hair (difference -47, 95% -52 to -41), n=9`."""
+        """`blue hair scores 41 and other hair 88 (difference -47, 95% interval -52 to -41, 9 pairs)`."""
         return (
-            f"{self.value} {self.measure} {self.mean:.0f} against {self.others:.0f} for other {self.measure} "
-            f"(difference {self.difference:+.0f}, 95% {self.low:+.0f} to {self.high:+.0f}), n={self.cells}"
+            f"{self.value} {self.measure} scores {self.mean:.0f} and other {self.measure} {self.others:.0f} "
+            f"(difference {self.difference:+.0f}, 95% interval {self.low:+.0f} to {self.high:+.0f}, {self.cells} pairs)"
         )
 
 

@@ -37,6 +37,9 @@ class Shape:
     heads: int = 4
     d_mlp: int = 512
 
+    def __str__(self) -> str:
+        return f"p={self.p}, d_model={self.d_model}, heads={self.heads}, d_mlp={self.d_mlp}"
+
     @property
     def d_head(self) -> int:
         return self.d_model // self.heads
@@ -72,16 +75,16 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
     """
     missing = [name for name in NAMES if name not in weights]
     if missing:
-        raise UserError(f"not a modular-addition transformer: tensor {missing[0]} is missing")
+        raise UserError(f"this is not a modular-addition transformer: tensor {missing[0]} is missing")
     tokens, d_model = weights[W_E].shape
     shape = Shape(tokens - 1, d_model, weights[W_Q].shape[0], weights[W_IN].shape[1])
     for name in NAMES:
         found, wanted = tuple(weights[name].shape), shape.of[name]
         if found != wanted and not (name == W_U and found == (d_model, tokens)):
-            raise UserError(f"tensor {name} has shape {found}; {wanted} is expected")
+            raise UserError(f"tensor {name} has shape {found}; it must have {wanted}")
     for name, tensor in weights.items():
         if name.rsplit(".", 1)[-1].startswith("b_") and bool(tensor.any()):
-            raise UserError(f"bias {name} is not zero; this family trains none")
+            raise UserError(f"bias {name} is not zero; grokking models have no biases, so it must be zero or absent")
     return shape
 
 
@@ -147,7 +150,7 @@ def split(p: int, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """One CPU thread for torch and numpy: matrices this small are not worth a second, least of all on a busy machine."""
+    """One CPU thread for torch and numpy: for matrices this small a second one does not help."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

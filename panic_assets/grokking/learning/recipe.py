@@ -19,13 +19,15 @@ class Gain:
     def check(self, p: int) -> None:
         """Refuse a gain that means nothing for this prime."""
         if not 1 <= self.k <= (p - 1) // 2:
-            raise UserError(f"gain on frequency {self.k}: p={p} has frequencies 1 to {(p - 1) // 2}")
+            raise UserError(f"gain on frequency {self.k} is not possible; p={p} has frequencies 1 to {(p - 1) // 2}")
         if self.start >= self.end:
-            raise UserError(f"gain on frequency {self.k}: its window {self.start} to {self.end} is empty")
+            raise UserError(
+                f"gain on frequency {self.k} has window {self.start} to {self.end}; it must end after it starts"
+            )
         if not 0 <= 2 * self.ramp <= self.end - self.start:
             raise UserError(
-                f"gain on frequency {self.k}: ramp {self.ramp} must fit twice into its window of "
-                f"{self.end - self.start} epochs"
+                f"gain on frequency {self.k} has ramp {self.ramp}; it must be 0 or more and fit twice into "
+                f"its window of {self.end - self.start} epochs"
             )
 
     def at(self, epoch: int) -> float:

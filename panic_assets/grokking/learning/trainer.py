@@ -88,7 +88,9 @@ def load_state(path: Path, epoch: int) -> State:
     weights = {n: t for n, t in tensors.items() if not n.startswith("adam.")}
     moments = [{n: tensors[prefix + n] for n in weights if prefix + n in tensors} for prefix in MOMENTS]
     if any(len(m) != len(weights) for m in moments):
-        raise UserError(f"checkpoint {path.name} carries no optimiser state, so no run can start from it exactly")
+        raise UserError(
+            f"checkpoint {path.name} has no optimiser state, so no run can start from it; choose one trained here"
+        )
     return State(epoch, weights, moments[0], moments[1])
 
 
@@ -151,7 +153,7 @@ def _train(
 ) -> Iterator[Progress]:
     states = [_start(v) for v in variants]
     if len({s.epoch for s in states}) > 1:
-        raise UserError(f"variants stand at different epochs {sorted({s.epoch for s in states})}; train them apart")
+        raise UserError(f"variants are at different epochs, {sorted({s.epoch for s in states})}; train them separately")
     padded = [*variants, *[variants[0]] * (lanes - len(variants))]
     batch = _Batch([v.recipe for v in padded], [*states, *[states[0]] * (lanes - len(states))], device)
     first_epoch, last = states[0].epoch, variants[0].last
@@ -316,8 +318,8 @@ def keep(path: Path, content: bytes) -> bool:
         if hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(content).digest():
             return False
         raise UserError(
-            f"{path.name} exists with other content than this training gives, so it was left as it is; "
-            "the run was made on another machine or with other settings"
+            f"{path.name} already exists with other content than this training gives, so it was not changed; "
+            "it was made on another machine or with other settings, so train there or in an empty folder"
         )
     replace_file(path, content)
     return True
@@ -325,13 +327,13 @@ def keep(path: Path, content: bytes) -> bool:
 
 def _refuse_mixture(variants: Sequence[Variant]) -> None:
     if not variants:
-        raise UserError("there is no variant to train")
+        raise UserError("there is no variant to train; give at least one")
     first = variants[0]
     for v in variants:
         for gain in v.recipe.gains:
             gain.check(v.recipe.p)
         if len(variants) > 1 and v.recipe.gains:
-            raise UserError("a run with gains trains alone")
+            raise UserError("a run with gains cannot be trained in a batch; train it alone")
         same = {"seed": first.recipe.seed, "data_seed": first.recipe.data_seed}
         if Recipe(**{**v.recipe.__dict__, **same}) != first.recipe or v.until != first.until:
-            raise UserError("variants trained as one batch may differ in their seeds only")
+            raise UserError("variants in one batch may differ in their seeds only; train these separately")

@@ -1,8 +1,8 @@
-"""Is it a Lissajous figure, or does any random walk look like that? Shapes of a path, each with its null.
+"""Is it a Lissajous figure, or would any random walk look like that? Shapes of a path, each compared with random walks.
 
 The principal components of a plain random walk in many dimensions are cosines: component k has a share of
 6 / (pi k)^2 of the variance and the shape cos(pi k t) (Antognini and Sohl-Dickstein 2018). So loops and crossings
-alone mean nothing; a number here travels with its percentile among matched random walks.
+alone mean nothing: every number comes with its percentile among matched random walks.
 """
 
 import math
@@ -109,7 +109,7 @@ def against_nulls(gram: Array, dimension: int, draws: int = 200, seed: int = 0) 
     """Every statistic of the path against every null. Needs at least four checkpoints; of more than `POINTS`, that many
     are looked at."""
     if len(gram) < 4:
-        raise UserError(f"a path of {len(gram)} checkpoints has no shape; four or more are needed")
+        raise UserError(f"the path has {len(gram)} checkpoints; four or more are needed to judge its shape")
     gram = part(gram, evenly(len(gram), POINTS))
     mine = statistics(gram)
     out = []
@@ -189,7 +189,7 @@ def ratio(f1: float, f2: float, limit: int = 50, tolerance: float = 1e-3) -> Rat
     Never "irrational": a finite signal cannot tell.
     """
     if f1 <= 0 or f2 <= 0:
-        raise UserError(f"frequencies {f1} and {f2}: both must be above zero")
+        raise UserError(f"frequencies are {f1} and {f2}; both must be above 0")
     value = f1 / f2
     low, high = (Fraction(value) + Fraction(sign * tolerance) for sign in (-1, 1))
     found = simplest(max(low, Fraction(1, 2 * limit)), high) if high > 0 else None
@@ -222,7 +222,7 @@ def tone_frequency(signal: Sequence[float] | Array) -> float:
     y = y - y.mean()
     n = len(y)
     if n < 4 or not y.any():
-        raise UserError("a signal of four or more samples that varies is needed")
+        raise UserError("the signal has fewer than four samples or does not vary; four or more that vary are needed")
     spectrum = np.abs(np.fft.rfft(y, 8 * n))
     spectrum[: max(1, 8 // 2)] = 0
     peak = int(spectrum.argmax()) / (8 * n)

@@ -1,4 +1,4 @@
-"""What a path looks like in a plane: its loops, its hull, the area it goes round. Compiled: nulls ask thousands of times."""
+"""The shape of a path in a plane: its loops, its convex hull, the area it encloses. Compiled, for it runs often."""
 
 from dataclasses import dataclass
 

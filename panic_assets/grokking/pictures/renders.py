@@ -1,4 +1,4 @@
-"""Animations that were asked for: each request drawn once, what was interrupted finished, what is outdated renewed."""
+"""Draws requested animations: each once, going on after an interruption, and again when checkpoints are added."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ LIVE = ("queued", "running")
 
 
 def folder(render: str) -> Path:
-    """Where a render keeps its frames and its result."""
+    """Folder of an animation's frames and of the finished file."""
     return home().root / "renders" / render
 
 
@@ -34,7 +34,7 @@ def request(lake: Lake, name: str, view: str, options: Mapping[str, str], file_f
         raise UserError(f"format is {file_format!r}; accepted: {', '.join(FORMATS)}")
     inputs, parameters = checkpoints_version(lake, name), json.dumps(options, sort_keys=True)
     if not runs.checkpoints(lake, name):
-        raise UserError(f"run {name!r} has no checkpoints to draw")
+        raise UserError(f"run {name!r} has no checkpoints to draw; train it or register its checkpoints first")
     asked = "\n".join((name, view, parameters, file_format, inputs))
     render = hashlib.sha256(asked.encode()).hexdigest()[:32]
     found = get(lake, name, render)
@@ -67,7 +67,7 @@ def cancel(lake: Lake, name: str, render: str) -> None:
     """Stop a render that is queued or running, at its next frame. The frames stay for another request."""
     row = get(lake, name, render)
     if row is None or row["status"] not in LIVE:
-        raise UserError(f"render {render!r} of run {name!r} is not queued or running")
+        raise UserError(f"animation {render!r} of run {name!r} is not queued or running, so it cannot be cancelled")
     _store(lake, name, {**row, "status": "cancelled"})
 
 
@@ -105,7 +105,7 @@ def _draw(lake: Lake, watcher: Watcher, name: str, row: Mapping[str, Any]) -> No
 
     kept = list(legible(lake, name))
     if not kept:
-        raise UserError(f"run {name!r} has no checkpoint that can be read")
+        raise UserError(f"run {name!r} has no checkpoint that can be read; its analysis says why")
     epochs, loaded = [r["epoch"] for r, _ in kept], [weights for _, weights in kept]
     scene = views.scene(row["view"], name, epochs, loaded, json.loads(row["parameters"]))
     where, total = folder(row["render"]), len(scene.epochs)

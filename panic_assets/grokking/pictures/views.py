@@ -1,4 +1,4 @@
-"""What can be watched over a run's epochs, as scenes: one basis, signs aligned, axes locked. Pure."""
+"""Views of a run over its epochs, as scenes for animations: one basis, aligned signs, fixed axes. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,7 +40,9 @@ def _components(title: str, epochs: Sequence[int], points: Sequence[np.ndarray],
     else:
         final = pca.of_rows(points[-1])
         if final.axes is None:
-            raise UserError(f"{title} coincide in the last checkpoint; it has no components to draw on")
+            raise UserError(
+                f"{title}: the points coincide in the last checkpoint, so it has no components; use basis=own"
+            )
         scores = [pca.project(p, final)[0] for p in points]
     return Scene(
         f"{title}, {'own' if own else 'final'} basis",
@@ -73,10 +75,10 @@ def ring(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], opt
     p = len(points[0])
     found = circle.rings(points[-1])
     if "k" not in options and not found:
-        raise UserError(f"the answers form no ring at {site} in the last checkpoint; name a frequency k")
+        raise UserError(f"the answers form no ring at {site} in the last checkpoint; choose a frequency, as in k=5")
     k = int(options["k"]) if "k" in options else found[0].k
     if not 1 <= k <= (p - 1) // 2:
-        raise UserError(f"k is {k}; p={p} has frequencies 1 to {(p - 1) // 2}")
+        raise UserError(f"k is {k}; for p={p} it must be 1 to {(p - 1) // 2}")
     last = points[-1] - points[-1].mean(axis=0)
     plane = np.linalg.svd(fourier.basis(p)[[2 * k - 1, 2 * k]] @ last, full_matrices=False)[2]
     flat = [(c - c.mean(axis=0)) @ plane.T for c in points]
@@ -86,8 +88,8 @@ def ring(run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], opt
         "points",
         tuple(epochs),
         tuple((f[:, 0], f[:, 1]) for f in flat),
-        "plane of k, first axis",
-        "second axis",
+        "first axis of the plane of k",
+        "second axis of the plane of k",
         (np.arange(p) * k % p) / p,
         equal_axes=True,
         notes=tuple("" if r is None else f"circularity {r.circularity:.2f}" for r in share),
@@ -154,7 +156,13 @@ def neuron_frequencies(
         frames.append((k + spread, value))
     last = np.round(frames[-1][0]) / max(float(np.round(frames[-1][0]).max()), 1) * 0.85
     return Scene(
-        f"{run}: neurons, coloured by final k", "points", tuple(epochs), tuple(frames), "k", "concentration", last
+        f"{run}: neurons, coloured by final frequency",
+        "points",
+        tuple(epochs),
+        tuple(frames),
+        "frequency k",
+        "concentration",
+        last,
     )
 
 
@@ -181,7 +189,7 @@ OPTIONS = {
 def scene(
     view: str, run: str, epochs: Sequence[int], checkpoints: Sequence[Checkpoint], options: Mapping[str, str]
 ) -> Scene:
-    """The scene of a view by name; refuses a view or an option that is none."""
+    """The scene of a view by name; refuses an unknown view or option."""
     check(view, options)
     return VIEWS[view](run, epochs, checkpoints, options)
 

@@ -1,4 +1,4 @@
-"""Rings: how circular the answers lie inside the model, and the circle hypothesis as a test.
+"""Rings: how well the answers form circles inside the model, and the circle hypothesis as a test.
 
 Centroids are the means of a site's activations over all pairs with the same answer, (p, d). With m equally strong
 frequencies each fills a plane of its own and the best two principal components hold only 1/m of the variance. So a
@@ -168,7 +168,7 @@ def circle_hypothesis(
     from all but 5% of the path's epochs.
     """
     if epoch is None:
-        return Hypothesis("undetermined", "the train loss never gets there", None, None, {}, (None,) * 3, None)
+        return Hypothesis("undetermined", "the training loss never gets low enough", None, None, {}, (None,) * 3, None)
     at = min(epochs, key=lambda e: (abs(e - epoch), e))
     sites = dict(circularity.get(at, {}))
     kept = evenly(len(epochs), POINTS)
@@ -183,7 +183,7 @@ def circle_hypothesis(
         return Hypothesis(verdict, reason, epoch, at, sites, distances, where)
 
     if len(epochs) < FEWEST or best is None or not known:
-        return says("undetermined", "too few checkpoints, no turning point, or no site that can be judged")
+        return says("undetermined", f"fewer than {FEWEST} checkpoints, no turning point, or no site with a ring")
     rng = np.random.default_rng(seed)
     walks = Walks(gram, dimension, "autocorrelation")
     null = []
@@ -198,10 +198,16 @@ def circle_hypothesis(
     i = min(range(len(epochs)), key=lambda i: abs(epochs[i] - epoch))
     gap = max(np.diff(epochs)[max(i - 1, 0) : i + 1])
     if gap > np.median(spread) > 0:
-        return says("undetermined", f"checkpoints lie {gap} epochs apart there, too far to place a turn", where)
+        return says(
+            "undetermined", f"checkpoints lie {gap} epochs apart there, too far to locate a turning point", where
+        )
     if best < CIRCULAR:
-        return says("not supported", f"no site is circular: at best {best:.2f} of 1", where)
+        return says(
+            "not supported", f"no site is circular: the best circularity is {best:.2f}, and {CIRCULAR} is needed", where
+        )
     if where > SIGNIFICANT:
-        closer = f"{where:.0f}% of matched walks, or of other epochs, are as near"
-        return says("not supported", f"the nearest turn is {min(known)} epochs away, and {closer}", where)
-    return says("supported", f"circular ({best:.2f}) and {min(known)} epochs from a turn", where)
+        closer = f"{where:.0f}% of matched random walks, or of other epochs, are as near"
+        return says("not supported", f"the nearest turning point is {min(known)} epochs away, and {closer}", where)
+    return says(
+        "supported", f"circularity is {best:.2f}, and the nearest turning point is {min(known)} epochs away", where
+    )

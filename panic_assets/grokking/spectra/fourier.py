@@ -1,4 +1,4 @@
-"""Fourier analysis on Z_p, p odd: which frequencies a weight space holds. k = 1..(p-1)/2, never a row index.
+"""Fourier analysis over p tokens, p odd: which frequencies a weight space uses. k is 1..(p-1)/2, never a row index.
 
 Basis F (p, p), orthonormal: row 0 is 1/sqrt(p); rows 2k-1 and 2k are sqrt(2/p) cos(2 pi k n / p) and
 sqrt(2/p) sin(2 pi k n / p). By Parseval ||F x||^2 = ||x||^2, so energy fractions are shares of the whole.
@@ -131,7 +131,7 @@ def separation(p: int, ks: Sequence[int]) -> tuple[float, int]:
     s = np.arange(1, p)
     k = np.asarray(sorted(set(ks)))[:, None]
     if not k.size or k.min() < 1 or k.max() > (p - 1) // 2:
-        raise UserError(f"frequencies {sorted(set(ks))}: one or more of 1 to {(p - 1) // 2} are needed for p={p}")
+        raise UserError(f"frequencies are {sorted(set(ks))}; for p={p} they must be one or more of 1 to {(p - 1) // 2}")
     d = 2 * np.sqrt((np.sin(np.pi * ((k * s) % p) / p) ** 2).sum(axis=0))
     at = int(np.argmin(d))
     return float(d[at]), int(s[at])

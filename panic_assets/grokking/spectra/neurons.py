@@ -1,4 +1,4 @@
-"""Which frequency a neuron computes with, how purely, and how often it changes its mind.
+"""Which frequency a neuron computes with, how purely, and how often it changes its frequency.
 
 A neuron's activation on the full grid of pairs is a (p, p) function. Its two-dimensional transform F X F^T has,
 for each k, the 3x3 block {1, cos k, sin k} x {1, cos k, sin k}; the block's energy over the total, both without
@@ -106,10 +106,10 @@ def path(
 
 
 def paths(ks: Array, values: Array, epochs: Sequence[int], threshold: float, hysteresis: float) -> list[Path]:
-    """One path a neuron, from frequencies and concentrations (epochs, neurons)."""
+    """One path per neuron, from frequencies and concentrations (epochs, neurons)."""
     if not 0 <= hysteresis <= threshold <= 1:
         raise UserError(
-            f"threshold {threshold} and hysteresis {hysteresis}: 0 <= hysteresis <= threshold <= 1 is needed"
+            f"threshold is {threshold} and hysteresis {hysteresis}; they must obey 0 <= hysteresis <= threshold <= 1"
         )
     return [path(ks[:, i], values[:, i], epochs, threshold, hysteresis) for i in range(ks.shape[1])]
 
@@ -131,14 +131,14 @@ THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 def sensitivity(ks: Array, values: Array, thresholds: Sequence[float] = THRESHOLDS) -> list[tuple[float, int, int]]:
     """(threshold, neurons that switched at least once, neurons that ever had a home) along the thresholds.
 
-    The count of switching neurons hangs on the threshold; it is never shown without this curve.
+    The number of switching neurons depends on the threshold, so it is never shown without this curve.
     """
     ever = values.max(axis=0)
     return [(float(t), int((switch_counts(ks, values, t) > 0).sum()), int((ever >= t).sum())) for t in thresholds]
 
 
 def abandoned(ks: Array, values: Array, epochs: Sequence[int], threshold: float) -> list[tuple[int, int, int, int]]:
-    """Frequencies that neurons took up and that none holds at the end: (k, first epoch, last epoch, most neurons)."""
+    """Frequencies that neurons had at some time and none has at the end: (k, first epoch, last epoch, most neurons)."""
     held = np.where(values >= threshold, ks, DEAD)
     out = []
     for k in np.unique(held[held != DEAD]):

@@ -70,7 +70,9 @@ def of_rows(rows: Array, components: int = 3) -> Components:
 def project(rows: Array, basis: Components) -> tuple[Array, Array | None]:
     """Rows (n, d) in the directions of another epoch's components: scores and shares of *these* rows' variance."""
     if basis.axes is None:
-        raise UserError("the components carry no directions to project on")
+        raise UserError(
+            "these components have no directions, so nothing can be projected on them; components of rows are needed"
+        )
     centred = np.asarray(rows, float) - np.mean(rows, axis=0)
     scores = centred @ basis.axes.T
     total = float((centred**2).sum())
@@ -138,7 +140,7 @@ def group_gram(by_matrix: Mapping[str, Array], group: str) -> Array:
 
 
 def evenly(count: int, most: int) -> Array:
-    """Indices of `most` of `count` points at most, evenly among them, the first and the last included."""
+    """Indices of up to `most` of `count` points, evenly spaced, with the first and the last."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(int)
 
 

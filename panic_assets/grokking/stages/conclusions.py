@@ -1,4 +1,4 @@
-"""How a run ended, what its losses did, and what to add or to distrust."""
+"""How a run ended, which events its losses show, and which checkpoints to add."""
 
 import json
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def loss_curves(lake: Lake, name: str) -> tuple[list[int], np.ndarray, np.ndarra
 
 
 def conclude(lake: Lake, name: str, thresholds: Sequence[float] = (1e-2, 1e-4, 1e-6)) -> Done:
-    """How the run ended, how well its frequencies keep answers apart, its losses' events, and checkpoints to add."""
+    """Store how the run ended, how well its frequencies separate answers, events of its losses, checkpoints to add."""
     curves = loss_curves(lake, name)
     if curves is None:
-        return Done(0, ["no losses: the run's data split is not known"])
+        return Done(0, ["there are no losses, because the run's split into training and test pairs is not known"])
     epochs, train_loss, test_loss, accuracy = curves
     now = datetime.now(UTC)
     ending = outcomes.classify(epochs, test_loss.tolist())

@@ -10,21 +10,21 @@ from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done
 
 THRESHOLD, HYSTERESIS = 0.5, 0.1
-"""Concentration from which a neuron has a frequency, and how far below it may fall, unless asked for others; stored with
-every result."""
+"""Concentration at which a neuron takes up a frequency, and how far it may fall below that. They are defaults, and are
+stored with every result."""
 
 
 def prime_of(lake: Lake, name: str) -> int:
     found = lake.sql("SELECT max(k) AS k FROM grokking_spectra", training_run=name)["k"][0].as_py()
     if found is None:
-        raise UserError(f"run {name!r} has no analysed checkpoint yet")
+        raise UserError(f"run {name!r} has no analysed checkpoint yet; `panic grokking analyse {name}` analyses them")
     return 2 * int(found) + 1
 
 
 def frequencies(lake: Lake, name: str, threshold: float | None = None, hysteresis: float | None = None) -> Done:
-    """When each weight space adopted each frequency, every neuron's path, and how that hangs on the threshold.
+    """When each weight space adopted each frequency, every neuron's path, and how both depend on the threshold.
 
-    A threshold or hysteresis that is not given is the one of the last time, at first 0.5 and 0.1.
+    A threshold or hysteresis that is not given keeps its last value; the first ones are 0.5 and 0.1.
     """
     p = prime_of(lake, name)
     last = lake.sql("SELECT threshold, hysteresis FROM grokking_neuron_paths LIMIT 1", training_run=name).to_pylist()

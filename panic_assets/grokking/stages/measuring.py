@@ -1,4 +1,4 @@
-"""What is measured of every checkpoint, once."""
+"""Analyses every checkpoint once."""
 
 import json
 import time
@@ -30,11 +30,11 @@ PER_CHECKPOINT: dict[str, dict[str, str]] = {
     "grokking_row_pca": {"basis": "own"},
     "grokking_row_scores": {"basis": "own"},
 }
-"""Tables with rows of single checkpoints, and which partition of a run's it is."""
+"""Tables with rows per checkpoint, and the rest of their partition key beside the run."""
 
 
 def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
-    """Analyse every checkpoint that was not: spectra, neurons, rings, losses. Rows of one that was written again go."""
+    """Analyse every checkpoint that was not analysed yet; rows of one that was written again are replaced."""
     todo = unanalysed(lake, name)
     done = Done()
     if not todo:
@@ -123,7 +123,7 @@ def _read(path: str, shape: Any) -> dict[str, Any]:
     weights = load(path)
     found = shape_of(weights)
     if found != shape:
-        raise UserError(f"{path} is of another model, {found}; the run's is {shape}")
+        raise UserError(f"{path} belongs to another model, with {found}; the run has {shape}")
     return weights
 
 

@@ -1,4 +1,4 @@
-"""The path of the weights through training, beside random walks, and the circle it may be."""
+"""The path of the weights through training, compared with random walks, and the circle test."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ def _trajectories(lake: Lake, watcher: Watcher, name: str) -> Done:
     rows = [r for r in runs.checkpoints(lake, name) if r["epoch"] not in left_out]
     epochs = [r["epoch"] for r in rows]
     if len(epochs) < 4:
-        return Done(0, [f"{len(epochs)} analysed checkpoints make no path; four or more are needed"])
+        return Done(0, [f"there are {len(epochs)} analysed checkpoints; a path needs four or more"])
     now = datetime.now(UTC)
     stamp = {"training_run": name, "computed_at": now}
     grams = products.grams(lake, watcher, name, rows)

@@ -1,4 +1,4 @@
-"""Inner products of a run's checkpoints, kept: a new one is multiplied with those before it, not all with all again."""
+"""Inner products of a run's checkpoints. They are stored, so only a new checkpoint's are computed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def grams(lake: Lake, watcher: Watcher, name: str, rows: Sequence[Row]) -> dict[
 
 
 def _known(lake: Lake, name: str, rows: Sequence[Row]) -> set[int]:
-    """Epochs whose products are kept; those of a checkpoint that was written again, or is gone, are dropped."""
+    """Epochs whose products are stored. Drops those of checkpoints that were written again or are gone."""
     stored = lake.sql("SELECT DISTINCT epoch, content_hash FROM grokking_products", training_run=name).to_pylist()
     now = {row["epoch"]: row["content_hash"] for row in rows}
     known = {row["epoch"] for row in stored if now.get(row["epoch"]) == row["content_hash"]}

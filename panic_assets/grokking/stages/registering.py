@@ -39,9 +39,13 @@ def intervene(lake: Lake, parent: str, epoch: int, what: Intervention, epochs: i
     """Register a child of `parent` from its checkpoint at `epoch`, and the no-op control it is compared with."""
     row = runs.get(lake, parent)
     if row["family"] != FAMILY.name or "recipe" not in json.loads(row["config"]):
-        raise UserError(f"run {parent!r} was not trained here, so no child can start from it exactly")
+        raise UserError(
+            f"run {parent!r} was not trained on this installation, so no child can start from it; name a run that was"
+        )
     if not what.changes:
-        raise UserError("an intervention changes something: a gain, weight decay, train fraction or data seed")
+        raise UserError(
+            "the intervention changes nothing; give a gain, a weight decay, a train fraction or a data seed"
+        )
     config = json.loads(row["config"])
     names = []
     for wanted in (what, Intervention()):

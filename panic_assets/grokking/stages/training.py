@@ -1,4 +1,4 @@
-"""Runs are trained, and trained again for checkpoints that were not kept."""
+"""Trains runs, and trains a stretch of a run again to keep more checkpoints."""
 
 import json
 import time
@@ -53,14 +53,16 @@ def train_task(task: Task, worker: Worker) -> Iterator[Any]:
 def train(
     lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, settings: Settings, names: Sequence[str]
 ) -> Done:
-    """Train runs to their end, going on where they were stopped. Those that differ in seeds only share a batch on a
-    GPU; on a CPU each is a task of its own, side by side where the compute has several workers."""
+    """Train runs to their end, going on where they stopped. On a GPU, runs that differ only in seeds share a batch; on
+    a CPU each run is a task of its own, and tasks run side by side if there are several workers."""
     done = Done()
     todo = []
     for name in names:
         row = runs.get(lake, name)
         if row["status"] in ("watched", runs.TOMBSTONE):
-            raise UserError(f"run {name!r} is not trained here ({row['status']})")
+            raise UserError(
+                f"run {name!r} is not trained here, because it is {row['status']}; name a run that was registered here"
+            )
         if row["status"] != "finished":
             todo.append(row)
     tasks, members = _tasks(lake, todo)
@@ -84,7 +86,7 @@ def train(
                 copied = time.monotonic() if copy else copied
                 unseen = [path for path in progress.saved if not path.exists()]
                 if unseen:
-                    raise UserError(f"{unseen[0]} was written on a machine whose disk is not this one's; {SHARED}")
+                    raise UserError(f"{unseen[0]} was written on a machine that does not share this disk; {SHARED}")
                 for name in members[index]:
                     now = datetime.now(UTC)
                     steps = progress.epoch - at[name]
@@ -170,7 +172,7 @@ def _checkpoint_path(lake: Lake, name: str, epoch: int) -> str:
     for row in runs.checkpoints(lake, name):
         if row["epoch"] == epoch:
             return row["path"]
-    raise UserError(f"run {name!r} has no checkpoint at epoch {epoch}")
+    raise UserError(f"run {name!r} has no checkpoint at epoch {epoch}; `panic training show {name}` lists them")
 
 
 def _store_time(lake: Lake, name: str, progress: Any, began: datetime, ended: datetime, steps: int) -> None:
@@ -205,7 +207,7 @@ def store_losses(lake: Lake, name: str) -> None:
 
 def _stop(lake: Lake, name: str, settings: Settings, saved: bool) -> cost.StopDecision:
     if settings.stop is None:
-        return cost.StopDecision(False, False, "no rule")
+        return cost.StopDecision(False, False, "there is no cost rule")
     return cost.stop_decision(settings.stop, outlook_of(lake, name, settings), saved)
 
 
@@ -214,7 +216,7 @@ def add_checkpoints(lake: Lake, compute: Compute, watcher: Watcher, name: str, e
     reproduced and compared on the way; nothing old is written."""
     row = runs.get(lake, name)
     if row["status"] not in ("finished", "stopped"):
-        raise UserError(f"run {name!r} is {row['status']}; checkpoints are added to a run that is finished")
+        raise UserError(f"run {name!r} is {row['status']}; checkpoints are added only to a finished or stopped run")
     config = json.loads(row["config"])
     recipe = recipe_of(config)
     have = {r["epoch"]: r["path"] for r in runs.checkpoints(lake, name)}
@@ -224,7 +226,10 @@ def add_checkpoints(lake: Lake, compute: Compute, watcher: Watcher, name: str, e
     before = [e for e in have if e <= new[0]]
     after = [e for e in have if e >= new[-1]]
     if not before or not after:
-        raise UserError(f"epochs {new[0]} to {new[-1]} are not all between the checkpoints of run {name!r}")
+        raise UserError(
+            f"epochs {new[0]} to {new[-1]} are not all between checkpoints of run {name!r}; "
+            "give epochs between two of them"
+        )
     first, last = max(before), min(after)
     save_at = tuple(sorted({*new, *(e for e in have if first <= e <= last)}))
     task = Task((recipe,), (row["folder"],), save_at, (have[first], first), last, _lanes(lake, name))

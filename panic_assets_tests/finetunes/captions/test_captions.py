@@ -108,7 +108,7 @@ def test_typos_are_corrected_and_domain_words_are_none():
 def test_hex_count_is_repaired_from_the_picture_only_where_it_can():
     few = SOUND.replace("palette: #ff69b4, #f0c828, #2b2b2b, #b0524a, #d9a577, #00ff00, ", "")
     found = [f for f in check(few, Rules(), PICTURE) if f.rule == "hex-count"]
-    assert found[0].message == "7 hex codes, at least 12 are wanted"
+    assert found[0].message == "the caption has 7 hex codes; it needs at least 12"
     assert found[0].repair is None, "the picture has only the seven colours that are there already"
     rich = ART.copy()
     rich[0, :8] = [(i, 0, 200) for i in range(8)]
@@ -144,7 +144,7 @@ def test_repairs_converge(parts):
         ({"least": 3}, "did you mean 'least_hex'"),
         ({"rules": ["typos"]}, "did you mean 'typo'"),
         ({"order": ["hare"]}, "did you mean 'hair'"),
-        ({"least_hex": -1}, "from 0"),
+        ({"least_hex": -1}, "0 or more"),
         ({"tolerance": "x"}, "CIEDE2000"),
     ],
 )

@@ -208,7 +208,7 @@ def test_another_file_under_a_registered_hash_is_refused(sd15, lora, tmp_path):
     lora_again.write_bytes(lora.read_bytes() + b"x")
     with pytest.raises(UserError, match="written again"):
         list(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": str(lora_again)}), OneModel(sd15)))
-    with pytest.raises(UserError, match="no file here"):
+    with pytest.raises(UserError, match="not a file here"):
         list(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": "/nowhere"}), OneModel(sd15)))
 
 
@@ -275,7 +275,7 @@ def test_pictures_that_cannot_be_told_apart_are_refused(tmp_path):
         ("{epoch}/{prompt}.png", "lacks {seed}"),
         ("{epoch}/{promt}_{seed}.png", "did you mean 'prompt'"),
         ("{epoch}/{epoch}_{prompt}_{seed}.png", "twice"),
-        ("(?P<epoch>", "no regular expression"),
+        ("(?P<epoch>", "not a regular expression"),
     ]:
         with pytest.raises(UserError, match=says):
             ingest.compile_pattern(pattern)

@@ -95,7 +95,7 @@ def test_expected_adds_and_may_not_contradict():
     assert suite.prompts[0].accessories == ("hat",)
     assert suite.prompts[0].expression == "smile"
     suites.parse(changed(expected={"colours": {"hair": "#FF69B4"}}), "x")
-    with pytest.raises(UserError, match=r"text colours hair #ff69b4, expected says #0000ff"):
+    with pytest.raises(UserError, match=r"text colours hair #ff69b4, but expected says #0000ff"):
         suites.parse(changed(expected={"colours": {"hair": "#0000ff"}}), "x")
 
 

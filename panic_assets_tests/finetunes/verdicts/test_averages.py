@@ -163,8 +163,8 @@ def test_a_planted_failure_on_blue_is_named_and_nothing_else():
     assert blue.others == pytest.approx(88, abs=3)
     assert blue.low < blue.difference < blue.high < 0
     assert blue.q <= 0.05
-    assert blue.sentence.startswith("blue hair 4")
-    assert blue.sentence.endswith("n=9")
+    assert blue.sentence.startswith("blue hair scores 4")
+    assert blue.sentence.endswith("9 pairs)")
 
 
 def test_two_planted_failures_are_both_named():
