@@ -1,4 +1,4 @@
-"""The lake as the asset graph sees it."""
+"""The lake as a Dagster resource."""
 
 import dagster as dg
 
@@ -25,5 +25,5 @@ class LakeResource(dg.ConfigurableResource):
         build(self.lake, self.home.catalogue)
 
     def refresher(self) -> Refresher:
-        """A throttled rebuild for the inside of a long step."""
+        """Rebuilds `panic.duckdb` from time to time within a long step."""
         return Refresher(self.lake, self.home.catalogue)

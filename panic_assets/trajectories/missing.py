@@ -1,4 +1,4 @@
-"""What is still to be done, asked of the lake: the one answer that steps, status, resume and doctor share."""
+"""What work is left, read from the lake. Steps, status, resume and the doctor all ask here, so they agree."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from panic_assets.trajectories.runs.walk import Progress
 
 @dataclass(frozen=True)
 class Missing:
-    """Work one stage still has to do for one experiment (and model); `count` of `total` in `unit`."""
+    """Work that one stage still has to do for one experiment (and model): `count` of `total` `unit`s are missing."""
 
     stage: str
     experiment: str | None
@@ -102,7 +102,7 @@ STAGES = {
 
 
 def missing(lake: Lake, stage: str, experiment: str | None = None) -> list[Missing]:
-    """Work of one stage, done and to do, for every experiment and model that asks for it."""
+    """How much one stage has to do, and how much of it is missing, for every experiment and model that wants it."""
     query, unit = STAGES[stage]
     where = {"experiment": experiment} if experiment and stage != "clusters" else {}
     rows = lake.sql(f"{query} ORDER BY 1, 2", **where).to_pylist()
@@ -114,7 +114,10 @@ def missing(lake: Lake, stage: str, experiment: str | None = None) -> list[Missi
 
 
 def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:
-    """Where each unfinished run stands, replayed from its stored invocations; the outcome may turn out complete."""
+    """Where each unfinished run stands, found by replaying its stored invocations.
+
+    The replay may show that a run is complete: then its `stop_reason` says why.
+    """
     runs = lake.sql(
         "SELECT run_id, models, prompt, seed, max_length FROM runs WHERE stop_reason IS NULL ORDER BY run_id",
         experiment=experiment,
@@ -156,7 +159,7 @@ def _load_last(lake: Lake, experiment: str, runs: list[Progress]) -> None:
 
 
 def planned(definition: Definition) -> list[dict[str, Any]]:
-    """Rows of the runs table before anything ran, without ids: every network, prompt and seed."""
+    """Rows of the runs table, without ids, before anything ran: one per network, prompt and seed."""
     rows = []
     for network in definition.networks:
         for prompt in definition.prompts:

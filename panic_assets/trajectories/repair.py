@@ -1,7 +1,7 @@
-"""Repairs of the trajectories tables: what is provably wrong is deleted, so that it is found missing and made again.
+"""Repairs of the tables of trajectories. Rows that are provably wrong are deleted, so they are made again.
 
-Nothing is renumbered and nothing invented. Of a run only the part before the first wrong invocation is kept;
-what was derived from the rest goes with it.
+Nothing is renumbered and nothing is invented. A run keeps the invocations before its first wrong one; the others are
+deleted, and so is everything computed from them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ _OUTCOMES = """
 
 
 def repair(lake: Lake, experiment: str) -> Iterator[str]:
-    """Repair one experiment, upstream first; says what it did. The caller holds the experiment's lease."""
+    """Repair one experiment, upstream tables first. Yields what it did. The caller holds the experiment's lease."""
     yield from _changed(lake, "invocations", _prefix(), experiment=experiment)
     yield from _changed(lake, "runs", _OUTCOMES.format(columns=_columns(TABLES["runs"])), experiment=experiment)
     for partition, _ in list(lake.partitions("embeddings", experiment=experiment)):
@@ -66,10 +66,10 @@ def repair(lake: Lake, experiment: str) -> Iterator[str]:
 
 
 def repair_clusters(lake: Lake, model: str) -> Iterator[str]:
-    """A clustering with anything wrong in it goes as a whole: it can only be made again."""
+    """Delete a whole clustering that has anything wrong in it: a part of it cannot be made again."""
     for table in ("cluster_members", "clusters", "clusterings"):
         if lake.remove(table, embedding_model=model):
-            yield f"removed {table} of {model}, to be made again"
+            yield f"removed {table} of {model}: it will be made again"
 
 
 def _columns(table: Table) -> str:
@@ -86,7 +86,7 @@ def _prefix() -> str:
 
 
 def _sound(name: str) -> str:
-    """Rows that break no rule of their table: valid values, the first of each key, nothing referred to missing."""
+    """Rows that break no rule of their table: valid values, one row per key, and everything they refer to is there."""
     table = TABLES[name]
     joins = " ".join(
         f"SEMI JOIN {r.target} ON "
@@ -101,7 +101,7 @@ def _sound(name: str) -> str:
 
 
 def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
-    """Diagrams are kept or dropped whole: a run with anything wrong in bars or summary loses both."""
+    """Diagrams are kept or deleted as a whole: a run with a mistake in its bars or its summary loses both."""
     for partition, _ in list(lake.partitions("persistence_summary", experiment=experiment)):
         bars, summary = TABLES["persistence_bars"], TABLES["persistence_summary"]
         # The number of dimensions is the same for every run of a partition; a run that lacks one is broken.
@@ -124,7 +124,7 @@ def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
 def _changed(
     lake: Lake, table: str, query: str, parameters: Sequence[object] = (), /, **partition: str
 ) -> Iterator[str]:
-    """Rewrite a partition by a query when that changes anything."""
+    """Replace a partition by what the query gives, if that changes anything."""
     if lake.manifest(table, **partition) is None:
         return
     differ = lake.sql(

@@ -649,7 +649,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "1 runs whose losses are not those of every epoch",
         "1 checkpoints that are said to be analysed and lack",
         "spectra whose shares do not add up to 1",
-        "rows of grokking_lissajous repeat a key",
+        "rows of grokking_lissajous repeat the key",
         "1 training runs whose parent has left neither row nor tombstone",
         "key ghost of Dagster has no training run",
         "training run child has rows but no key in Dagster",

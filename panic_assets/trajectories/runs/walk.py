@@ -1,7 +1,7 @@
-"""A cohort of runs walking in lockstep: one batched model call a step, until every run has stopped.
+"""A *batch* is a group of runs of one network that advances in lockstep: each step is one model call for all of them.
 
-Pure: takes where each run stands, yields the rows of each step. A run's rows depend on its prompt, seed and
-network only, not on which other runs share its calls.
+Pure: takes where each run stands, and yields the rows of each step until every run has stopped. A run's rows depend on
+its prompt, seed and network only, not on which other runs are in its batch.
 """
 
 import time
@@ -22,12 +22,12 @@ from panic_assets.trajectories.runs.content import LOSSY, decode, encode, image_
 
 CODE_VERSION = "1"
 ENCODERS = min(4, machine.cores())
-"""Threads that encode pictures while a model works on the next step."""
+"""Threads that encode pictures while the model works on the next step."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands: everything the next step and the stopping rule need."""
+    """Where a run stands: everything that its next step and the stopping rule need."""
 
     run_id: str
     prompt: str
@@ -66,13 +66,13 @@ class Progress:
         return {name: getattr(self, name) for name in names}
 
     def fail(self, why: str) -> None:
-        """Stop the run, and say why; what it has stored stays."""
+        """Stop the run and say why. Its stored outputs stay."""
         self.stop_reason, self.failure = "failed", why
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Runs that share a network, and how their outputs are made and stored."""
+    """A batch of runs of one network, and how their outputs are made and stored."""
 
     experiment: str
     models: tuple[str, ...]
@@ -86,10 +86,10 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Step:
-    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs).
+    """One call of a model for a batch: its rows of the invocations table, and the changed columns of its rows of runs.
 
-    `busy`: seconds in the model's call. `wall`: seconds since the call before it ended (for the first: since the
-    cohort's models were loaded). What is not busy, the card was idle.
+    `busy`: seconds that the call took. `wall`: seconds since the previous call ended; for the first call, since the
+    batch's models were loaded. The GPU is idle for the difference.
     """
 
     rows: list[dict[str, Any]]
@@ -98,17 +98,17 @@ class Step:
     wall: float
 
 
-def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
+def advance(batch: Cohort, worker: Worker) -> Iterator[Step]:
     """Walk until every run has stopped; runs that are behind catch up first.
 
-    A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
-    the step is handed on first.
+    A step is yielded after the next call, so that its pictures are encoded while the model works. If that call fails,
+    the step is yielded before the error is raised.
     """
-    worker.keep(cohort.models)
-    for name in reversed(dict.fromkeys(cohort.models)):
+    worker.keep(batch.models)
+    for name in reversed(dict.fromkeys(batch.models)):
         worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
     with ThreadPoolExecutor(ENCODERS) as encoders:
-        calls = _calls(cohort, worker, encoders)
+        calls = _calls(batch, worker, encoders)
         made = next(calls, None)
         while made is not None:
             following: Step | None = None
@@ -126,15 +126,15 @@ def advance(cohort: Cohort, worker: Worker) -> Iterator[Step]:
             made = following
 
 
-def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
+def _calls(batch: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iterator[Step]:
     """The steps as they are made, with pictures that are still being encoded."""
     contents: dict[str, Content] = {}
-    active = [run for run in cohort.runs if run.stop_reason is None]
+    active = [run for run in batch.runs if run.stop_reason is None]
     last = time.perf_counter()
     while active:
         at = min(run.length for run in active)
         group = [run for run in active if run.length == at]
-        rows, busy, ended = _call(cohort, group, contents, worker, encoders)
+        rows, busy, ended = _call(batch, group, contents, worker, encoders)
         yield Step(rows, [run.outcome() for run in group], busy, ended - last)
         last = ended
         for run in group:
@@ -144,13 +144,13 @@ def _calls(cohort: Cohort, worker: Worker, encoders: ThreadPoolExecutor) -> Iter
 
 
 def _call(
-    cohort: Cohort,
+    batch: Cohort,
     group: Sequence[Progress],
     contents: dict[str, Content],
     worker: Worker,
     encoders: ThreadPoolExecutor,
 ) -> tuple[list[dict[str, Any]], float, float]:
-    """One batched call: rows, seconds of the call, and when it ended (by `perf_counter`)."""
+    """One model call for the whole group: its rows, its seconds, and when it ended (by `perf_counter`)."""
     inputs: list[Content] = []
     going: list[Progress] = []
     for run in group:
@@ -158,27 +158,27 @@ def _call(
             inputs.append(_input(run, contents))
             going.append(run)
         except ValueError as error:
-            run.fail(f"the input of step {run.length} is unusable: {error}")
-    name = cohort.models[group[0].length % len(cohort.models)]
+            run.fail(f"the input of step {run.length} cannot be used: {error}")
+    name = batch.models[group[0].length % len(batch.models)]
     spec, revision = registry.get(name), weights.revision(registry.get(name))
     model = worker.model(name)  # Loaded before the clock starts.
     started = datetime.now(UTC)
     began = time.perf_counter()
-    outputs = model.generate(inputs, [run.seed for run in going], cohort.image_size) if going else []
+    outputs = model.generate(inputs, [run.seed for run in going], batch.image_size) if going else []
     seconds = time.perf_counter() - began
     ended = started + timedelta(seconds=seconds)
     for run, output in zip(going, outputs, strict=True):
         if isinstance(output, Failure):
             run.fail(f"{name} failed at step {run.length}: {output.reason}")
     made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
-    kept = encoders.map(lambda pair: _seen(pair[1], cohort.image_format), made)
+    kept = encoders.map(lambda pair: _seen(pair[1], batch.image_format), made)
     rows = []
     for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
-        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, cohort.image_format)
+        picture = None if isinstance(content, str) else data or encoders.submit(encode, content, batch.image_format)
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
             "run_id": run.run_id,
-            "experiment": cohort.experiment,
+            "experiment": batch.experiment,
             "sequence_number": run.length,
             "model": name,
             "model_revision": revision,
@@ -197,15 +197,15 @@ def _call(
             "code_version": CODE_VERSION,
         }
         contents[run.run_id] = content
-        run.record(len(cohort.models), content_hash, row["invocation_id"], started, ended)
+        run.record(len(batch.models), content_hash, row["invocation_id"], started, ended)
         rows.append(row)
     return rows, seconds, began + seconds
 
 
 def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
-    """What the next model sees, its content hash, and its file where the next model must wait for that.
+    """(what the next model sees, the encoded image or None, the content hash).
 
-    A lossless file shows what is encoded, and can be made later.
+    A lossless file holds exactly what was encoded, so it can be made later: then it is None here.
     """
     if isinstance(output, str) or image_format in LOSSY:
         return stored(output, image_format)
@@ -214,7 +214,7 @@ def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, st
 
 
 def _input(run: Progress, contents: dict[str, Content]) -> Content:
-    """What the next model is given: the prompt, or the last stored output (a blank caption: a neutral prompt)."""
+    """What the next model is given: the prompt, or the last stored output; for a blank caption a neutral prompt."""
     content = contents.get(run.run_id)
     if content is None:
         if run.last is None:
@@ -232,7 +232,7 @@ def cohorts_of(
     runs: Iterable[tuple[tuple[str, ...], Progress]],
     parts: int = 1,
 ) -> list[Cohort]:
-    """Unfinished runs grouped by network; each group split into up to `parts` of equal size, to run side by side."""
+    """Unfinished runs in batches: grouped by network, and each group split into up to `parts` batches of equal size."""
     by_network: dict[tuple[str, ...], list[Progress]] = {}
     for models, progress in runs:
         if progress.stop_reason is None:
