@@ -36,7 +36,7 @@ RULES: Rules = {
     "output_matches_type": (
         "invocations",
         "invalid",
-        "invocations whose output is missing, or is not of the type in their row",
+        "invocations whose output is missing, or is of another type than their row says",
         """SELECT count(*) FROM invocations
            WHERE (type = 'text') <> (output_text IS NOT NULL) OR (type = 'image') <> (output_image IS NOT NULL)""",
     ),

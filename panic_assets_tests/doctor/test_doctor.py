@@ -166,7 +166,7 @@ DAMAGE: dict[Callable[[Lake], None], tuple[str, str]] = {
     gap_in_a_run: ("gap", "1 runs whose stored invocations are not numbered"),
     step_stored_twice: ("duplicate", "stored more than once"),
     other_input: ("invalid", "whose input is not the previous output"),
-    output_of_no_type: ("invalid", "invocations whose output is missing, or of another type"),
+    output_of_no_type: ("invalid", "invocations whose output is missing, or is of another type"),
     run_said_to_loop: ("invalid", "1 runs that stopped with a loop"),
     bars_lost: ("half-written", "diagrams that have more or fewer stored bars"),
     diagram_twice: ("duplicate", "rows of persistence_summary repeat the key"),

@@ -143,7 +143,7 @@ ROWS: list[tuple[str, str, str, tuple[str, int]]] = [
     (
         "invocations",
         f"SELECT * REPLACE (CASE WHEN {ONE} THEN NULL ELSE output_text END AS output_text) FROM invocations",
-        "whose output is missing, or of another type",
+        "whose output is missing, or is of another type",
         ("invalid", 1),
     ),
     (
@@ -223,7 +223,7 @@ def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable
     harm(path)
     (found,) = rules.all_findings(lake, table, **PARTITION[table])
     assert (found.kind, found.file) == ("half-written", path.name)
-    assert f"a listed file of {table} (" in found.sentence
+    assert f"file {path.name} of {table} (" in found.sentence
     assert said in found.sentence
     assert kinds(lake, table, experiment="b") == []
 

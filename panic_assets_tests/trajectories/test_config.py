@@ -41,7 +41,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"networks": []}, r"networks is \[\]; it must be a list of lists of model names"),
     ({"networks": NOTHING}, r"networks is None; it must be a list"),
     ({"networks": "DummyT2I"}, r"networks is 'DummyT2I'; it must be a list"),
-    ({"networks": [[]]}, r"networks\[0\] is \[\]; a network must be a list of at least one model name"),
+    ({"networks": [[]]}, r"networks\[0\] is \[\]; a network must be a list of model names"),
     ({"networks": [["DummyT2I", "DummyI2T"], "DummyT2I"]}, r"networks\[1\] is 'DummyT2I'; a network must be a list"),
     ({"networks": [["DumyT2I", "DummyI2T"]]}, r"networks\[0\] names 'DumyT2I', .*did you mean 'DummyT2I'\?"),
     ({"networks": [[["DummyT2I"], "DummyI2T"]]}, r"networks\[0\] names \['DummyT2I'\], which is not a generator in the registry"),
@@ -49,11 +49,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"networks": [["DummyI2T", "DummyT2I"]]}, r"networks\[0\] starts with 'DummyI2T', which takes image; .* take text"),
     (
         {"networks": [["DummyT2I", "DummyT2I2"]]},
-        r"networks\[0\]: 'DummyT2I' gives image but 'DummyT2I2', which follows it, takes text",
+        r"networks\[0\]: 'DummyT2I' gives image but 'DummyT2I2', the next, takes text",
     ),
     (
         {"networks": [["DummyT2I"]]},
-        r"networks\[0\]: 'DummyT2I' gives image but 'DummyT2I', which follows it, takes text; .* last and the first",
+        r"networks\[0\]: 'DummyT2I' gives image but 'DummyT2I', the next, takes text; .* the first what the last",
     ),
     ({"networks": GOOD["networks"] * 2}, r"networks contains 'DummyT2I-DummyI2T' more than once"),
     ({"prompts": []}, r"prompts is \[\]; it must be a list of texts"),

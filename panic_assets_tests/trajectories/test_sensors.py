@@ -161,7 +161,8 @@ def test_the_launchpad_refuses_in_a_sentence_and_registers_nothing(daemon: Daemo
     (event,) = [e for e in result.all_events if e.is_step_failure]
     assert event.step_failure_data.error is not None
     assert (
-        "embedding_models names 'DummyTxt', which is not an embedding model in the registry" in event.step_failure_data.error.message
+        "embedding_models names 'DummyTxt', which is not an embedding model in the registry"
+        in event.step_failure_data.error.message
     )
     assert daemon.keys == []
     assert missing.definitions(LakeResource().lake) == {}
