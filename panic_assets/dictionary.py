@@ -1,4 +1,4 @@
-"""The data dictionary, from the schemas. `python -m panic_assets.dictionary` writes docs/data_dictionary.md."""
+"""Makes the data dictionary from the schemas: `python -m panic_assets.dictionary` writes docs/data_dictionary.md."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,10 +17,15 @@ PATH = PROJECT / "docs" / "data_dictionary.md"
 
 HEAD = """# Data dictionary
 
-Every table and view of `panic.duckdb`, the file that analysts open (read-only; `panic query "SQL"` does so). Made
-from the schemas in `tables.py` of every workload by `python -m panic_assets.dictionary`; do not edit it here.
+Every table and view of `panic.duckdb`, the file that analysts open. Open it read-only, as `panic query "SQL"` does. Its
+table `catalogue` has one column, `built_at`, which says when the file was made.
 
-A *partition* is what is replaced as a whole. A *key* names a row. `catalogue.built_at` says when the file was made.
+A *key* is the set of columns that tells the rows of a table apart: no two rows have the same key. A *partition* is the
+set of rows that have the same values in the partition columns. It is written, replaced and deleted as a whole: for
+example, all embeddings of one experiment by one model. *Refers to* names rows of another table that must exist.
+A `yes` under *null* says that the value may be missing; the meaning says when.
+
+This page is made from the tables' schemas by `python -m panic_assets.dictionary`. Edit the schemas, not this page.
 """
 
 
@@ -74,11 +79,11 @@ def _fixed(table: str) -> Iterator[str]:
 
 
 def _view(name: str, doc: str, columns: Iterable[tuple[str, str]]) -> str:
-    return f"### {name}\n\n{doc} A view.\n\n" + _grid(("column", "type"), ((f"`{c}`", f"`{t}`") for c, t in columns))
+    return f"### {name}\n\nA view. {doc}\n\n" + _grid(("column", "type"), ((f"`{c}`", f"`{t}`") for c, t in columns))
 
 
 def _meaning(column: Column) -> str:
-    """Its documentation, with what the checks accept."""
+    """The column's documentation, and the values it may have."""
     said = [column.doc]
     if column.allowed:
         said.append(f"One of {', '.join(f'`{value}`' for value in column.allowed)}.")

@@ -34,8 +34,8 @@ def compute_from_environment() -> Compute:
 
 @contextlib.contextmanager
 def side_by_side(compute: Compute, count: int) -> Iterator[Compute]:
-    """For several tasks of one thread each: where PANIC_COMPUTE leaves the choice and there is no GPU, one worker
-    process a core, since in one process the other cores would idle. Else the compute as it is."""
+    """A compute for several tasks that each use one thread. If PANIC_COMPUTE is `auto` and there is no GPU, it has one
+    worker process per core, because in one process the other cores would idle. Otherwise the given compute."""
     if count < 2 or _choice() != "auto" or gpus.visible_gpus():
         yield compute
         return

@@ -1,9 +1,9 @@
-"""An item that failed, kept apart from its neighbours, and telling such failures from worse ones."""
+"""Failures: of a single item, which does not affect others; of memory; and of a device, which needs a new process."""
 
 from dataclasses import dataclass
 
 MAX_CHARACTERS = 50_000
-"""A longer caption is a broken one: it fails its own item before a tokenizer spends seconds on it."""
+"""A longer caption is broken: its item fails before a tokenizer spends seconds on it."""
 
 
 @dataclass(frozen=True)

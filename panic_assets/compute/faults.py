@@ -1,4 +1,4 @@
-"""What can go wrong beside the models: how a failed task is named, how an error travels, how a worker died."""
+"""What can go wrong around the models: names failed tasks, carries errors between processes, says how workers died."""
 
 import pickle
 import signal
@@ -8,7 +8,7 @@ from typing import Any
 from panic_assets.compute.failures import one_sentence
 
 MAX_DEATHS = 3
-"""A task that has brought down this many workers is an error, not bad luck."""
+"""If a task kills this many workers, it is at fault: it is not tried again."""
 
 
 class WorkerDied(RuntimeError):

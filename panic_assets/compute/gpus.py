@@ -54,7 +54,7 @@ def visible_gpus() -> tuple[Gpu, ...]:
 
 @functools.cache
 def _present() -> tuple[Gpu, ...]:
-    """All cards of this machine in PCI order (asked once a process: nvidia-smi may take a second)."""
+    """All cards of this machine in PCI order (asked once per process, because nvidia-smi may take a second)."""
     try:
         listed = subprocess.run(_QUERY, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -105,15 +105,15 @@ class Lease:
 
 
 def check_feasible(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> None:
-    """UserError when no lease of this size could ever be had from these cards."""
+    """UserError if these GPUs can never give a lease of this size."""
     if share <= 0 or (share > 1 and share != int(share)):
         raise UserError(f"gpus is {share:g}; it must be a share of one card (above 0, up to 1) or a whole number")
     fitting = _fitting(gpus, vram_gb)
     if not fitting:
         largest = max((gpu.memory_gb or 0.0) for gpu in gpus) if gpus else 0.0
-        raise UserError(f"a task needs a GPU of {vram_gb:g} GB; the largest of this machine has {largest:.0f} GB")
+        raise UserError(f"a task needs a GPU of {vram_gb:g} GB; the largest on this machine has {largest:.0f} GB")
     if share > len(fitting):
-        raise UserError(f"a task needs {share:g} GPUs; this machine has {len(fitting)} that fit")
+        raise UserError(f"a task needs {share:g} GPUs; this machine has {len(fitting)} with enough memory")
 
 
 def concurrent_leases(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> int:
@@ -141,11 +141,11 @@ def try_lease(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> Lease | None
 
 
 def lease(share: float, vram_gb: float, gpus: Sequence[Gpu], on_wait: Callable[[str], None]) -> Lease:
-    """Waits until a lease can be had; tells `on_wait` once who holds the cards."""
+    """Waits for a lease; tells `on_wait` once who holds the GPUs."""
     told = False
     while (held := try_lease(share, vram_gb, gpus)) is None:
         if not told:
-            on_wait(f"waiting for a GPU: {'; '.join(holders(gpus)) or 'all are held'}")
+            on_wait(f"waiting for a GPU: {'; '.join(holders(gpus)) or 'all are in use'}")
             told = True
         time.sleep(0.1)
     return held

@@ -1,8 +1,8 @@
-"""Run a function in a process of its own that is killed when it takes too long or too much memory.
+"""Run a function in a process of its own, which is killed if it takes too long or too much memory.
 
-For native code that cannot be interrupted. The function must be importable (module level); its arguments and
-result must pickle. As a child it must not outlive its caller for long: the kernel ends it, too, once it has
-used its time on all cores.
+This is for native code that cannot be interrupted. The function must be importable (module level); its arguments and
+result must pickle. The child does not outlive its caller for long: the kernel ends it once it has used its time on all
+cores.
 """
 
 import os
@@ -33,7 +33,7 @@ def limited(function: Callable[..., Any], *arguments: Any, seconds: float, memor
     if ended.returncode < 0 or "MemoryError" in words or "bad_alloc" in words:
         return None
     raise RuntimeError(
-        f"{function.__qualname__} failed in its process: {words.splitlines()[-1] if words else 'silent'}"
+        f"{function.__qualname__} failed in its process: {words.splitlines()[-1] if words else 'it printed nothing'}"
     )
 
 

@@ -1,6 +1,6 @@
-"""What every compute with workers of its own shares: who works on what, who died, and who stays warm.
+"""What all computes with their own workers share: who works on what, who died, and who stays warm.
 
-A compute says how many workers it can have, how to hire one and how to wait for news; the rest is here.
+A compute says how many workers it can have, how to start one, and how to wait for messages; the rest is here.
 """
 
 import logging
@@ -16,7 +16,7 @@ from panic_assets.compute.protocol import Function, Needs, Resume
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
-"""Workers left alone for so long are let go, and what they held (a GPU) is free for others."""
+"""Workers that were idle for this long are ended, and what they held (a GPU) is free for others."""
 
 
 class Hand(Protocol):
@@ -29,13 +29,13 @@ class Hand(Protocol):
     """The task it is busy with."""
 
     begun: bool
-    """Whether it has said that it received that task: a death before is not the task's doing."""
+    """Whether it has said that it received the task. If it dies before, the task is not to blame."""
 
     @property
     def alive(self) -> bool: ...
 
     def give(self, function: Function, index: int, task: Any) -> None:
-        """Starts a task; a death is not noticed here but by `receive`."""
+        """Starts a task. If the worker has died, `receive` says so."""
 
     def receive(self) -> tuple[str, Any]:
         """Waits for the next message: `("item", ...)`, `("error", exception)`, or `("ended", how)` as the last.
@@ -106,7 +106,7 @@ class Pool(ABC):
             hand.kill()
 
     def _muster(self, needs: Needs, size: int) -> list[Hand]:
-        """Warm workers of the same needs first. Those of others go: what they hold may be what is needed."""
+        """Takes warm workers with the same needs first, and ends the others: they may hold what is needed."""
         alike: list[Hand] = []
         for kind, hand in self._take_idle():
             if kind == needs and hand.alive:
@@ -175,14 +175,14 @@ class Ledger:
         if index is None:
             if self._deaths[index] >= faults.MAX_DEATHS:
                 raise faults.WorkerDied(
-                    f"{faults.MAX_DEATHS} workers died before they had begun a task; the last time: {reason}"
+                    f"{faults.MAX_DEATHS} workers died before they began a task; the last one: {reason}"
                 )
             return
         what = faults.title(index, self._tasks[index])
         if self._deaths[index] >= faults.MAX_DEATHS:
-            raise faults.WorkerDied(f"{what} brought down {faults.MAX_DEATHS} workers; the last time: {reason}")
+            raise faults.WorkerDied(f"{what} brought down {faults.MAX_DEATHS} workers; the last one: {reason}")
         if self._resume is None:
-            raise faults.WorkerDied(f"the worker of {what} died and the task cannot be resumed: {reason}")
+            raise faults.WorkerDied(f"the worker of {what} died, and the task cannot be resumed: {reason}")
         rest = self._resume(self._tasks[index])
         if rest is not None:
             self._tasks[index] = rest

@@ -1,4 +1,4 @@
-"""Ray actors under the step: the models run wherever the cluster has room, the rows still come back here.
+"""Ray actors: the models run wherever the cluster has room, and their rows come back to the step.
 
 Ray moves the work and counts the GPUs; tasks, deaths and warmth are the pool's business, as on one machine.
 Every node needs this package installed (with the extra `ray`) and the same RAY_AUTH_MODE.

@@ -1,4 +1,4 @@
-"""A place where tasks run: a device, the models that are loaded on it, and what a task run there says."""
+"""A worker: a device, the models that are loaded on it, and the messages that its tasks send."""
 
 import logging
 import pickle
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOST_GB = 0.5
-"""Less than this is the caches of libraries."""
+"""Less than this may be caches of libraries, and is not reported."""
 
 
 class WarmWorker:
@@ -37,12 +37,12 @@ class WarmWorker:
         return self._residency.model(name)
 
     def keep(self, names: Collection[str]) -> None:
-        """Frees every model but these, and says so when the card does not get its memory back."""
+        """Frees every model but these. Logs a warning if the GPU does not get the memory back."""
         if self._residency and (lost := self._residency.keep(names)) > LOST_GB:
-            log.warning("%.1f GB of the card stay taken although their models were freed", lost)
+            log.warning("%.1f GB of GPU memory stay in use although their models were freed", lost)
 
     def end_task(self) -> None:
-        """Frees the models that the task did without: the next one is most likely of the same kind."""
+        """Frees the models that the task did not use: the next task is most likely of the same kind."""
         if self._used:
             self.keep(self._used)
         self._used = set()

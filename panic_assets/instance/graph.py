@@ -1,4 +1,4 @@
-"""What hangs on a partition: walks the asset graph downstream through the partition mappings.
+"""What depends on a partition: walks the asset graph downstream through the partition mappings.
 
 The only place that touches Dagster's `AssetGraphView`. Nothing here writes.
 """
@@ -63,7 +63,7 @@ def graph_of(assets: Iterable[AssetsDefinition]) -> AssetGraph:
 def downstream(graph: Graph, instance: DagsterInstance, asset_key: AssetKey, partition_keys: Sequence[str]) -> Plan:
     """What deleting these partitions of one asset does to it and to everything downstream.
 
-    A downstream partition dies when one of its parent partitions dies and none survives; else it is rebuilt.
+    A downstream partition is deleted if one of its parent partitions is deleted and none survives; else it is rebuilt.
     Unpartitioned parents have no partition, so they keep nothing alive; unpartitioned assets are rebuilt.
     The keys need not exist any more. Existence is by key: whether a survivor was ever materialised is not asked.
     """

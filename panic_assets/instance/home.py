@@ -23,7 +23,9 @@ def prepare(home: Home) -> None:
     try:
         home.dagster.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"PANIC_HOME is {home.root}, which cannot be made: {error.strerror}; name another") from None
+        raise UserError(
+            f"PANIC_HOME is {home.root}, which cannot be created: {error.strerror}; choose another folder"
+        ) from None
     source, target = PROJECT / "dagster.yaml", home.dagster / "dagster.yaml"
     if not source.exists():
         raise UserError(f"{source} is missing; run from a checkout of the project")

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class PanicInstance(DagsterInstance):
-    """Dagster's instance, with deletions that reach what hangs on the deleted key."""
+    """Dagster's instance. Deleting a partition key also deletes everything made from it."""
 
     @staticmethod
     def config_schema() -> Mapping[str, Any]:
@@ -34,7 +34,7 @@ class PanicInstance(DagsterInstance):
     def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
         """Deletes the key, then everything downstream of it. The UI's delete button ends here.
 
-        The key is gone whatever happens after: a cascade that fails is reported, and finished by the orphan sensor.
+        The key is deleted in any case. If the rest fails, that is reported, and the orphan sensor finishes it.
         """
         existed = self.has_dynamic_partition(partitions_def_name, partition_key)
         super().delete_dynamic_partition(partitions_def_name, partition_key)
@@ -48,6 +48,6 @@ class PanicInstance(DagsterInstance):
                 key_deleted(self, partitions_def_name, partition_key)
         except Exception as error:
             logger.error(
-                f"{partitions_def_name} {partition_key!r} is deleted but not all that hangs on it: {error}; "
-                "the orphan sensor will finish, or `panic doctor --fix`"
+                f"{partitions_def_name} {partition_key!r} is deleted, but not everything made from it: {error}; "
+                "the orphan sensor will finish the deletion, and so does `panic doctor --fix`"
             )

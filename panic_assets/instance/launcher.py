@@ -1,4 +1,4 @@
-"""The run launcher that notices dead workers, and what tells the dead from the living.
+"""A run launcher that notices dead workers, and how it tells whether a worker is alive.
 
 A run is carried by one of two things. Runs launched by the daemon are children of a code server: it is asked
 whether it still has them. Runs that a `panic` command executes in its own process carry that process in their

@@ -1,4 +1,4 @@
-"""Runs of a partition: is one under way; and stopping those that would write where rows are about to go."""
+"""Dagster runs of a partition: says whether one is under way, and cancels those that would write to it."""
 
 import time
 from collections.abc import Collection

@@ -1,6 +1,6 @@
-"""Forgetting partitions, which stock Dagster storage cannot: the API, GraphQL and the UI's buttons refuse.
+"""Deletes Dagster's records of partitions. Stock storage cannot: its API, GraphQL and the UI's buttons refuse.
 
-`DeletesPartitions` is the missing method, one for both databases.
+`DeletesPartitions` adds the missing method, for SQLite and PostgreSQL.
 """
 
 import json
@@ -91,9 +91,9 @@ class DeletesPartitions(SqlEventLogStorage):
         conn.execute(AssetKeyTable.update().where(AssetKeyTable.c.asset_key == name).values(**values))
 
     def _store_runless_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
-        """What a sensor says of a check and a partition replaces what it said before.
+        """A sensor's evaluation of a check on a partition replaces its earlier one.
 
-        Stock storage knows one run for all that is said outside runs, and refuses the second time.
+        Stock storage has one run for all evaluations made outside runs, and refuses the second one.
         """
         assert event.dagster_event is not None
         said = event.dagster_event.asset_check_evaluation_data

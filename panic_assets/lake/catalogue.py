@@ -1,8 +1,8 @@
-"""`panic.duckdb`: what analysts open. Built beside the old one and swapped in, never written in place.
+"""`panic.duckdb`, the file that analysts open. It is built beside the old one and swapped in, never written in place.
 
-Views list their Parquet files explicitly, so a query sees one state of the lake from beginning to end;
-small, often-asked tables are copied in. Whoever holds an older catalogue open keeps reading the older state:
-its files stay for the grace period.
+Views list their Parquet files explicitly, so a query sees one state of the lake from beginning to end. Small tables
+that are often asked are copied in. Someone who has an older catalogue open keeps reading the older state: its files
+stay for the grace period.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ from panic_assets.lake.schema import Table
 from panic_assets.registry import registry
 
 HOT_ROWS = 1_000_000
-"""Above this a hot table is left in Parquet: copying it would slow every refresh."""
+"""A hot table with more rows is left in Parquet, because copying it would slow down every refresh."""
 
 
 def vector_view(table: str, model: str) -> str:
@@ -43,7 +43,7 @@ def build(lake: Lake, path: Path) -> None:
             temporary.replace(path)
         except duckdb.Error as error:
             raise UserError(
-                f"{path} could not be rebuilt, the older one stays: {' '.join(str(error).split())}"
+                f"{path} could not be rebuilt, so the older one stays in use: {' '.join(str(error).split())}"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
@@ -53,14 +53,14 @@ def build(lake: Lake, path: Path) -> None:
 
 
 def lock(lake: Lake) -> Path:
-    """Held while the catalogue is built; hold it to swap several partitions as one for its readers."""
+    """The lock held while the catalogue is built. Hold it to swap several partitions at once for its readers."""
     return lake.root / ".locks" / "catalogue.lock"
 
 
 @cache
 def _empty(tables: tuple[Table, ...], views: tuple[tuple[str, tuple[str, str]], ...]) -> bytes:
-    """The catalogue of a lake without rows, as a file. Made once per process: hundreds of comments on columns take as
-    long as everything else."""
+    """The catalogue of a lake without rows, as the bytes of a file. Made once per process: writing hundreds of comments
+    on columns takes as long as everything else."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.duckdb"
         with duckdb.connect(str(path)) as connection:
@@ -117,9 +117,9 @@ def _fixed_size_views(connection: duckdb.DuckDBPyConnection, lake: Lake, table: 
 
 
 class Refresher:
-    """Rebuilds the catalogue while a long step runs, seldom enough to cost little.
+    """Rebuilds the catalogue while a long step runs, rarely enough to cost little.
 
-    A rebuild happens when the last is `every` seconds old and took less than a fiftieth of the time since.
+    It rebuilds when the last rebuild is `every` seconds old, and took less than a fiftieth of the time since then.
     """
 
     def __init__(self, lake: Lake, path: Path, every: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also after a power cut; and a full disk in a sentence."""
+"""Files that appear whole or not at all, even after a power cut; and a sentence for a full disk."""
 
 import contextlib
 import errno
@@ -16,14 +16,14 @@ _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up",
 
 @contextlib.contextmanager
 def room_needed(folder: Path) -> Iterator[None]:
-    """Says in a sentence that there is no room left for what is written inside."""
+    """Around writes to `folder`: if the disk is full, raises UserError with a sentence."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise UserError(
-            f"{_FULL[error.errno]} in {folder}; what is stored is safe: make room, then ask again to carry on"
+            f"{_FULL[error.errno]} in {folder}; what is stored is safe: make room, then start again to carry on"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What must be true of a table, derived from its schema: one set of rules for asset checks and the doctor."""
+"""Rules that follow from a table's schema. Asset checks and the doctor use the same ones."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +21,7 @@ Rules = dict[str, tuple[str, Kind, str, str]]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a table, in a sentence. `where` narrows to a partition when it is known."""
+    """Something that is wrong with a table, in a sentence. `where` names the partition, if it is known."""
 
     kind: Kind
     table: str
@@ -29,7 +29,7 @@ class Finding:
     sentence: str
     where: tuple[tuple[str, str], ...] = ()
     file: str | None = None
-    """The listed file that is at fault, when it is a whole file."""
+    """The broken file, if a whole file is broken."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -40,7 +40,7 @@ class Finding:
 
 
 def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
-    """Every rule of one table that does not hold. Files first: rows of a broken file cannot be asked."""
+    """Every rule of one table that does not hold. Files come first: the rows of a broken file cannot be read."""
     schema = lake.tables[table]
     found = broken_files(lake, table, **where)
     if any(f.file for f in found) or not any(m.rows for _, m in lake.partitions(table, **where)):
@@ -54,13 +54,14 @@ def findings(lake: Lake, table: str, **where: str) -> list[Finding]:
             for rule in (_rows, _duplicates, _orphans):
                 found += (replace(f, where=place) for f in rule(connection, schema))
     except duckdb.Error as error:
-        sentence = f"{table} cannot be asked, because a file that it refers to is broken: {str(error).splitlines()[0]}"
+        why = str(error).splitlines()[0]
+        sentence = f"{table} cannot be checked, because a file of a table that it refers to is broken: {why}"
         found.append(Finding("half-written", table, 1, sentence, place))
     return found
 
 
 def all_findings(lake: Lake, rules: Rules, table: str, **where: str) -> list[Finding]:
-    """The schema's rules and, where the files are sound enough to be asked, a workload's own."""
+    """The schema's rules and, if the files can be read, a workload's own rules."""
     by_schema = findings(lake, table, **where)
     if any(f.kind in ("half-written", "mistyped") for f in by_schema):
         return by_schema
@@ -68,7 +69,7 @@ def all_findings(lake: Lake, rules: Rules, table: str, **where: str) -> list[Fin
 
 
 def broken_rules(lake: Lake, rules: Rules, table: str, **where: str) -> list[Finding]:
-    """Every one of a workload's rules about one table that does not hold. The files must be sound."""
+    """Every rule of a workload about one table that does not hold. The table's files must be readable."""
     mine = [rule for rule in rules.values() if rule[0] == table]
     if not mine or not any(m.rows for _, m in lake.partitions(table, **where)):
         return []
@@ -129,7 +130,7 @@ def _duplicates(connection: duckdb.DuckDBPyConnection, table: Table) -> Iterator
         f"(SELECT count(*) AS n FROM {table.name} GROUP BY {key} HAVING count(*) > 1)",
     )
     if extra:
-        sentence = f"{extra:,} rows of {table.name} repeat a key ({', '.join(table.key)}) that is there already"
+        sentence = f"{extra:,} rows of {table.name} repeat the key ({', '.join(table.key)}) of another row"
         yield Finding("duplicate", table.name, extra, sentence)
 
 
@@ -145,7 +146,7 @@ def _orphans(connection: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Fi
         )
         if count:
             columns = ", ".join(reference.columns)
-            sentence = f"{count:,} rows of {table.name} refer to {columns} that are not in {reference.target}"
+            sentence = f"{count:,} rows of {table.name} refer to values of {columns} that are not in {reference.target}"
             yield Finding("orphaned", table.name, count, sentence)
 
 
@@ -156,7 +157,7 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def broken_files(lake: Lake, table: str, **where: str) -> list[Finding]:
-    """Files that are listed and cannot be read, and files that an interrupted write left behind."""
+    """Files that a manifest lists but that cannot be read, and files that an interrupted write left behind."""
     return list(_files(lake, lake.tables[table], **where))
 
 
@@ -169,7 +170,7 @@ def _files(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
             problem = _file_problem(folder / stored.name, stored.bytes, table.arrow)
             if problem:
                 kind, why = problem
-                sentence = f"a listed file of {table.name} ({named}), {stored.name}, {why}"
+                sentence = f"file {stored.name} of {table.name} ({named}) {why}"
                 yield Finding(kind, table.name, stored.rows, sentence, place, stored.name)
         left = lake.half_written(table.name, **partition)
         if left:
@@ -184,13 +185,13 @@ def _files(lake: Lake, table: Table, **where: str) -> Iterator[Finding]:
 
 def _file_problem(path: Path, size: int, schema: pa.Schema) -> tuple[Kind, str] | None:
     if not path.exists():
-        return "half-written", "is not there"
+        return "half-written", "is missing"
     if path.stat().st_size != size:
         return "half-written", f"has {path.stat().st_size:,} bytes instead of {size:,}"
     try:
         found = pq.read_schema(path)
     except (OSError, pa.ArrowInvalid):
-        return "half-written", "is no readable Parquet file"
+        return "half-written", "is not a readable Parquet file"
     wrong = [
         f"{f.name} is {found.field(f.name).type if f.name in found.names else 'missing'} instead of {f.type}"
         for f in schema

@@ -122,12 +122,12 @@ class Lake:
     def lease(
         self, what: str, wait_seconds: float = 0.0, on_wait: Callable[[str], None] | None = None
     ) -> Iterator[None]:
-        """Be the one writer of a unit of work, across processes; see `lake.lease`."""
+        """Be the only writer of a unit of work, across processes; see `lake.lease`."""
         with lease(self._lease_file(what), what, wait_seconds, on_wait):
             yield
 
     def leased(self, what: str) -> str | None:
-        """Who works on it right now, in words; None when nobody does."""
+        """Who works on it right now, in words; None if nobody does."""
         return held(self._lease_file(what))
 
     def _lease_file(self, what: str) -> Path:
@@ -138,11 +138,11 @@ class Lake:
         return Writer(self, self.tables[table], partition, replace=False)
 
     def replacing(self, table: str, /, **partition: str) -> "Writer":
-        """Buffered writing of all that a partition is to hold: swapped in as a whole at the end."""
+        """Buffered writing of everything that a partition shall hold. It is swapped in as a whole at the end."""
         return Writer(self, self.tables[table], partition, replace=True)
 
     def rewrite(self, table: str, query: str, parameters: Sequence[Any] = (), /, **partition: str) -> None:
-        """Replace a partition by what a query over its own rows gives, streaming: it may be larger than memory."""
+        """Replace a partition by the result of a query over its rows. It streams: it may be larger than memory."""
         with (
             self.connect(self.mentioned(query), **partition) as connection,
             self.replacing(table, **partition) as out,
@@ -159,7 +159,7 @@ class Lake:
         return found
 
     def drop_files(self, table: str, names: Iterable[str], **partition: str) -> None:
-        """Unlist files that cannot be read: their rows are lost, and found missing from now on."""
+        """Take files that cannot be read off the list. Their rows are lost: from now on they are missing."""
         folder = self.folder(table, **partition)
         with short_lock(folder / ".lock"):
             now = manifests.read(folder)
@@ -168,7 +168,7 @@ class Lake:
                 manifests.write(folder, now.swapped(kept, removed=now.removed))
 
     def remove(self, table: str, trash: Path | None = None, **partition: str) -> Manifest | None:
-        """Forget a partition: its files are retired, and linked into `trash` for a restore when one is named.
+        """Forget a partition: its files are retired, and if `trash` is given, linked into it for a restore.
 
         Returns what was removed; None when there was nothing.
         """
@@ -190,7 +190,7 @@ class Lake:
         return found
 
     def restore(self, trash: Path) -> list[tuple[str, dict[str, str]]]:
-        """Bring back every partition kept in `trash`; one that has been written again meanwhile stays as it is."""
+        """Bring back every partition in `trash`. One that has been written again in the meantime stays as it is."""
         restored = []
         for name, schema in self.tables.items():
             for kept in sorted((trash / name).glob("/".join(["*"] * len(schema.partitioned_by)))):
@@ -211,7 +211,7 @@ class Lake:
         return restored
 
     def sweep(self) -> int:
-        """Remove retired files past their grace, and temporary ones as old; returns bytes freed.
+        """Remove retired files whose grace period is over, and temporary files of that age; returns the bytes freed.
 
         The catalogue calls this once it lists none of them. The folder of a removed partition stays, with its
         lock in it: somebody may be waiting for that lock in order to write.
@@ -223,7 +223,7 @@ class Lake:
         )
 
     def half_written(self, table: str, **partition: str) -> list[Path]:
-        """Files no manifest mentions, older than any write takes: what a killed or failed write left behind."""
+        """Files that a killed or failed write left behind: no manifest lists them, and they are older than a write."""
         folder = self.folder(table, **partition)
         found = manifests.read(folder) or Manifest()
         known = {f.name for f in found.files} | {name for name, _ in found.retired}
@@ -383,7 +383,7 @@ class Writer:
         return tuple(merged)
 
     def _read(self, files: Sequence[StoredFile]) -> Iterator[pa.Table]:
-        """The rows of stored files in order, 32 MiB at the most at once."""
+        """The rows of stored files in order, at most 32 MiB at a time."""
         each = max(1, sum(f.bytes for f in files) // max(1, sum(f.rows for f in files)))
         step = min(1 << 17, max(64, (32 << 20) // each))
         for stored in files:
@@ -394,10 +394,10 @@ class Writer:
 
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
-    """The in-memory database that every connection of a process is a cursor of: making one anew takes 15 ms.
+    """The in-memory database of a process. Every connection is a cursor of it, because making a new one takes 15 ms.
 
-    It holds nothing: views are temporary, each cursor's own. A forked child makes its own. What a query cannot hold
-    in memory goes to the system's folder for temporary files, not to wherever the user happens to be.
+    It holds nothing: views are temporary and belong to their cursor. A forked child makes its own. What a query cannot
+    hold in memory goes to the system's folder for temporary files, not to the current folder.
     """
     return duckdb.connect(config={"temp_directory": str(Path(tempfile.gettempdir()) / f"panic-duckdb-{os.getuid()}")})
 
@@ -411,7 +411,7 @@ def literal(text: str) -> str:
 
 
 def _row_group(data: pa.Table) -> int:
-    """Rows a row group: 32 MiB at the most, so that images are read a few at a time."""
+    """Rows per row group: at most 32 MiB, so that images are read a few at a time."""
     return int(min(1 << 17, max(64, (32 << 20) * data.num_rows // max(1, data.nbytes))))
 
 

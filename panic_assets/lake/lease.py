@@ -1,4 +1,4 @@
-"""One writer at a time: leases held by file lock, freed by the kernel the moment their holder dies."""
+"""One writer at a time. A lease is a file lock, which the kernel frees at once if its holder dies."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from panic_assets.errors import UserError
 
 
 class LeaseHeld(UserError):
-    """Somebody else works on this; the message says who and since when."""
+    """Another process works on this; the message says which one, and since when."""
 
 
 def _holder(path: Path) -> str:
@@ -40,7 +40,7 @@ def lease(
             except BlockingIOError:
                 message = f"{what} is being worked on by {_holder(path)}"
                 if time.monotonic() >= deadline:
-                    raise LeaseHeld(f"{message}; wait for it to end, or stop it, then ask again") from None
+                    raise LeaseHeld(f"{message}; wait until that ends, or stop it, then try again") from None
                 if on_wait and not told:
                     on_wait(message)
                     told = True

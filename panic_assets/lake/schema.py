@@ -1,4 +1,4 @@
-"""What a table is: named, typed, documented columns. Tables themselves are data, in `lake/tables/`.
+"""What a table is: named, typed, documented columns. The tables themselves are data, in each workload's folder.
 
 The schemas are the analysts' contract. From them follow the Parquet types, the DuckDB views, the data
 dictionary in docs/, and the invariants that asset checks and `panic doctor` verify.
@@ -68,8 +68,9 @@ class Reference:
 class Table:
     """A table of the lake.
 
-    `key` identifies a row. `partitioned_by` names the columns (all strings) whose values name a stored
-    partition: the unit of atomic replacement. `hot` tables are small and asked often; the catalogue copies them.
+    `key` names the columns that identify a row. `partitioned_by` names the columns (all strings) whose values identify
+    a partition, which is stored and replaced as a whole. `hot` tables are small and often asked: the catalogue copies
+    them.
     """
 
     name: str

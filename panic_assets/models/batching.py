@@ -1,4 +1,4 @@
-"""One call for a whole batch, split by what the card holds; a bad item harms only itself."""
+"""One call for many items, split into batches that fit on the GPU. A bad item does not affect the others."""
 
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -21,9 +21,9 @@ def free_memory() -> None:
 
 
 class Batcher:
-    """Splits items into batches of at most `limit`, evenly, and remembers a smaller limit that memory forced.
+    """Splits items evenly into batches of at most `limit`. Running out of memory lowers the limit.
 
-    What is remembered is kept per `key` (an image size, say), as long as the model is loaded.
+    The lower limit is remembered per `key` (for example an image size), as long as the model is loaded.
     """
 
     def __init__(self, limit: int) -> None:
@@ -33,9 +33,9 @@ class Batcher:
     def run(self, items: Sequence[T], call: Callable[[Sequence[T]], Sequence[Any]], key: Any = None) -> list[Any]:
         """One result per item, in order: what `call` gives for it, or a Failure.
 
-        Out of memory halves the batch and tries again; at a batch of one it is raised. When another error
-        strikes, the batch is repeated item by item, so that it stays with the items it belongs to. An error
-        of the device is raised at once, and so is one that strikes every item alike: the model is at fault.
+        After running out of memory, half the batch is tried; for a batch of one the error is raised. After any other
+        error, the batch is repeated item by item, so that only the items that cause it fail. An error of the device is
+        raised at once. So is an error that is the same for every item: then the model is at fault.
         """
         results: list[Any] = []
         fault: Exception | None = None

@@ -1,4 +1,4 @@
-"""How a model runs fastest on this machine: the batch size, and how many copies share a card."""
+"""Measures how a model runs fastest on this machine: the batch size, and how many copies share a GPU."""
 
 import multiprocessing
 import time
@@ -14,7 +14,7 @@ from panic_assets.registry import registry
 from panic_assets.registry.spec import ModelSpec
 
 WORTH = 0.95
-"""A larger batch, or another copy, is kept when it takes at most this part of the time per item."""
+"""A larger batch, or another copy, is kept if it takes at most this share of the time per item."""
 
 
 def call(spec: ModelSpec, model: Any, size: int, image_size: int | None = None) -> None:
@@ -36,7 +36,7 @@ def _contents(spec: ModelSpec, size: int) -> Sequence[Any]:
 
 
 def best(sizes: Sequence[int], seconds_per_item: Callable[[int], float]) -> tuple[int, float]:
-    """The smallest size after which a larger one stops paying, and its seconds per item.
+    """The smallest size after which a larger one is not worth it, and its seconds per item.
 
     Out of memory at a size ends the search; at the first size it is raised.
     """
@@ -132,7 +132,7 @@ def _synchronise(device: str) -> None:
 
 
 def _peak_gb(spec: ModelSpec, model: Any, device: str, batch: int) -> float:
-    """What a call with `batch` items takes of the card at the most, weights and torch's own reserve included."""
+    """The most GPU memory that a call with `batch` items takes, in GB, weights and torch's own reserve included."""
     if not device.startswith("cuda"):
         return 0.0
     import torch

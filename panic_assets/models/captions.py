@@ -126,8 +126,8 @@ class ChatCaptioner(Captioner):
     def answer(self, pictures: Sequence[Any], questions: Sequence[str]) -> list[Any]:
         """(yes, no) for each picture and its question: the probabilities that the model's first word is yes, or no.
 
-        What is left of 1 are other words: a model that does not answer gives two small numbers. A Failure where a
-        picture cannot be read.
+        The rest up to 1 belongs to other words: a model that does not answer gives two small numbers. A Failure stands
+        where a picture cannot be read.
         """
         return self.batcher.run(list(zip(pictures, questions, strict=True)), self._answer, key="answer")
 

@@ -105,7 +105,10 @@ def _fill(model: Any, base: Path, adapter: Path, settings: dict[str, Any]) -> No
             weights[name.replace(".modules_to_save", "")] = value
     own = dict(model.state_dict())
     if missing := sorted(set(own) - set(weights)):
-        raise UserError(f"the weights in {base} and {adapter} lack {len(missing)} of ColNomic's, first {missing[0]}")
+        raise UserError(
+            f"the files in {base} and {adapter} lack {len(missing)} weights of ColNomic, the first is {missing[0]}; "
+            "fetch both again"
+        )
     scale = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
     with torch.no_grad():
         for name, value in own.items():

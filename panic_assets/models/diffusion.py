@@ -85,7 +85,7 @@ class TextToImage:
         assert size
         if size % self.spec.image_multiple:
             raise UserError(
-                f"image_size {size} does not suit {self.spec.name}: it must be a multiple of {self.spec.image_multiple}"
+                f"image_size is {size}; for {self.spec.name} it must be a multiple of {self.spec.image_multiple}"
             )
         items = list(zip(map(str, inputs), seeds, strict=True))
         return self.batcher.run(items, lambda batch: self._paint(batch, size), key=size)
@@ -93,7 +93,7 @@ class TextToImage:
     def _paint(self, batch: Sequence[tuple[str, int]], size: int) -> list[Any]:
         prompts = [prompt for prompt, _ in batch]
         if too_long := [len(prompt) for prompt in prompts if len(prompt) > MAX_CHARACTERS]:
-            raise ItemError(f"the caption has {too_long[0]:,} characters; at most {MAX_CHARACTERS:,} are painted")
+            raise ItemError(f"the caption has {too_long[0]:,} characters; it may have at most {MAX_CHARACTERS:,}")
         settings = self.spec.settings
         options = dict(settings.get("call", ()))
         if self.spec.guidance is not None:
@@ -128,9 +128,9 @@ class TextToImage:
 
 
 def keep_going(prior: Any) -> None:
-    """Forbids the end token to a model that must write a fixed number of tokens: a picture's worth.
+    """Forbids the end token to a model that must write a fixed number of tokens, enough for one picture.
 
-    The pipeline stops it at that number; ended earlier, the tokens do not fill the picture and the call fails.
+    The pipeline stops the model at that number. If it ended earlier, the tokens would not fill the picture.
     """
     ends = prior.generation_config.eos_token_id
     prior.generation_config.suppress_tokens = ends if isinstance(ends, list) else [ends]

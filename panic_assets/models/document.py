@@ -17,7 +17,7 @@ PROOFS = {
 
 
 def table() -> str:
-    """Markdown: one section a kind, one row a model, in registry order."""
+    """Markdown: one section per kind of model, one row per model, in registry order."""
     kinds = {
         "Text to image": [s for s in registry.generators() if s.output == "image"],
         "Image to text": [s for s in registry.generators() if s.output == "text"],

@@ -46,7 +46,7 @@ class BatchedEmbedder:
 
         for content in contents:
             if isinstance(content, str) and len(content) > MAX_CHARACTERS:
-                raise ItemError(f"the text has {len(content):,} characters; at most {MAX_CHARACTERS:,} are embedded")
+                raise ItemError(f"the text has {len(content):,} characters; it may have at most {MAX_CHARACTERS:,}")
         given = [self.spec.prefix + c if isinstance(c, str) else c.convert("RGB") for c in contents]
         with torch.inference_mode():
             vectors = torch.as_tensor(self.vectors(given)).float()
@@ -61,7 +61,7 @@ class BatchedEmbedder:
 
 
 def quiet() -> None:
-    """No progress bars while weights load, and no warnings of what happens at every step: a caption cut, a default."""
+    """Turns off progress bars while weights load, and warnings that would come at every step."""
     import logging
 
     from transformers.utils import logging as transformers

@@ -33,7 +33,7 @@ def load(spec: ModelSpec, device: str = "cpu") -> Any:
         )
     if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
         raise UserError(
-            f"model {spec.name} needs {' and '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+            f"model {spec.name} needs {' and '.join(absent)}, which is not installed: pip install {' '.join(absent)}"
         )
     module, name = LOADERS[spec.family].split(":")
     return getattr(importlib.import_module(module), name)(spec, device)

@@ -1,4 +1,4 @@
-"""What `panic model bench` measured on this machine: it takes the place of the registry's estimates."""
+"""What `panic model bench` measured on this machine. It is used instead of the registry's estimates."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from panic_assets.settings import home
 
 @dataclass(frozen=True)
 class Measurement:
-    """The best found: `batch` items a call, `copies` of the model on one card, `seconds` per item then.
+    """The fastest settings found: `batch` items per call and `copies` of the model on one GPU take `seconds` per item.
 
-    `vram_gb`: what one copy took at the most, of the card's `card_gb`; both 0 on a CPU.
+    `vram_gb` is the most GPU memory that one copy took, `card_gb` the memory of that GPU; both are 0 on a CPU.
     """
 
     batch: int
@@ -49,16 +49,16 @@ def store(name: str, measurement: Measurement) -> None:
 
 
 def batch_limit(spec: ModelSpec) -> int:
-    """The measured batch size, else the registry's; never above the registry's where that is a rule (1)."""
+    """The measured batch size, else the registry's. A limit of 1 in the registry is a rule and always holds."""
     found = all_measured().get(spec.name)
     return found.batch if found and spec.batch_limit > 1 else spec.batch_limit
 
 
 def sharing(specs: Sequence[ModelSpec]) -> tuple[int, float]:
-    """How many workers that each hold all these models share a card, and the GB they take of it together.
+    """(how many workers share a GPU, the GB that they take together), when each worker holds all these models.
 
-    The smallest number of copies that was measured to pay for any of them, as far as the card held so many of all.
-    (1, 0) when one that runs on a GPU was not measured on one.
+    The number of workers is the smallest number of copies measured as fastest for any of the models, limited to what
+    fits on the GPU. If a model that runs on a GPU was never measured on one, each worker gets a GPU of its own: (1, 0).
     """
     known = all_measured()
     found = [known.get(spec.name, Measurement(1, 0.0)) for spec in specs if spec.device == "gpu"]
@@ -71,7 +71,7 @@ def sharing(specs: Sequence[ModelSpec]) -> tuple[int, float]:
 
 
 def fitting(vram_gb: float, card_gb: float) -> int:
-    """How many times so much fits on a card."""
+    """How many copies that take `vram_gb` each fit on a GPU."""
     return int(HEADROOM * card_gb / vram_gb) if vram_gb else 1
 
 

@@ -1,4 +1,4 @@
-"""Which placement of a model's weights a card has room for."""
+"""Which placement of a model's weights fits on a GPU. A *placement* says how the weights are held."""
 
 from typing import Any
 
@@ -6,17 +6,18 @@ from panic_assets.errors import UserError
 from panic_assets.registry.spec import ModelSpec, Placement
 
 HEADROOM = 0.9
-"""The part of a card that is given to models; the rest is for what they compute beside, and for the driver."""
+"""The share of a GPU's memory that models get. The rest is for intermediate results and the driver."""
 
 
 def placement(spec: ModelSpec, vram_gb: float) -> Placement:
-    """The fastest placement that fits into `vram_gb`; a sentence when none does."""
+    """The fastest placement that fits into `vram_gb`; UserError if none does."""
     for name, needed in spec.memory:
         if needed <= vram_gb:
             return name
     leanest, needed = spec.memory[-1]
     raise UserError(
-        f"model {spec.name} needs about {needed:g} GB of GPU memory even as {leanest!r}; {vram_gb:.1f} GB is there"
+        f"model {spec.name} needs about {needed:g} GB of GPU memory, even held as {leanest!r}, but the GPU has "
+        f"{vram_gb:.1f} GB; use a larger one"
     )
 
 

@@ -1,4 +1,4 @@
-"""What models ask of the machine that runs them."""
+"""What a machine must have to run models."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ from panic_assets.registry import registry
 
 
 def needs_of(models: Iterable[str]) -> Needs:
-    """What a worker must have to run all of these: a GPU when any wants one, shared where `panic model bench` found
-    that several workers on a card are faster."""
+    """What a worker must have to run all of these models. It needs a GPU if any of them does; several workers share one
+    if `panic model bench` found that to be faster."""
     specs = [registry.get(name) for name in dict.fromkeys(models)]
     gpu = any(s.device == "gpu" for s in specs)
     workers, together = measured.sharing(specs)

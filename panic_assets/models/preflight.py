@@ -1,4 +1,4 @@
-"""Before any run: is every model there, may it be used, does it fit, and what will it take."""
+"""Checks before any run: is every model there, may it be used, does it fit, and what will it take?"""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ from panic_assets.registry.spec import ModelSpec, Placement
 from panic_assets.settings import number
 
 CPU_LIMIT_GB = 6.0
-"""Without a GPU, a larger model would take minutes a call: it is refused."""
+"""Without a GPU, a larger model is refused: it would take minutes per call."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def preflight(
     if download > free:
         problems.append(
             f"{download:.0f} GB of weights must be downloaded to {_cache()}, where {free:.0f} GB are free: "
-            "set HF_HOME to a larger disk"
+            "set HF_HOME to a folder on a larger disk"
         )
     return Preflight(tuple(problems), tuple(estimates))
 
@@ -109,7 +109,7 @@ def refuse(
 ) -> None:
     """UserError with every problem of these models, found by the workers of `compute` that are about to load them.
 
-    All of its workers, but no more than there are `tasks` for; they stay warm. Built-in models have no problems.
+    Asks all workers, but at most as many as there are `tasks`; they stay warm. Built-in models have no problems.
     """
     real = tuple(name for name in dict.fromkeys(names) if registry.get(name).repository)
     if real:
@@ -123,9 +123,7 @@ def refuse(
 def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) -> Estimate:
     assert spec.family in LOADERS
     if spec.output == "image" and image_size and image_size % spec.image_multiple:
-        raise UserError(
-            f"image_size {image_size} does not suit {spec.name}: it must be a multiple of {spec.image_multiple}"
-        )
+        raise UserError(f"image_size is {image_size}; for {spec.name} it must be a multiple of {spec.image_multiple}")
     if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
         raise UserError(f"model {spec.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}")
     here = weights.local(spec) if spec.repository else None
@@ -140,7 +138,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
     elif memory and memory[0][1] > CPU_LIMIT_GB:
         raise UserError(
             f"model {spec.name} needs a GPU with {memory[-1][1]:g} GB or more, {memory[0][1]:g} GB to run at full "
-            "speed, and this machine has none that torch can see"
+            "speed, but torch finds no GPU on this machine"
         )
     require_bitsandbytes(spec, chosen)
     if spec.repository and here is None:

@@ -1,4 +1,4 @@
-"""Which models sit on the card: all of a network when they fit together, else the ones in use."""
+"""Which models are on the GPU: all models of a network if they fit together, else the ones in use."""
 
 import gc
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ from panic_assets.registry.spec import ModelSpec
 
 @dataclass
 class Held:
-    """A loaded model; `gb` is what it takes on the card, about until it was loaded there, then measured."""
+    """A loaded model. `gb` is the GPU memory that it takes: an estimate until it was loaded there, then measured."""
 
     model: Any
     gb: float
@@ -22,7 +22,7 @@ class Held:
 
 
 class Residency:
-    """Loads each model once, moves models between card and main memory when room is short, frees all at the end.
+    """Loads each model once, moves models between GPU and main memory when space is short, and frees all at the end.
 
     `capacity_gb` is what the card holds (asked of torch when not given). On a CPU nothing is ever moved.
     """
@@ -39,7 +39,7 @@ class Residency:
         self.capacity_gb = capacity_gb if capacity_gb is not None else _card_gb(device)
 
     def model(self, name: str) -> Any:
-        """The model of that registry name, on the card and ready; the least recently used make room for it."""
+        """The model of that name in the registry, ready on the GPU. The least recently used models make room for it."""
         held = self.held.pop(name, None)
         if held is None:
             spec = registry.get(name)
@@ -58,11 +58,11 @@ class Residency:
         return held.model
 
     def free(self) -> float:
-        """Forgets every model and gives the memory back; the GB that torch still holds on the card (about 0)."""
+        """Frees every model; returns the GB that torch still holds on the GPU (about 0)."""
         return self.keep(())
 
     def keep(self, names: Collection[str]) -> float:
-        """Forgets every model but these; the GB that torch then holds on the card beyond what is theirs (about 0)."""
+        """Frees every model but these; returns the GB that torch still holds on the GPU beyond theirs (about 0)."""
         gone = [name for name in self.held if name not in names]
         for name in gone:
             del self.held[name]

@@ -1,4 +1,4 @@
-"""Where a model's files are: a local folder for every entry that has weights, or one clear sentence."""
+"""Finds a model's files: a local folder for every entry that has weights, or one sentence that says how to get it."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ def overrides() -> dict[str, Path]:
         try:
             pairs = list(json.loads(text).items())
         except json.JSONDecodeError as error:
-            raise UserError(f"PANIC_MODEL_PATHS is no valid JSON object: {error}") from None
+            raise UserError(f"PANIC_MODEL_PATHS is not a valid JSON object of names and folders: {error}") from None
     else:
         pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",") if part.strip()]
     return check_overrides(dict(pairs))
@@ -82,10 +82,10 @@ def local(spec: ModelSpec) -> Path | None:
 
 
 def revision(spec: ModelSpec) -> str:
-    """What rows say of the weights that made them.
+    """Which weights a model has, as stored in the rows that it makes.
 
-    The pinned commit; of an entry without one the commit that is in the cache; of a folder that PANIC_MODEL_PATHS
-    names the folder and when it was last changed; of a model without weights `built-in`.
+    The pinned commit; for an entry without one, the commit in the cache. For a folder named by PANIC_MODEL_PATHS, its
+    path and when it last changed. For a model without weights, `built-in`.
     """
     if not spec.repository:
         return BUILT_IN
@@ -149,7 +149,9 @@ def _one_sentence(spec: ModelSpec) -> Iterator[None]:
             f"then `hf auth login` or set HF_TOKEN, {own}"
         ) from None
     except RepositoryNotFoundError:
-        raise UserError(f"{where}, which the hub does not show to you: set HF_TOKEN if it is private, {own}") from None
+        raise UserError(
+            f"{where}, which the hub does not have or does not show you: set HF_TOKEN if it is private, {own}"
+        ) from None
     except RevisionNotFoundError:
         raise UserError(f"{where} at revision {spec.revision}, which the hub does not have, {own}") from None
     except Exception as error:

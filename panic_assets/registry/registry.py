@@ -16,7 +16,7 @@ def _dummy_image_to_text(name: str, style: str, captions: int) -> ModelSpec:
     return ModelSpec(
         name, "generator", "dummy", proof="real", input="image", output="text", device="cpu", batch_limit=1024,
         parameters=(("captions", captions), ("style", style)),
-        doc=f"A sentence chosen by hash; a seed has {captions:,}, so that seeded runs loop in time.",
+        doc=f"A sentence chosen by hash, one of {captions:,} per seed, so that seeded runs loop before long.",
     )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def _random_walk(name: str, correlation: float) -> ModelSpec:
     return ModelSpec(
         name, "control", "random_walk", proof="real", input="text", dimension=384, device="cpu",
         parameters=(("correlation", correlation),),
-        doc=f"A walk of unit mean-square steps; successive steps correlate {correlation:g}. Not normalised.",
+        doc=f"A random walk: steps have mean square 1, successive steps correlation {correlation:g}. Not normalised.",
     )  # fmt: skip
 
 
@@ -47,9 +47,9 @@ _GENERATORS = (
 # The order is a contract: Dagster's partitions of clusterings are these names in this order. Append only.
 _EMBEDDERS = (
     _dummy_embedder("DummyText", "text", "Captions that share words are near each other."),
-    _dummy_embedder("DummyText2", "text", "As DummyText, with other word vectors."),
-    _dummy_embedder("DummyVision", "image", "Pictures with like layouts are near each other.", grid=(8, 8)),
-    _dummy_embedder("DummyVision2", "image", "As DummyVision, on a flatter grid.", grid=(16, 4)),
+    _dummy_embedder("DummyText2", "text", "Like DummyText, with other word vectors."),
+    _dummy_embedder("DummyVision", "image", "Pictures with similar layouts are near each other.", grid=(8, 8)),
+    _dummy_embedder("DummyVision2", "image", "Like DummyVision, on a flatter grid.", grid=(16, 4)),
     _random_walk("RandomWalk", 0.0),
     _random_walk("RandomWalk50", 0.5),
     _random_walk("RandomWalk90", 0.9),
@@ -67,7 +67,7 @@ REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (*_GENERATORS, *_E
 
 
 def get(name: str) -> ModelSpec:
-    """The entry of that name; a sentence with the nearest name when there is none."""
+    """The entry of that name. If there is none, UserError suggests the nearest name."""
     try:
         return REGISTRY[name]
     except KeyError:

@@ -1,4 +1,4 @@
-"""What the platform knows of a model without loading it: pure data, no heavy imports."""
+"""What the platform knows about a model before it is loaded: pure data, no heavy imports."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,11 +6,12 @@ from typing import Any, Literal
 Modality = Literal["text", "image"]
 Role = Literal["generator", "embedder", "control"]
 Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequential"]
-"""How weights are held: all on the card; 8-bit; 4-bit; one component at a time; 4-bit and that; one layer at a time."""
+"""How weights are held. `whole`: all on the GPU. `int8`, `nf4`: all, in 8 or 4 bits. `offload`: one component at a
+time. `nf4+offload`: both. `sequential`: one layer at a time."""
 
 Proof = Literal["real", "tiny", "replica"]
-"""What the tests run: the real weights; the real architecture with random weights; the real loader on a
-stand-in for code that lives in the model's repository."""
+"""What the tests run. `real`: the real weights. `tiny`: the real architecture, with random weights. `replica`: the real
+loader, with a stand-in for code that lives in the model's repository."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ModelSpec:
     output: Modality | None = None
     repository: str = ""
     revision: str = ""
-    """The pinned commit; empty when none could be verified, and the repository's newest is used."""
+    """The pinned commit. Empty if none could be verified: then the repository's newest is used."""
     package: str = ""
     """A Python package with the weights in its folder `model`; when installed, used before any download."""
     ignore: tuple[str, ...] = ()
@@ -59,10 +60,10 @@ class ModelSpec:
     batch_limit: int = 64
     device: Literal["cpu", "gpu"] = "gpu"
     memory: tuple[tuple[Placement, float], ...] = ()
-    """Placements from the fastest to the leanest, each with the GB of GPU memory it takes, about."""
+    """Placements from the fastest to the leanest, each with the GB of GPU memory that it takes, roughly."""
     disk_gb: float = 0.0
     seconds: float = 0.0
-    """Per item on a current data-centre GPU: an order of magnitude, until `panic model bench` has measured."""
+    """Seconds per item on a current data-centre GPU: an order of magnitude, used until `panic model bench` measures."""
     proof: Proof = "tiny"
     parameters: tuple[tuple[str, Any], ...] = ()
     """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.

@@ -1,4 +1,4 @@
-"""One level of a factor against another: the difference, its interval, its size without units, and chance."""
+"""Compares two levels of a factor: their difference, its interval, its effect size, and a permutation test."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -78,7 +78,7 @@ def fit(
 
     used = frame[np.isfinite(frame[outcome].to_numpy(np.float64))].reset_index(drop=True)
     constant = [e for e in effects if used[e].nunique() < 2]
-    problems = [f"{e} does not vary and is left out" for e in constant]
+    problems = [f"{e} does not vary, so it is left out" for e in constant]
     varying = [e for e in effects if e not in constant]
     terms: list[tuple[str, ...]] = [(e,) for e in varying]
     terms += list(combinations(varying, 2)) if interactions else []
@@ -149,7 +149,7 @@ def sentences(model: Mixed, unit: str = "") -> list[str]:
     """The findings in words, one sentence an effect, and what is wrong with the model."""
     said = []
     if not model.converged:
-        said.append(f"The model of {model.outcome} did not converge: its figures are no findings.")
+        said.append(f"The model of {model.outcome} did not converge: do not trust its numbers.")
     for e in model.estimates[1:]:
         sure = "" if e.low > 0 or e.high < 0 else ", which includes zero"
         said.append(
@@ -274,12 +274,12 @@ def _residuals(result, y: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _residual_problems(residuals: np.ndarray, fitted: np.ndarray) -> list[str]:
-    """What the residuals of a normal model with one variance would hardly do."""
+    """Signs in the residuals that errors are not normal, or that their variance is not the same everywhere."""
     from scipy.stats import kurtosis, skew, spearmanr
 
     problems = []
     if abs(skew(residuals)) > 1:
-        problems.append(f"residuals are skewed ({skew(residuals):.1f}): intervals lean to one side")
+        problems.append(f"residuals are skewed (skewness {skew(residuals):.1f}), so intervals are off to one side")
     if kurtosis(residuals) > 3:
         problems.append(f"residuals have heavy tails (excess kurtosis {kurtosis(residuals):.1f})")
     if np.ptp(fitted) > 0:

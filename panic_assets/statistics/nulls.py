@@ -48,7 +48,7 @@ def standings(
 ) -> Iterator[tuple[Measure, Standing]]:
     """The standing of each of several measures among replicates of all of them.
 
-    Values that are None or not finite say nothing: a measure without a value, or without null values, is left out.
+    Values that are None or not finite are ignored. A measure without a value, or without null values, is left out.
     """
     for measure, value in observed.items():
         null = np.array([one[measure] for one in chance], dtype=np.float64)  # None becomes NaN.

@@ -1,4 +1,4 @@
-"""Bootstrap and permutation that know what was sampled: runs, in blocks, not rows.
+"""Bootstrap and permutation tests over what was sampled: whole runs, in blocks, not rows.
 
 Rows of one run are not independent. The bootstrap draws whole units; the permutation test gives whole units
 another label, and only within their block (their prompt, say), where labels could have been otherwise.
@@ -29,7 +29,7 @@ def bootstrap(
     level: float = 0.95,
     blocks: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Resamples units (all rows of a unit together), within blocks if given. (n, ...) values, one unit a row.
+    """Resamples units (all rows of a unit together), within blocks if given. Row i of `values` belongs to `units[i]`.
 
     With few units (below about 20) percentile intervals are too short. One unit gives an interval of no length.
     """

@@ -1,4 +1,4 @@
-"""Clouds that share something with a run but not its shape in time: what its topology is compared with.
+"""Surrogates of a run: clouds that share something with it, but not its shape in time. They are made by chance.
 
 A persistence diagram forgets the order of its points, so shuffling time changes no diagram of single outputs:
 as a null it applies to `delays`, pairs of consecutive outputs, whose cloud does know the order.

@@ -1,4 +1,4 @@
-"""What a user may write in an experiment file, validated at the door."""
+"""What an experiment file may hold. Anything else is refused when the file is read."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from panic_assets.errors import UserError, suggest
 from panic_assets.registry import registry
 
 NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""A partition key, hence without "...", which Dagster reads as a range."""
+"""The name is a partition key, so it must not contain "...", which Dagster reads as a range."""
 IMAGE_FORMATS = ("png", "webp", "jpeg")
 UNSEEDED = -1
 FIELDS = (
@@ -58,7 +58,7 @@ class Definition:
 
     @property
     def fixed_hash(self) -> str:
-        """SHA-256 of all that must not change under a name that is taken."""
+        """SHA-256 of everything that must stay the same once the name is registered."""
         return hashlib.sha256(replace(self, embedding_models=()).json.encode()).hexdigest()
 
 
@@ -72,7 +72,7 @@ def from_json(text: str) -> Definition:
 
 
 def read(path: Path) -> Definition:
-    """The definition in a JSON or YAML file; its name is the file's unless it gives one."""
+    """The definition in a JSON or YAML file. A file that gives no name is named after itself."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not an experiment file; its name must end in {', '.join(SUFFIXES)}")
     is_json = path.suffix.lower() == ".json"
@@ -82,14 +82,16 @@ def read(path: Path) -> Definition:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} is no {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"{path} is not valid {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold one mapping of the fields {', '.join(FIELDS)}")
     return parse({"name": path.stem, **raw})
 
 
 def parse(raw: Mapping[str, Any]) -> Definition:
-    """Validate what a user wrote. The first thing wrong raises UserError: field, value, what is accepted."""
+    """Validate what a user wrote. The first mistake raises UserError: the field, its value, and what is accepted."""
     for key in raw:
         if key not in FIELDS:
             raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
@@ -125,7 +127,7 @@ def parse(raw: Mapping[str, Any]) -> Definition:
 
 
 def extended(old: Definition, new: Definition) -> Definition:
-    """`old` with the embedding models `new` adds; refused when the name stands for anything else."""
+    """`old` with the embedding models that `new` adds. Refused if they differ in anything else."""
     if old.fixed_hash != new.fixed_hash:
         fields = [k for k, v in asdict(old).items() if k != "embedding_models" and v != asdict(new)[k]]
         raise UserError(
@@ -137,7 +139,7 @@ def extended(old: Definition, new: Definition) -> Definition:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be stored: JSON and YAML may hold half of a surrogate pair."""
+    """Whether the text can be stored. JSON and YAML may hold half of a surrogate pair, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -148,7 +150,7 @@ def _is_unicode(text: str) -> bool:
 def _list(raw: Mapping[str, Any], field: str, what: str) -> list[Any]:
     value = raw.get(field)
     if not isinstance(value, list | tuple) or not value:
-        raise UserError(f"{field} is {value!r}; it must be a list of at least one of {what}")
+        raise UserError(f"{field} is {value!r}; it must be a list of {what} with at least one entry")
     return list(value)
 
 
@@ -168,13 +170,13 @@ def _unique(field: str, values: list[Any] | tuple[Any, ...]) -> None:
 def _network(value: Any, index: int) -> tuple[str, ...]:
     field = f"networks[{index}]"
     if not isinstance(value, list | tuple) or not value:
-        raise UserError(f"{field} is {value!r}; a network must be a list of at least one model name")
+        raise UserError(f"{field} is {value!r}; a network must be a list of model names with at least one entry")
     specs = []
     for name in value:
         known = [s.name for s in registry.generators()]
         if name not in known:
             raise UserError(
-                f"{field} names {name!r}, which is no known generator{suggest(str(name), known)} "
+                f"{field} names {name!r}, which is not a generator in the registry{suggest(str(name), known)} "
                 "(`panic model list` shows them)"
             )
         specs.append(registry.get(name))
@@ -185,8 +187,8 @@ def _network(value: Any, index: int) -> tuple[str, ...]:
     for left, right in pairwise([*specs, specs[0]]):
         if left.output != right.input:
             raise UserError(
-                f"{field}: {left.name!r} gives {left.output} but {right.name!r}, which follows it, takes {right.input}; "
-                "neighbours must fit, the last and the first included"
+                f"{field}: {left.name!r} gives {left.output} but {right.name!r}, the next, takes {right.input}; "
+                "each model must take what the one before it gives, and the first what the last gives"
             )
     return tuple(value)
 
@@ -195,21 +197,21 @@ def _embedder(name: Any, networks: tuple[tuple[str, ...], ...]) -> None:
     known = {s.name: s for s in registry.embedders()}
     if not isinstance(name, str) or name not in known:
         raise UserError(
-            f"embedding_models names {name!r}, which is no known embedding model{suggest(str(name), known)} "
-            "(`panic model list` shows them)"
+            f"embedding_models names {name!r}, which is not an embedding model in the registry"
+            f"{suggest(str(name), known)} (`panic model list` shows them)"
         )
     outputs = {registry.get(model).output for network in networks for model in network}
     if known[name].input not in outputs:
         raise UserError(
-            f"embedding_models names {name!r}, which embeds {known[name].input}, but no network gives any; "
-            f"use a model that embeds {' or '.join(sorted(str(o) for o in outputs))}"
+            f"embedding_models names {name!r}, which embeds {known[name].input}s, but no network outputs "
+            f"{known[name].input}s; use a model that embeds {' or '.join(sorted(f'{o}s' for o in outputs))}"
         )
 
 
 def _seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
     if ("seeds" in raw) == ("seed_count" in raw):
         both = "both are given" if "seeds" in raw else "neither is given"
-        raise UserError(f"seeds, seed_count: {both}; give one: a list of seeds, or how many unseeded runs")
+        raise UserError(f"seeds, seed_count: {both}; give exactly one: a list of seeds, or a number of unseeded runs")
     if "seed_count" in raw:
         return (UNSEEDED,) * _integer(raw, "seed_count", 1, 1_000_000)
     seeds = _list(raw, "seeds", "seeds")

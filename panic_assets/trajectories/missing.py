@@ -1,4 +1,4 @@
-"""What is still to be done, asked of the lake: the one answer that steps, status, resume and doctor share."""
+"""What work is left, read from the lake. Steps, status, resume and the doctor all ask here, so they agree."""
 
 from typing import Any
 
@@ -144,7 +144,10 @@ def stale_clusterings(lake: Lake) -> list[str]:
 
 
 def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:
-    """Where each unfinished run stands, replayed from its stored invocations; the outcome may turn out complete."""
+    """Where each unfinished run stands, found by replaying its stored invocations.
+
+    The replay may show that a run is complete: then its `stop_reason` says why.
+    """
     runs = lake.sql(
         "SELECT run_id, models, prompt, seed, max_length FROM runs WHERE stop_reason IS NULL ORDER BY run_id",
         experiment=experiment,
@@ -186,7 +189,7 @@ def _load_last(lake: Lake, experiment: str, runs: list[Progress]) -> None:
 
 
 def planned(definition: Definition) -> list[dict[str, Any]]:
-    """Rows of the runs table before anything ran, without ids: every network, prompt and seed."""
+    """Rows of the runs table, without ids, before anything ran: one per network, prompt and seed."""
     rows = []
     for network in definition.networks:
         for prompt in definition.prompts:

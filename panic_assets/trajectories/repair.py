@@ -1,7 +1,7 @@
-"""Repairs of the trajectories tables: what is provably wrong is deleted, so that it is found missing and made again.
+"""Repairs of the tables of trajectories. Rows that are provably wrong are deleted, so they are made again.
 
-Nothing is renumbered and nothing invented. Of a run only the part before the first wrong invocation is kept;
-what was derived from the rest goes with it.
+Nothing is renumbered and nothing is invented. A run keeps the invocations before its first wrong one; the others are
+deleted, and so is everything computed from them.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def repair_clusters(lake: Lake, model: str) -> Iterator[str]:
         return
     for table in tables:
         if lake.remove(table, embedding_model=model):
-            yield f"removed {table} of {model}, to be made again"
+            yield f"removed {table} of {model}: it will be made again"
 
 
 def _prefix(lake: Lake) -> str:
@@ -80,7 +80,7 @@ def _prefix(lake: Lake) -> str:
 
 
 def _diagrams(lake: Lake, experiment: str) -> Iterator[str]:
-    """Diagrams are kept or dropped whole: a run with anything wrong in bars or summary loses both."""
+    """Diagrams are kept or deleted as a whole: a run with a mistake in its bars or its summary loses both."""
     for partition, _ in list(lake.partitions("persistence_summary", experiment=experiment)):
         bars, summary = lake.tables["persistence_bars"], lake.tables["persistence_summary"]
         # The number of dimensions is the same for every run of a partition; a run that lacks one is broken.

@@ -1,4 +1,4 @@
-"""What must be true of trajectories beyond what the schemas say, as queries that give the offenders."""
+"""Rules for the tables of trajectories beyond their schemas. Each is a query that counts what breaks the rule."""
 
 from panic_assets.lake.invariants import Rules
 from panic_assets.lake.lake import literal
@@ -35,14 +35,14 @@ RULES: Rules = {
     "output_matches_type": (
         "invocations",
         "invalid",
-        "invocations whose output is missing, or of another type than they say",
+        "invocations whose output is missing, or is of another type than their row says",
         """SELECT count(*) FROM invocations
            WHERE (type = 'text') <> (output_text IS NOT NULL) OR (type = 'image') <> (output_image IS NOT NULL)""",
     ),
     "input_is_previous_output": (
         "invocations",
         "invalid",
-        "invocations whose input is not the output before them in their run",
+        "invocations whose input is not the previous output of their run",
         """SELECT count(*) FROM invocations i JOIN invocations p
            ON p.run_id = i.run_id AND p.sequence_number = i.sequence_number - 1
            WHERE i.input_hash <> p.content_hash""",
@@ -50,7 +50,7 @@ RULES: Rules = {
     "loops_repeat": (
         "runs",
         "invalid",
-        "runs said to loop whose last output does not equal the one a loop length before",
+        "runs that stopped with a loop but whose last output differs from the one a loop length before",
         """SELECT count(*) FROM runs r
            JOIN invocations l ON l.run_id = r.run_id AND l.sequence_number = r.length - 1
            LEFT JOIN invocations e ON e.run_id = r.run_id AND e.sequence_number = r.length - 1 - r.loop_length
@@ -59,7 +59,7 @@ RULES: Rules = {
     "one_vector_a_content": (
         "embeddings",
         "invalid",
-        "contents that have different vectors by one model and revision",
+        "equal outputs that have different vectors by the same model and revision",
         f"""SELECT count(*) FROM (
                SELECT content_hash FROM embeddings SEMI JOIN (
                    SELECT content_hash FROM embeddings GROUP BY content_hash HAVING count(*) > 1
@@ -71,7 +71,7 @@ RULES: Rules = {
     "bars_match_summary": (
         "persistence_summary",
         "half-written",
-        "diagrams whose stored bars are not as many as their summary says",
+        "diagrams that have more or fewer stored bars than their summary says",
         """SELECT count(*) FROM persistence_summary s
            LEFT JOIN (SELECT run_id, embedding_model, dimension, count(*) AS n FROM persistence_bars GROUP BY ALL) b
            USING (run_id, embedding_model, dimension) WHERE coalesce(b.n, 0) <> s.bars""",

@@ -83,7 +83,7 @@ def test_a_setting_or_a_home_that_cannot_be_is_one_sentence(
     monkeypatch.delenv("PANIC_COMPUTE")
     monkeypatch.setenv("PANIC_HOME", "/proc/nobody")
     code, out, err = panic("experiment", "resume", "a")
-    assert (code, "PANIC_HOME is /proc/nobody, which cannot be made" in err) == (2, True)
+    assert (code, "PANIC_HOME is /proc/nobody, which cannot be created" in err) == (2, True)
     (tmp_path / "file").touch()
     monkeypatch.setenv("PANIC_HOME", str(tmp_path / "file"))
     for arguments in (("run", "list"), ("query", "SELECT 1"), ("experiment", "list")):

@@ -28,7 +28,7 @@ def execute(path: Path) -> None:
 def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path) -> None:
     code, out, err = panic("compare", "a", "b")
     assert code == 2
-    assert "experiment 'a' is not analysed; `panic analyse a` does that" in " ".join(err.split())
+    assert "experiment 'a' is not analysed; analyse it with `panic analyse a`" in " ".join(err.split())
     code, out, err = panic("analyse", "a", "--null-runs", 1, "--distance-runs", 4)
     assert code == 0, err
     assert "motion" in out
@@ -38,7 +38,7 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
         assert instance.get_materialized_partitions(dg.AssetKey(key)) == {"DummyText", "RandomWalk"}
     assert instance.get_materialized_partitions(dg.AssetKey("cluster_layers")) == set()  # compiles for minutes
     code, out, err = panic("cluster", "assign")
-    assert (code, out) == (0, "no clustering is stale\n"), err
+    assert (code, out) == (0, "no clusters are stale: nothing to do\n"), err
     stages.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
     stages.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
     stages.statistics(lake, Nobody(), "b")

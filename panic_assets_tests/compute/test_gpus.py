@@ -143,7 +143,7 @@ def test_as_many_leases_as_announced(share):
         (3, 0, "needs 3 GPUs; this machine has 2"),
         (0, 0, "gpus is 0; it must be a share"),
         (1.5, 0, "gpus is 1.5; it must be a share"),
-        (1, 100, "needs a GPU of 100 GB; the largest of this machine has 80 GB"),
+        (1, 100, "needs a GPU of 100 GB; the largest on this machine has 80 GB"),
     ],
 )
 def test_what_can_never_be_had_is_refused(share, vram, sentence):

@@ -360,5 +360,5 @@ def test_a_worker_that_dies_as_it_is_given_its_first_task_costs_the_task_nothing
 
 def test_a_worker_that_cannot_start_is_an_error_after_three_attempts(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(faults.WorkerDied, match=r"3 workers died before they had begun a task; .*exit code 1"):
+    with pytest.raises(faults.WorkerDied, match=r"3 workers died before they began a task; .*exit code 1"):
         list(LocalCompute(workers=1).stream(work.count, [("a", 0, 1)], CPU))

@@ -136,9 +136,9 @@ def test_what_the_launchpad_refuses_is_said_in_one_sentence(performed):
     run = _launch(performed, "register_experiment", {"ops": {"register": {"config": wrong}}})
     performed.until("the refusal", lambda: _status(performed, run) == "FAILURE")
     said = [e for e in performed.ask(FAILURES, id=run)["logsForRun"]["events"] if e]
-    assert "names 'DumyI2T', which is no known generator; did you mean 'DummyI2T'?" in json.dumps(said).replace(
-        '\\"', '"'
-    )
+    assert "names 'DumyI2T', which is not a generator in the registry; did you mean 'DummyI2T'?" in json.dumps(
+        said
+    ).replace('\\"', '"')
     assert "wrong" not in _node(performed, "experiments", "wrong")["partitionKeys"]
 
 

@@ -650,7 +650,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "1 runs whose losses skip or repeat epochs",
         "1 checkpoints that are marked as analysed but lack",
         "spectra whose shares do not add up to 1",
-        "rows of grokking_lissajous repeat a key",
+        "rows of grokking_lissajous repeat the key",
         "1 training runs whose parent has neither a row nor a tombstone",
         "key ghost of Dagster has no training run",
         "training run child has rows but no key in Dagster",

@@ -381,7 +381,7 @@ def test_a_cascade_that_fails_does_not_fail_the_deletion(sqlite_instance, cascad
     sqlite_instance.delete_dynamic_partition("experiment", "a")
     assert sqlite_instance.get_dynamic_partitions("experiment") == []
     (record,) = [record for record in caplog.records if record.name == "panic_assets.instance.instance"]
-    assert "experiment 'a' is deleted but not all that hangs on it: disk full" in record.message
+    assert "experiment 'a' is deleted, but not everything made from it: disk full" in record.message
 
 
 @pytest.mark.parametrize("version", ["1.13.26", "1.12.0", "1.14.0", "2.0"])

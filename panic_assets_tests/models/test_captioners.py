@@ -169,7 +169,9 @@ def test_temperature_zero_is_greedy():
 
 def test_a_model_whose_packages_are_missing_is_refused_by_name(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="model Pixtral needs torchvision, not installed here: pip install torchvision"):
+    with pytest.raises(
+        UserError, match="model Pixtral needs torchvision, which is not installed: pip install torchvision"
+    ):
         load(registry.get("Pixtral"))
 
 

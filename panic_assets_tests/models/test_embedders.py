@@ -100,7 +100,9 @@ def test_colnomic_with_weights_missing_is_refused(tmp_path, monkeypatch):
     file = next((tmp_path / "col" / "base").glob("*.safetensors"))
     save_file({k: v for k, v in load_file(file).items() if "custom_text_proj" not in k}, file, {"format": "pt"})
     monkeypatch.setenv("PANIC_MODEL_PATHS", f"ColNomic={tmp_path / 'col'}")
-    with pytest.raises(UserError, match=r"lack 2 of ColNomic's, first embedding_proj_layer\.bias"):
+    with pytest.raises(
+        UserError, match=r"lack 2 weights of ColNomic, the first is embedding_proj_layer\.bias; fetch both again"
+    ):
         load(registry.get("ColNomic"))
 
 
@@ -139,7 +141,7 @@ def test_a_text_far_too_long_fails_alone(tiny_model):
     rows = embedder.embed(["a cat", "word " * 20_000, "a dog"])
     assert np.isnan(rows[1]).all()
     assert np.isfinite(rows[[0, 2]]).all()
-    assert embedder.failures[1] == Failure("the text has 100,000 characters; at most 50,000 are embedded")
+    assert embedder.failures[1] == Failure("the text has 100,000 characters; it may have at most 50,000")
 
 
 def test_code_of_a_repository_runs_only_where_the_registry_says_so(tiny_model):

@@ -117,7 +117,7 @@ def test_rows_say_which_weights_made_them(monkeypatch, tmp_path):
         ("MiniLN=.", "'MiniLN', which is not in the registry; did you mean 'MiniLM'"),
         ("MiniLM=/no/such/folder", "'/no/such/folder', which is not a folder"),
         ("MiniLM", "'', which is not a folder"),
-        ("{broken", "no valid JSON"),
+        ("{broken", "not a valid JSON"),
         (json.dumps({"MiniLM": 3}), "'3', which is not a folder"),
     ],
 )

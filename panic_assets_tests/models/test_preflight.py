@@ -60,7 +60,7 @@ def test_what_the_hub_says_becomes_the_sentence(monkeypatch):
     response = Mock(status_code=403, headers={})
     for error, words in (
         (GatedRepoError, "are gated: accept the licence at"),
-        (RepositoryNotFoundError, "does not show to you: set HF_TOKEN"),
+        (RepositoryNotFoundError, "does not show you: set HF_TOKEN"),
         (RevisionNotFoundError, "at revision 3de623f"),
     ):
 
@@ -76,7 +76,10 @@ def test_a_card_too_small_and_no_card_at_all(monkeypatch, tmp_path):
     for name in ("Qwen25VL", "FluxDev", "DINOv2"):
         cached(monkeypatch, tmp_path, name)
     (problem,) = preflight(["Qwen25VL"], vram_gb=6).problems
-    assert problem == "model Qwen25VL needs about 9 GB of GPU memory even as 'nf4'; 6.0 GB is there"
+    assert (
+        problem
+        == "model Qwen25VL needs about 9 GB of GPU memory, even held as 'nf4', but the GPU has 6.0 GB; use a larger one"
+    )
     (problem,) = preflight(["FluxDev"], vram_gb=0).problems
     assert "needs a GPU with 5 GB or more, 38 GB to run at full speed" in problem
     assert preflight(["DINOv2"], vram_gb=0).problems == ()
@@ -97,7 +100,7 @@ def test_missing_packages_and_unsuitable_sizes():
     (problem,) = preflight(["Gemma3n"], vram_gb=80).problems
     assert "pip install timm torchvision" in problem
     (problem,) = preflight(["FluxDev"], image_size=500, vram_gb=80).problems
-    assert problem == "image_size 500 does not suit FluxDev: it must be a multiple of 16"
+    assert problem == "image_size is 500; for FluxDev it must be a multiple of 16"
 
 
 def test_a_disk_too_small(monkeypatch, tmp_path):

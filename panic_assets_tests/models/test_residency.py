@@ -87,7 +87,7 @@ def test_what_is_kept_stays_and_what_does_not_come_back_is_told(monkeypatch, cap
     worker.keep(["SDXLTurbo"])
     assert not caplog.records
     worker.keep([])
-    assert "9.2 GB of the card stay taken although their models were freed" in caplog.text
+    assert "9.2 GB of GPU memory stay in use although their models were freed" in caplog.text
 
 
 def test_on_a_cpu_nothing_moves(tiny_model, monkeypatch, checkpoints):
@@ -136,7 +136,9 @@ def test_the_card_decides_how_weights_are_held(name, gb, expected):
 
 
 def test_a_card_too_small_is_one_sentence():
-    with pytest.raises(UserError, match=r"Pixtral needs about 11 GB of GPU memory even as 'nf4'; 8\.0 GB is there"):
+    with pytest.raises(
+        UserError, match=r"Pixtral needs about 11 GB of GPU memory, even held as 'nf4', but the GPU has 8\.0 GB"
+    ):
         placement(registry.get("Pixtral"), 8)
 
 

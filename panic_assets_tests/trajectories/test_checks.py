@@ -128,32 +128,32 @@ def test_a_forbidden_value_is_found(lake: Lake, table: str, value: str, where: s
 
 ROWS: list[tuple[str, str, str, tuple[str, int]]] = [
     # table, rows that take the place of its own, what finds it, (kind, count)
-    ("invocations", "FROM invocations UNION ALL (FROM invocations LIMIT 2)", "repeat a key", ("duplicate", 2)),
-    ("runs", "FROM runs UNION ALL (FROM runs LIMIT 1)", "repeat a key", ("duplicate", 1)),
-    ("embeddings", "FROM embeddings UNION ALL (FROM embeddings LIMIT 3)", "repeat a key", ("duplicate", 3)),
+    ("invocations", "FROM invocations UNION ALL (FROM invocations LIMIT 2)", "repeat the key", ("duplicate", 2)),
+    ("runs", "FROM runs UNION ALL (FROM runs LIMIT 1)", "repeat the key", ("duplicate", 1)),
+    ("embeddings", "FROM embeddings UNION ALL (FROM embeddings LIMIT 3)", "repeat the key", ("duplicate", 3)),
     (
         "invocations",
         f"SELECT * REPLACE (CASE WHEN {ONE} THEN 'gone' ELSE run_id END AS run_id) FROM invocations",
-        "refer to run_id that are not in runs",
+        "refer to values of run_id that are not in runs",
         ("orphaned", 1),
     ),
     (
         "embeddings",
         f"SELECT * REPLACE (CASE WHEN {ONE} THEN 'gone' ELSE invocation_id END AS invocation_id) FROM embeddings",
-        "refer to invocation_id that are not in invocations",
+        "refer to values of invocation_id that are not in invocations",
         ("orphaned", 1),
     ),
     ("invocations", f"FROM invocations WHERE NOT ({ONE})", "without a gap", ("gap", 1)),
     (
         "invocations",
         f"SELECT * REPLACE (CASE WHEN {ONE} THEN NULL ELSE output_text END AS output_text) FROM invocations",
-        "whose output is missing, or of another type",
+        "whose output is missing, or is of another type",
         ("invalid", 1),
     ),
     (
         "invocations",
         f"SELECT * REPLACE (CASE WHEN {ONE} THEN repeat('0', 64) ELSE input_hash END AS input_hash) FROM invocations",
-        "whose input is not the output before them",
+        "whose input is not the previous output",
         ("invalid", 1),
     ),
     (
@@ -166,13 +166,13 @@ ROWS: list[tuple[str, str, str, tuple[str, int]]] = [
         "runs",
         "SELECT * REPLACE ('loop' AS stop_reason, CASE WHEN stop_reason = 'loop' THEN loop_length ELSE 2 END "
         "AS loop_length) FROM runs",
-        "said to loop whose last output does not equal",
+        "stopped with a loop but whose last output differs",
         ("invalid", 2),
     ),
     (
         "persistence_summary",
         f"SELECT * REPLACE (CASE WHEN {FIRST} THEN bars + 1 ELSE bars END AS bars) FROM persistence_summary",
-        "whose stored bars are not as many as their summary says",
+        "that have more or fewer stored bars than their summary says",
         ("half-written", 1),
     ),
     (
@@ -202,7 +202,7 @@ def test_one_content_with_two_vectors_is_found(lake: Lake) -> None:
     same = lake.sql("SELECT * REPLACE ('h' AS content_hash) FROM embeddings", **MODEL)
     plant(lake, "embeddings", same)
     (found,) = all_findings(lake, RULES, "embeddings", **MODEL)
-    assert "contents that have different vectors by one model" in found.sentence
+    assert "equal outputs that have different vectors by the same model" in found.sentence
 
 
 def _truncated(path: Path) -> None:
@@ -216,9 +216,9 @@ def _garbled(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (Path.unlink, "is not there"),
+        (Path.unlink, "is missing"),
         (_truncated, "bytes instead of"),
-        (_garbled, "is no readable Parquet file"),
+        (_garbled, "is not a readable Parquet file"),
     ],
 )
 @pytest.mark.parametrize("table", ["invocations", "embeddings", "persistence_summary"])
@@ -227,7 +227,7 @@ def test_a_harmed_file_is_found_and_named(lake: Lake, table: str, harm: Callable
     harm(path)
     (found,) = all_findings(lake, RULES, table, **PARTITION[table])
     assert (found.kind, found.file) == ("half-written", path.name)
-    assert f"a listed file of {table} (" in found.sentence
+    assert f"file {path.name} of {table} (" in found.sentence
     assert said in found.sentence
     assert kinds(lake, table, experiment="b") == []
 

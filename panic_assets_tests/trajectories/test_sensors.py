@@ -93,7 +93,7 @@ def test_a_refused_file_says_why_until_it_is_changed_or_gone(daemon: Daemon) -> 
     daemon.drop("worse.json", prompts=[])
     requested, why = daemon.tick()
     assert requested == []
-    assert "worse.json is refused: prompts is []; it must be a list of at least one of texts" in str(why)
+    assert "worse.json is refused: prompts is []; it must be a list of texts" in str(why)
     assert "bad.json is refused: max_length is 0" in str(why), "still, at every tick"
     daemon.drop("bad.json", max_length=3)
     assert daemon.tick() == (["bad"], None)
@@ -105,7 +105,7 @@ def test_a_file_that_is_still_being_copied_is_tried_again(daemon: Daemon) -> Non
     whole = json.dumps(FIELDS)
     path = daemon.folder / "large.json"
     path.write_text(whole[: len(whole) // 2])
-    assert "large.json is no JSON" in str(daemon.tick()[1])
+    assert "large.json is not valid JSON" in str(daemon.tick()[1])
     path.write_text(whole)
     assert daemon.tick() == (["large"], None)
 
@@ -165,7 +165,8 @@ def test_the_launchpad_refuses_in_a_sentence_and_registers_nothing(daemon: Daemo
     (event,) = [e for e in result.all_events if e.is_step_failure]
     assert event.step_failure_data.error is not None
     assert (
-        "embedding_models names 'DummyTxt', which is no known embedding model" in event.step_failure_data.error.message
+        "embedding_models names 'DummyTxt', which is not an embedding model in the registry"
+        in event.step_failure_data.error.message
     )
     assert daemon.keys == []
     assert missing.definitions(LakeResource().lake) == {}

@@ -381,7 +381,7 @@ def test_a_stored_input_that_is_broken_fails_its_run_and_no_other(lake: Lake) ->
     assert done.rows == 6
     (problem,) = done.problems
     assert problem.startswith(
-        f"run {first}: the input of step 3 is unusable: stored image of 1 bytes cannot be decoded"
+        f"run {first}: the input of step 3 cannot be used: the stored image of 1 bytes cannot be decoded"
     )
     found = lake.sql("SELECT run_id, length, stop_reason, failure FROM runs ORDER BY run_id").to_pylist()
     assert [(r["length"], r["stop_reason"]) for r in found] == [(3, "failed"), (6, "length"), (6, "length")]

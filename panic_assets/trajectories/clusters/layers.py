@@ -10,11 +10,11 @@ from panic_assets.extras import extra
 from panic_assets.statistics.distinct import distinct
 from panic_assets.trajectories.clusters.clustering import OUTLIER, Partition, partition
 
-COMPILES = "EVoC compiles itself at its first use on a machine, which takes one to two minutes"
+COMPILES = "EVoC is compiled when it is first used on a machine; this takes one to two minutes"
 PARAMETERS = {"noise_level": 0.5, "base_min_cluster_size": 5, "n_neighbors": 15, "min_samples": 5, "n_epochs": 50}
-"""What EVoC is given, and rows say."""
+"""Parameters of EVoC; they are stored with the results."""
 SMALLEST = 20
-"""Distinct vectors below which there is no neighbourhood to speak of: everything is an outlier, in one layer."""
+"""With fewer distinct vectors there are no neighbourhoods: everything is an outlier, in one layer."""
 
 
 def layers(vectors: np.ndarray, seed: int = 0) -> list[Partition]:

@@ -161,7 +161,7 @@ def _slowest(total: np.ndarray, lag: int) -> float:
 
 @dataclass(frozen=True)
 class ChapmanKolmogorov:
-    """Staying probabilities after k lags: of the model to the k-th power, and estimated at k lags directly."""
+    """Probabilities of being in the same state after k lags: from the model, and estimated at k lags directly."""
 
     steps: np.ndarray
     """(k,)."""
@@ -172,7 +172,7 @@ class ChapmanKolmogorov:
     error: np.ndarray
     """(k, s): bootstrap standard error, over runs, of the difference."""
     p_value: float
-    """Of the largest standardised difference; small: the chain remembers more than its state."""
+    """p-value of the largest standardised difference. A small one says that the chain remembers more than its state."""
 
 
 def chapman_kolmogorov(

@@ -1,4 +1,4 @@
-"""Whether clusters are there or were made: the same clustering again, on other draws of the same data."""
+"""Whether clusters are in the data or made by the method: the same clustering again, on other draws of the data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from panic_assets.trajectories.clusters.reachability import core_distances
 
 @dataclass(frozen=True)
 class Stability:
-    """How much of a clustering comes back."""
+    """How much of a clustering comes back on other draws of the data."""
 
     agreement: float
     """Mean adjusted Rand index with the original on the rows drawn, outliers as a class of their own; 1: identical."""

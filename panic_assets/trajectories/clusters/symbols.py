@@ -42,7 +42,7 @@ def dwells(sequence: np.ndarray) -> Dwells:
 def milestones(sequence: np.ndarray) -> np.ndarray:
     """Every outlier replaced by the last cluster visited (milestoning); those before the first cluster stay -1.
 
-    An outlier is no place, but being on the way: a run that leaves A, strays and comes back has not left.
+    An outlier is not a place: a run that leaves A, strays and comes back to A has not left it.
     """
     sequence = np.asarray(sequence, dtype=np.int64)
     last = np.maximum.accumulate(np.where(sequence == OUTLIER, -1, np.arange(len(sequence))))

@@ -1,4 +1,4 @@
-"""panic analyse and panic compare: from a finished experiment to numbers, and those side by side."""
+"""panic analyse computes the analyses of an experiment; panic compare prints those of several side by side."""
 
 from collections import Counter
 from typing import Annotated
@@ -16,7 +16,7 @@ def analyse(
     distance_runs: Annotated[int, typer.Option(min=2, help="Runs whose diagrams are compared in pairs.")] = 100,
     null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
 ) -> None:
-    """Dynamics, topology, layouts, statistics and symbolic dynamics of an experiment. Again: computes again."""
+    """Compute the dynamics, topology, layouts, statistics and symbolic dynamics of a finished experiment."""
     from panic_assets.cli.session import instance, lake, materialise
     from panic_assets.errors import UserError
     from panic_assets.trajectories import missing, stages
@@ -25,7 +25,7 @@ def analyse(
     stages.registered(lake(), name)
     left = missing.to_perform(lake(), name)
     if not left or any(m.count for m in left):
-        raise UserError(f"experiment {name!r} is not finished; `panic experiment resume {name}` finishes it")
+        raise UserError(f"experiment {name!r} is not finished; finish it with `panic experiment resume {name}`")
     config = {
         "ops": {
             "dynamics": {"config": {"null_runs": null_runs}},
@@ -43,7 +43,7 @@ def analyse(
 
 
 def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or several side by side.")]) -> None:
-    """Print what was found: one experiment, or several side by side. Controls are listed like any other model."""
+    """Print the results of one experiment, or of several side by side. Controls are listed like any other model."""
     from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
     from panic_assets.trajectories import stages
@@ -53,7 +53,7 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
         if times > 1:
             raise UserError(f"experiment {name!r} is given {times} times; give each once")
         if lake().manifest("run_dynamics", experiment=name, embedding_model=_any_model(name)) is None:
-            raise UserError(f"experiment {name!r} is not analysed; `panic analyse {name}` does that")
+            raise UserError(f"experiment {name!r} is not analysed; analyse it with `panic analyse {name}`")
     wanted = [names]
     for title, query in TABLES.items():
         rows = lake().sql(query, wanted).to_pylist()
@@ -116,11 +116,11 @@ TABLES = {
         SELECT experiment, network, embedding_model, lag, states, coverage, entropy_rate, timescale, timescale_low,
                timescale_high, chapman_kolmogorov_p FROM markov_models
         WHERE experiment IN (SELECT unnest(?)) ORDER BY embedding_model, network, experiment, lag""",
-    "sequences of clusters against the same in shuffled order": """
+    "cluster sequences against the same clusters in shuffled order": """
         SELECT experiment, network, embedding_model, statistic, observed, null_mean AS by_chance, percentile,
                adjusted_p_value FROM symbol_nulls
         WHERE experiment IN (SELECT unnest(?)) ORDER BY statistic, embedding_model, network, experiment""",
-    "what prompts and runs differ by, of what effects leave": """
+    "variance between prompts and between runs, beyond the effects": """
         SELECT experiment, outcome, source, deviation, share FROM model_variances
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, source""",
     "tests of terms": """

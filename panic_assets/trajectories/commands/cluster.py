@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Clusters of embeddings, pooled ove
 @app.command()
 def recompute(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Embedding models; all that are stale when none is given.")
+        list[str] | None, typer.Argument(help="Embedding models; by default all whose clusters are stale.")
     ] = None,
 ) -> None:
     """Cluster again. The previous clusters stay readable until the new ones are swapped in."""
@@ -28,7 +28,7 @@ def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) 
     wanted = [registry.get(m).name for m in models or []]
     wanted = wanted or missing.stale_clusterings(lake())
     if not wanted:
-        say("no clustering is stale")
+        say("no clusters are stale: nothing to do")
         return
     with instance() as opened:
         recompute_models(opened, wanted, config)
@@ -38,16 +38,16 @@ def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) 
 @app.command()
 def assign(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Embedding models; all that are stale when none is given.")
+        list[str] | None, typer.Argument(help="Embedding models; by default all whose clusters are stale.")
     ] = None,
 ) -> None:
-    """Give new vectors to the clusters there are, without clustering again: quick, and finds no new cluster."""
+    """Assign new vectors to the existing clusters. This is quick, but it finds no new clusters."""
     _with_stale(models, {"ops": {"clusters": {"config": {"assign_only": True}}}})
 
 
 @app.command()
 def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> None:
-    """Cluster at several resolutions (EVoC), for more vectors than the default takes; shows what each came to."""
+    """Cluster at several resolutions with EVoC, which can take more vectors than `recompute`; then list the layers."""
     from panic_assets.cli.session import instance, lake, materialise
     from panic_assets.registry import registry
     from panic_assets.trajectories.clusters.layers import COMPILES
@@ -66,7 +66,7 @@ def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> No
 
 @app.command("list")
 def list_() -> None:
-    """The current clustering of each embedding model, and whether it is stale."""
+    """List the current clustering of each embedding model, and whether it is stale."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import missing
 
@@ -103,9 +103,9 @@ def list_() -> None:
 @app.command()
 def show(
     model: Annotated[str, typer.Argument(help="Embedding model.")],
-    limit: Annotated[int, typer.Option(help="How many clusters.")] = 20,
+    limit: Annotated[int, typer.Option(help="Show at most this many clusters.")] = 20,
 ) -> None:
-    """The largest clusters of one model, each with its medoid: a real member."""
+    """Show the largest clusters of one model, each with its medoid: the member nearest to all others."""
     from panic_assets.cli.session import lake
     from panic_assets.registry import registry
 

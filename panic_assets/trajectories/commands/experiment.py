@@ -1,4 +1,4 @@
-"""panic experiment: from a file to a finished experiment, and everything about it."""
+"""panic experiment: register, perform, inspect, delete and restore experiments."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +14,15 @@ File = Annotated[Path, typer.Argument(help="Experiment file, JSON or YAML; see e
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
 MaxDimension = Annotated[
-    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams: at first 1; 2 is slow.")
+    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams: 1 by default; 2 is slow.")
 ]
-Field = Annotated[int | None, typer.Option(help="Prime modulo which homology has its coefficients: at first 2.")]
-Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (at first) or angle, in radians.")]
+Field = Annotated[int | None, typer.Option(help="Prime number: homology has coefficients modulo this; 2 by default.")]
+Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (the default), or angle in radians.")]
 
 
 @app.command()
 def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
-    """Register an experiment and carry it out to the end. Ctrl-C loses nothing; asking again carries on."""
+    """Register an experiment and carry it out to the end. Ctrl-C loses nothing: run it again and it carries on."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance
     from panic_assets.trajectories import config
@@ -36,7 +36,7 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
 
 @app.command()
 def add(file: File) -> None:
-    """Register an experiment without performing it: `resume`, the daemon or `dagster asset materialize` will."""
+    """Register an experiment. `resume`, the daemon or `dagster asset materialize` performs it later."""
     from panic_assets.cli.session import instance, refresh
 
     with instance() as opened:
@@ -52,7 +52,7 @@ def resume(
     field: Field = None,
     metric: Metric = None,
 ) -> None:
-    """Carry on where something was interrupted: what is missing is found and made, what is there is kept."""
+    """Carry on where an experiment was interrupted: keep what is there, and make what is missing."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.session import instance, lake
     from panic_assets.house import open_house
@@ -76,7 +76,7 @@ def resume(
 
 @app.command("list")
 def list_() -> None:
-    """All experiments, how far they are, and what can be restored."""
+    """List all experiments, how far they are, and which deleted ones can be restored."""
     from panic_assets.cli.session import lake
     from panic_assets.operations import deletion
 
@@ -102,7 +102,7 @@ def list_() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """One experiment's definition, and its runs by network."""
+    """Show one experiment's definition, and its runs by network."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import stages
 
@@ -126,7 +126,7 @@ def show(name: Name) -> None:
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
 ) -> None:
-    """What is done and what is missing, stage by stage; whether somebody works on it; what is wrong."""
+    """Show what is done and what is missing, stage by stage; who works on it; and what is wrong."""
     from panic_assets.cli.session import lake
     from panic_assets.doctor import doctor
     from panic_assets.trajectories import missing, stages
@@ -152,9 +152,9 @@ def status(
 @app.command()
 def delete(
     name: Name,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be deleted, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Keep nothing for a restore.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete for good: it cannot be restored.")] = False,
 ) -> None:
     """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
     from panic_assets.cli.session import instance, lake
@@ -209,7 +209,7 @@ def _add(opened: Any, file: Path) -> str:
 
 
 def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
-    """What was given of how diagrams are made, refused here when it is nonsense; the rest is as it was before."""
+    """The settings of diagrams that were given. Bad ones are refused here; the others stay as they were."""
     from panic_assets.trajectories.topology.homology import Homology
 
     given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
@@ -258,7 +258,7 @@ def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
 
 
 def _queries(name: str, model: str | None) -> list[str]:
-    """Three questions worth asking of any experiment."""
+    """Queries to try on any experiment."""
     queries = [
         f"SELECT network, prompt, seed, length, stop_reason, loop_length FROM runs WHERE experiment = '{name}'",
         "SELECT network, embedding_model, dimension, avg(entropy) FROM persistence_summary JOIN runs USING (run_id) "

@@ -1,4 +1,4 @@
-"""panic run: the runs of experiments, one by one."""
+"""panic run: the single runs of experiments."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Runs: one network, prompt and seed
 @app.command("list")
 def list_(
     experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at the most.")] = 50,
+    limit: Annotated[int, typer.Option(help="Show at most this many.")] = 50,
 ) -> None:
-    """Runs with how they ended."""
+    """List runs and how they ended."""
     from panic_assets.cli.session import lake
 
     where = {"experiment": experiment} if experiment else {}
@@ -37,10 +37,10 @@ def list_(
 
 @app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
-    limit: Annotated[int, typer.Option(help="How many invocations.")] = 20,
+    run_id: Annotated[str, typer.Argument(help="Id of the run, or its beginning.")],
+    limit: Annotated[int, typer.Option(help="Show at most this many invocations.")] = 20,
 ) -> None:
-    """One run: how it ended, and its first captions."""
+    """Show one run: how it ended, and its first invocations."""
     from panic_assets.cli.session import lake
 
     run = _run(run_id)
@@ -59,13 +59,13 @@ def show(
 
 @app.command()
 def loop(
-    run_id: Annotated[str, typer.Argument(help="Id of the run, or how it begins.")],
+    run_id: Annotated[str, typer.Argument(help="Id of the run, or its beginning.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Embedding model.")],
-    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; the longest when not given.")] = None,
+    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; by default the longest.")] = None,
     dimension: Annotated[int, typer.Option(min=1, max=2, help="1: a loop. 2: a void, as the loop around it.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
 ) -> None:
-    """The outputs that make a point of a persistence diagram: a loop through them, and what begins and ends it."""
+    """Show the outputs that make a bar of a persistence diagram: a loop through them, and what begins and ends it."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories.topology.loops import representative
 
@@ -76,10 +76,10 @@ def loop(
     )
     headings = ["step", "image before" if found.captions else "image", "text" if found.captions else "text before"]
     around, birth, death = {
-        1: ("once round the loop", "its longest edge, with which it is born", "the triangle that fills it"),
+        1: ("once round the loop", "the longest edge: the loop is born with it", "the triangle that fills it"),
         2: (
             "once round the void",
-            "the triangle with which it is born",
+            "the triangle that the void is born with",
             "the tetrahedron that fills it, its poles first",
         ),
     }[dimension]
@@ -106,7 +106,7 @@ def _run(run_id: str) -> dict[str, Any]:
 
     found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
     if len(found) != 1:
-        many = "several runs begin" if found else "no run begins"
-        raise UserError(f"{many} with {run_id!r}; `panic run list` shows their ids")
+        many = "several run ids begin" if found else "no run id begins"
+        raise UserError(f"{many} with {run_id!r}; `panic run list` shows the ids")
     run: dict[str, Any] = found[0]
     return run

@@ -29,7 +29,7 @@ def change_points(signal: np.ndarray, shortest: int = 5) -> np.ndarray:
 
 
 def indicators(sequence: np.ndarray) -> np.ndarray:
-    """(n, clusters) one column a cluster, 1 where the run is in it, for changes in where a run spends its time."""
+    """(n, clusters): one column per cluster, 1 where the run is in it. Its change points are changes of whereabouts."""
     sequence = np.asarray(sequence)
     clusters = np.unique(sequence[sequence != OUTLIER])
     return (sequence[:, None] == clusters).astype(np.float64)

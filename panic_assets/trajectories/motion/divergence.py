@@ -33,7 +33,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Divergence:
-    """What the data say. A rate or a time is given only when its model is preferred; else it is NaN."""
+    """The fitted laws, and which one the data prefer. `rate` and `tau` are NaN unless their law is preferred."""
 
     verdict: Verdict
     growth: Fit
@@ -55,7 +55,7 @@ def diverge(
     seed: int = 0,
     level: float = 0.95,
 ) -> Divergence:
-    """Fits (pairs, times) distances, one row a pair of runs, one column a time, all finite, at least 8 times.
+    """Fits finite (pairs, times) distances: one row per pair of runs, one column per time, at least 8 times.
 
     `runs` (pairs, 2) int says which runs each pair is of, from 0; without it the pairs themselves are drawn again.
     An interval needs three runs, or two pairs: with fewer it is NaN.

@@ -1,6 +1,6 @@
 """How a run moves: drift, steps, spread, memory, recurrence.
 
-Vectors are (n, d), one row an embedded output in order. Two measures of distance, named for what they are:
+Vectors are (n, d), one row per embedded output, in order. Two measures of distance, named for what they are:
 `chord` is the euclidean distance (unit vectors: 0 same, sqrt 2 orthogonal, 2 opposite), `angle` is in radians
 (0, pi / 2, pi). Neither is a cosine distance.
 """

@@ -1,4 +1,4 @@
-"""How well the starting prompt can be told from where a run is at step t."""
+"""How well the starting prompt of a run can be guessed from its output at step t."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

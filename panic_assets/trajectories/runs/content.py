@@ -21,15 +21,15 @@ def image_hash(image: Image.Image) -> str:
 
 
 def decode(data: bytes) -> Image.Image:
-    """A stored image with its pixels loaded; ValueError in a sentence when it is none."""
+    """The image in an encoded file, with its pixels loaded. ValueError, with a sentence, if it cannot be decoded."""
     try:
         return images.decode(data)
     except ValueError as error:
-        raise ValueError(f"stored image of {len(data)} bytes cannot be decoded: {error}") from None
+        raise ValueError(f"the stored image of {len(data)} bytes cannot be decoded: {error}") from None
 
 
 def stored(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
-    """What a generator gave, as (what the next model sees, encoded image or None, content hash).
+    """A generator's output as (what the next model sees, the encoded image or None, the content hash).
 
     The next model sees what is stored: a lossy image is decoded again before it is hashed and passed on.
     """

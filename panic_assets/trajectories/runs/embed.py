@@ -1,4 +1,4 @@
-"""Turning contents into vectors beside the model: what a worker runs, and what is checked of its result."""
+"""Turns outputs into vectors. A worker runs this beside the model, and checks each vector."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,14 +28,14 @@ class ToEmbed:
 
 @dataclass(frozen=True)
 class Vectors:
-    """float32 (n, dimension), one row a content; rows of contents that could not be embedded are NaN."""
+    """float32 (n, dimension), one row per content. The row of a content that could not be embedded is NaN."""
 
     values: np.ndarray
     problems: dict[int, str]
 
 
 def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
-    """Embed a batch. An item that cannot be decoded or gives a non-finite vector spoils itself only."""
+    """Embed a batch. An item that cannot be decoded, or gives no finite vector, does not affect the others."""
     spec = registry.get(batch.embedding_model)
     assert spec.dimension is not None
     values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
@@ -54,12 +54,14 @@ def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
             if failure is None and np.isfinite(vector).all():
                 values[index] = vector
             else:
-                problems[index] = f"{spec.name}: {failure.reason if failure else 'the vector is not finite'}"
+                problems[index] = (
+                    f"{spec.name}: {failure.reason if failure else 'the vector has values that are not finite'}"
+                )
     yield Vectors(values, problems)
 
 
 def _pictures(files: Sequence[str | bytes], size: int) -> Iterator[list[tuple[int, Any]]]:
-    """(index, picture, or why it is none) in parts of `size`, each decoded while the model has the one before."""
+    """(index, picture or its decoding error) in parts of `size`. The next part is decoded while the model works."""
     with ThreadPoolExecutor(DECODERS) as decoders:
         coming = [decoders.submit(_decoded, file) for file in files[:size]]
         for first in range(0, len(files), size):

@@ -1,4 +1,4 @@
-"""Storing a vector for every output that lacks one, calling the embedder once for each distinct content."""
+"""Stores a vector for every output that lacks one. The model is called once for each different content."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from panic_assets.trajectories.runs.embed import CODE_VERSION, ToEmbed, Vectors,
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
 RUNS_A_QUERY = 64
 CACHE_BYTES = 64 << 20
-"""Vectors kept at hand for contents that repeat; older ones are read back from the lake."""
+"""Size of the cache of vectors, for contents that repeat. Older vectors are read back from the lake."""
 
 
 def matrix(column: pa.ChunkedArray, dimension: int | None) -> np.ndarray:
@@ -43,7 +43,7 @@ def embed_missing(
     tell: Callable[[int], None],
     refresh: Callable[[], None],
 ) -> tuple[int, list[str]]:
-    """Store what is missing of one model; returns (rows stored, problems in sentences).
+    """Store the vectors that are missing of one model; returns (rows stored, problems as sentences).
 
     A block is written while the model works on the next one.
     """
@@ -98,7 +98,7 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
 
 
 def _walks(lake: Lake, experiment: str, spec: ModelSpec, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
-    """The control's vectors: a walk a run, named by what the run is and not by its id, so that it can be redone."""
+    """The control's vectors: one walk per run. It depends on the run's definition, not its id, so it can be redone."""
     from panic_assets.models.load import load
 
     control = load(spec)
@@ -123,7 +123,7 @@ def _walks(lake: Lake, experiment: str, spec: ModelSpec, done: set[str]) -> Iter
 
 
 class _Contents:
-    """Vectors by content: computed once for each distinct content of one model, whatever run it occurs in."""
+    """Vectors by content: each different content is embedded once by a model, in whichever runs it occurs."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""A batch of runs walking in lockstep: one batched model call a step, until every run has stopped.
+"""A *batch* is a group of runs of one network that advances in lockstep: each step is one model call for all of them.
 
-Pure: takes where each run stands, yields the rows of each step. A run's rows depend on its prompt, seed and
-network only, not on which other runs share its calls.
+Pure: takes where each run stands, and yields the rows of each step until every run has stopped. A run's rows depend on
+its prompt, seed and network only, not on which other runs are in its batch.
 """
 
 import time
@@ -23,12 +23,12 @@ from panic_assets.trajectories.runs.content import decode, image_hash, stored, t
 
 CODE_VERSION = "1"
 ENCODERS = min(4, machine.cores())
-"""Threads that encode pictures while a model works on the next step."""
+"""Threads that encode pictures while the model works on the next step."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands: everything the next step and the stopping rule need."""
+    """Where a run stands: everything that its next step and the stopping rule need."""
 
     run_id: str
     prompt: str
@@ -67,13 +67,13 @@ class Progress:
         return {name: getattr(self, name) for name in names}
 
     def fail(self, why: str) -> None:
-        """Stop the run, and say why; what it has stored stays."""
+        """Stop the run and say why. Its stored outputs stay."""
         self.stop_reason, self.failure = "failed", why
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Runs that share a network, and how their outputs are made and stored."""
+    """A batch of runs of one network, and how their outputs are made and stored."""
 
     experiment: str
     models: tuple[str, ...]
@@ -87,10 +87,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """One batched call: rows of the invocations table, and how the runs stand after it (columns of runs).
+    """One call of a model for a batch: its rows of the invocations table, and the changed columns of its rows of runs.
 
-    `busy`: seconds in the model's call. `wall`: seconds since the call before it ended (for the first: since the
-    batch's models were loaded). What is not busy, the card was idle.
+    `busy`: seconds that the call took. `wall`: seconds since the previous call ended; for the first call, since the
+    batch's models were loaded. The GPU is idle for the difference.
     """
 
     rows: list[dict[str, Any]]
@@ -102,8 +102,8 @@ class Step:
 def advance(batch: Batch, worker: Worker) -> Iterator[Step]:
     """Walk until every run has stopped; runs that are behind catch up first.
 
-    A step is handed on after the next call: its pictures are encoded while a model works. When that call fails,
-    the step is handed on first.
+    A step is yielded after the next call, so that its pictures are encoded while the model works. If that call fails,
+    the step is yielded before the error is raised.
     """
     worker.keep(batch.models)
     for name in reversed(dict.fromkeys(batch.models)):
@@ -151,7 +151,7 @@ def _call(
     worker: Worker,
     encoders: ThreadPoolExecutor,
 ) -> tuple[list[dict[str, Any]], float, float]:
-    """One batched call: rows, seconds of the call, and when it ended (by `perf_counter`)."""
+    """One model call for the whole group: its rows, its seconds, and when it ended (by `perf_counter`)."""
     inputs: list[Content] = []
     going: list[Progress] = []
     for run in group:
@@ -159,7 +159,7 @@ def _call(
             inputs.append(_input(run, contents))
             going.append(run)
         except ValueError as error:
-            run.fail(f"the input of step {run.length} is unusable: {error}")
+            run.fail(f"the input of step {run.length} cannot be used: {error}")
     name = batch.models[group[0].length % len(batch.models)]
     spec, revision = registry.get(name), weights.revision(registry.get(name))
     model = worker.model(name)  # Loaded before the clock starts.
@@ -204,9 +204,9 @@ def _call(
 
 
 def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
-    """What the next model sees, its content hash, and its file where the next model must wait for that.
+    """(what the next model sees, the encoded image or None, the content hash).
 
-    A lossless file shows what is encoded, and can be made later.
+    A lossless file holds exactly what was encoded, so it can be made later: then it is None here.
     """
     if isinstance(output, str) or image_format in LOSSY:
         return stored(output, image_format)
@@ -215,7 +215,7 @@ def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, st
 
 
 def _input(run: Progress, contents: dict[str, Content]) -> Content:
-    """What the next model is given: the prompt, or the last stored output (a blank caption: a neutral prompt)."""
+    """What the next model is given: the prompt, or the last stored output; for a blank caption a neutral prompt."""
     content = contents.get(run.run_id)
     if content is None:
         if run.last is None:
@@ -233,7 +233,7 @@ def batches_of(
     runs: Iterable[tuple[tuple[str, ...], Progress]],
     parts: int = 1,
 ) -> list[Batch]:
-    """Unfinished runs grouped by network; each group split into up to `parts` of equal size, to run side by side."""
+    """Unfinished runs in batches: grouped by network, and each group split into up to `parts` batches of equal size."""
     by_network: dict[tuple[str, ...], list[Progress]] = {}
     for models, progress in runs:
         if progress.stop_reason is None:

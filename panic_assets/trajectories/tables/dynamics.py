@@ -1,13 +1,18 @@
-"""Tables of what was found in trajectories: motion, topology, symbols, statistics. Each claim beside its null."""
+"""What was found in trajectories: how runs move, the shape of their outputs, their cluster sequences, and statistics.
+
+Whatever claims something stands beside its null: the same number where only chance was at work.
+"""
 
 from panic_assets.lake.columns import CODE, EMBEDDER, NETWORK, OF_RUN, RUN, SEED, standing
 from panic_assets.lake.schema import Column, Reference, Table
 
-_EXPERIMENT = Column("experiment", "string", "Name of the experiment; also its partition key.")
-_STEP = Column("step", "int32", "Position among the run's outputs that this model embeds, from 0.")
-_DIMENSION = Column("dimension", "int32", "Homology dimension.")
+_EXPERIMENT = Column("experiment", "string", "Name of the experiment.")
+_STEP = Column(
+    "step", "int32", "Position of the output among the outputs of its run that this model embeds, counted from 0."
+)
+_DIMENSION = Column("dimension", "int32", "Homology dimension: 0 for connected parts, 1 for loops, 2 for voids.")
 _BY_MODEL = ("experiment", "embedding_model")
-_OF_REPLICATES = standing("run", "null", "replicates", "experiment and model", "null values")
+_OF_REPLICATES = standing("the run", "replicates", "one experiment and embedding model")
 
 MOTION_STATISTICS = (
     "final_drift",
@@ -22,20 +27,26 @@ MOTION_STATISTICS = (
 
 DRIFT_STEPS = Table(
     name="drift_steps",
-    doc="One row an embedded output: how far it is from where the run started, and from the output before it.",
+    doc="One row per output and embedding model: how far the run has moved there. *Drift* is the distance "
+    "from the run's origin: its prompt if the model embeds text, else its first output. A *chord* is the "
+    "Euclidean distance between two vectors; between vectors of length 1 it goes from 0 (the same) to 2 "
+    "(opposite).",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
-        Column("invocation_id", "string", "UUIDv7 of the invocation."),
-        Column("sequence_number", "int32", "Position in the run, from 0."),
+        Column("invocation_id", "string", "UUIDv7 of the invocation that gave the output."),
+        Column("sequence_number", "int32", "Position of the invocation in its run, counted from 0."),
         _STEP,
-        Column("origin", "string", "What drift is measured from.", allowed=("prompt", "first output")),
-        Column("drift_chord", "float64", "Euclidean distance from the origin (unit vectors: 0 same, 2 opposite)."),
-        Column("drift_angle", "float64", "Angle to the origin in radians; null for a zero vector.", nullable=True),
+        Column("origin", "string", "What the drift is measured from.", allowed=("prompt", "first output")),
+        Column("drift_chord", "float64", "Drift as a chord."),
         Column(
-            "step_chord", "float64", "Euclidean distance from the output before; null for the first.", nullable=True
+            "drift_angle",
+            "float64",
+            "Drift as an angle, in radians, 0 to pi; null if the output or the origin is the zero vector.",
+            nullable=True,
         ),
+        Column("step_chord", "float64", "Chord from the previous output; null for the first output.", nullable=True),
     ),
     key=("invocation_id", "embedding_model"),
     partitioned_by=_BY_MODEL,
@@ -44,47 +55,107 @@ DRIFT_STEPS = Table(
 
 RUN_DYNAMICS = Table(
     name="run_dynamics",
-    doc="One row a run and embedding model: what its motion comes to.",
+    doc="One row per run and embedding model: a summary of how the run moves. Two outputs *recur* if they "
+    "count as the same place, that is, if they are at most `recurrence_radius` apart. Recurrence is "
+    "measured on the first 2,000 outputs; its lines are at least two outputs long.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
-        Column("outputs", "int32", "Embedded outputs."),
-        Column("distinct_outputs", "int32", "Distinct vectors among them."),
-        Column("final_drift", "float64", "Chord from the origin of the last output; null without one.", nullable=True),
-        Column("mean_step", "float64", "Mean chord from one output to the next.", nullable=True),
-        Column("displacement_exponent", "float64", "Slope of ln mean squared displacement against ln lag, lags 1 to n/4: "
-               "1 free walk, 0 bounded.", nullable=True),
-        Column("autocorrelation_time", "float64", "Integrated, in outputs; null for what never changes.", nullable=True),
-        Column("recurrence_radius", "float64", "Distance within which two outputs count as the same place."),
-        Column("recurrence_rate", "float64", "Share of pairs of outputs in the same place."),
-        Column("determinism", "float64", "Share of those on diagonal lines: walked again in the same order."),
-        Column("laminarity", "float64", "Share of those on vertical lines: stayed."),
-        Column("trapping_time", "float64", "Mean stay, in outputs."),
-        Column("mean_diagonal", "float64", "Mean length of the diagonal lines."),
-        Column("longest_diagonal", "int32", "The longest one: outputs walked again in the same order."),
-        Column("diagonal_entropy", "float64", "Entropy of their lengths, in nats."),
-        Column("changes", "int32", "Change points of the drift."),
-        Column("walk_changes", "float64", "Mean number of change points of random walks with the same step lengths."),
-        Column("loop_start", "int32", "Invocation that is first repeated exactly; null when none is.", nullable=True),
-        Column("loop_time", "int32", "Invocation that repeats it: the time to the first loop.", nullable=True),
+        Column("outputs", "int32", "Number of outputs of the run that this model embeds."),
+        Column("distinct_outputs", "int32", "Number of different vectors among them."),
+        Column("final_drift", "float64", "Drift of the last output, as a chord.", nullable=True),
+        Column(
+            "mean_step", "float64", "Mean chord from one output to the next; null for a single output.", nullable=True
+        ),
+        Column(
+            "displacement_exponent",
+            "float64",
+            "Slope of ln displacement against ln lag, for lags up to a quarter of the run (see `displacements`). "
+            ""
+            "A free random walk has 1, a run that stays within bounds has 0. Null for fewer than 12 outputs, or "
+            "where a displacement is 0.",
+            nullable=True,
+        ),
+        Column(
+            "autocorrelation_time",
+            "float64",
+            "Integrated autocorrelation time, in outputs: the run holds about `outputs` divided by this many "
+            "independent outputs. Null for a run that never changes, or has a single output.",
+            nullable=True,
+        ),
+        Column(
+            "recurrence_radius",
+            "float64",
+            "Chord up to which two outputs recur: a tenth of the outputs' mean distance from their mean.",
+        ),
+        Column("recurrence_rate", "float64", "Share of pairs of outputs that recur, 0 to 1."),
+        Column(
+            "determinism",
+            "float64",
+            "Share of recurring pairs that lie on diagonal lines, 0 to 1: the run passes the same places again "
+            "in the same order.",
+        ),
+        Column(
+            "laminarity",
+            "float64",
+            "Share of recurring pairs that lie on vertical lines, 0 to 1: the run stays in one place.",
+        ),
+        Column(
+            "trapping_time",
+            "float64",
+            "Mean length of the vertical lines, in outputs: how long the run stays in one place. 0 without such lines.",
+        ),
+        Column("mean_diagonal", "float64", "Mean length of the diagonal lines, in outputs. 0 without such lines."),
+        Column(
+            "longest_diagonal",
+            "int32",
+            "Length of the longest stretch that the run repeats in the same order, in outputs. 0 if nothing recurs.",
+        ),
+        Column("diagonal_entropy", "float64", "Shannon entropy of the lengths of the diagonal lines, in nats."),
+        Column("changes", "int32", "Number of change points of the drift (see `change_points`)."),
+        Column(
+            "walk_changes",
+            "float64",
+            "Mean number of change points in 20 random walks with the same step lengths: what chance gives.",
+        ),
+        Column(
+            "loop_start",
+            "int32",
+            "Sequence number of the output that the run's first exact repeat repeats; null if it never repeats "
+            "exactly. A repeat counts only at the same position in the network's cycle.",
+            nullable=True,
+        ),
+        Column(
+            "loop_time",
+            "int32",
+            "Sequence number of that first exact repeat, hence the time to the first loop, in invocations; null "
+            "if there is no exact repeat.",
+            nullable=True,
+        ),
         CODE,
     ),
     key=("run_id", "embedding_model"),
     partitioned_by=_BY_MODEL,
     references=OF_RUN,
     hot=True,
-)  # fmt: skip
+)
 
 DISPLACEMENTS = Table(
     name="displacements",
-    doc="One row a run, embedding model and lag: how far the run is from where it was. Level: bounded; linear: a free walk.",
+    doc="One row per run, embedding model and lag: how far the run moves within that many outputs. A *lag* "
+    "is the number of outputs from one output to a later one. In a free random walk the displacement "
+    "grows linearly with the lag; in a run that stays within bounds it levels off.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
-        Column("lag", "int32", "Outputs between the two."),
-        Column("displacement", "float64", "Mean squared chord between outputs that far apart."),
+        Column("lag", "int32", "Lag, in outputs, from 1 up to a quarter of the run."),
+        Column(
+            "displacement",
+            "float64",
+            "Mean squared displacement: the mean of the squared chord between outputs that far apart.",
+        ),
     ),
     key=("run_id", "embedding_model", "lag"),
     partitioned_by=_BY_MODEL,
@@ -93,7 +164,9 @@ DISPLACEMENTS = Table(
 
 CHANGE_POINTS = Table(
     name="change_points",
-    doc="One row a change point: where the mean of a run's drift jumps.",
+    doc="One row per change point. A *change point* is a step at which the mean of a run's drift jumps to a "
+    "new level and stays there for at least 5 outputs. Drift that wanders has change points too: compare "
+    "with `walk_changes` in `run_dynamics`.",
     columns=(_EXPERIMENT, RUN, EMBEDDER, _STEP),
     key=("run_id", "embedding_model", "step"),
     partitioned_by=_BY_MODEL,
@@ -102,31 +175,75 @@ CHANGE_POINTS = Table(
 
 RUN_DIVERGENCE = Table(
     name="run_divergence",
-    doc="One row an embedding model, network and kind of pair: how runs come apart, and which law that follows.",
+    doc="One row per embedding model, network and kind of pair: how the distance d between two runs changes "
+    "with the output t. Two laws are fitted to the mean distance over pairs: *growth*, d = d0 exp(rate "
+    "t), and *relaxation*, d = dinf - (dinf - d0) exp(-t / tau). Either must also beat a constant "
+    "distance.",
     columns=(
         _EXPERIMENT,
         EMBEDDER,
-        Column("network", "string", "Network of both runs."),
-        Column("pairs_of", "string", "Which runs are paired.", allowed=("same prompt", "different prompts")),
-        Column("pairs", "int32", "Pairs of runs used."),
-        Column("outputs", "int32", "Outputs of each that were compared."),
-        Column("verdict", "string", "The law the data prefer.", allowed=("growth", "relaxation", "neither")),
-        Column("rate", "float64", "Finite-time Lyapunov exponent per output; null unless growth.", nullable=True),
-        Column("rate_low", "float64", "Lower end of its 95% bootstrap interval over runs.", nullable=True),
-        Column("rate_high", "float64", "Upper end.", nullable=True),
-        Column("tau", "float64", "Relaxation time in outputs; null unless relaxation.", nullable=True),
-        Column("tau_low", "float64", "Lower end of its 95% bootstrap interval over runs.", nullable=True),
-        Column("tau_high", "float64", "Upper end.", nullable=True),
-        Column("growth_r2", "float64", "Variance over time that growth explains."),
-        Column("relaxation_r2", "float64", "Variance over time that relaxation explains."),
-        Column("growth_aic", "float64", "Akaike's criterion of growth; lower is better."),
-        Column("relaxation_aic", "float64", "Akaike's criterion of relaxation."),
-        Column("constant_aic", "float64", "Akaike's criterion of no change: what either must beat."),
-        Column("growth_held_out", "float64", "Root mean squared error on the last quarter, fitted before it."),
-        Column("relaxation_held_out", "float64", "That of relaxation."),
-        Column("constant_held_out", "float64", "That of no change: what either must beat."),
-        Column("first_distance", "float64", "Mean chord at the first output."),
-        Column("last_distance", "float64", "Mean chord at the last."),
+        Column("network", "string", "Network of both runs of a pair."),
+        Column(
+            "pairs_of",
+            "string",
+            "Whether the two runs of a pair start from the same prompt.",
+            allowed=("same prompt", "different prompts"),
+        ),
+        Column("pairs", "int32", "Number of pairs of runs used."),
+        Column("outputs", "int32", "Number of outputs of each run that were compared, from its start."),
+        Column(
+            "verdict",
+            "string",
+            "The law that the data prefer; 'neither' if they prefer none or do not decide.",
+            allowed=("growth", "relaxation", "neither"),
+        ),
+        Column(
+            "rate",
+            "float64",
+            "Finite-time Lyapunov exponent: the rate of the growth law, per output. Null unless the verdict is growth.",
+            nullable=True,
+        ),
+        Column(
+            "rate_low",
+            "float64",
+            "Lower end of the rate's 95% interval, from bootstrap samples of runs. Null without a rate, or with "
+            "fewer than 3 runs.",
+            nullable=True,
+        ),
+        Column("rate_high", "float64", "Upper end of that interval.", nullable=True),
+        Column(
+            "tau",
+            "float64",
+            "Time constant of the relaxation law, in outputs. Null unless the verdict is relaxation.",
+            nullable=True,
+        ),
+        Column(
+            "tau_low",
+            "float64",
+            "Lower end of tau's 95% interval, from bootstrap samples of runs. Null without tau, or with fewer "
+            "than 3 runs.",
+            nullable=True,
+        ),
+        Column("tau_high", "float64", "Upper end of that interval.", nullable=True),
+        Column(
+            "growth_r2",
+            "float64",
+            "Share of the variance of the mean distance over time that growth explains; at most 1.",
+        ),
+        Column("relaxation_r2", "float64", "Share of that variance that relaxation explains; at most 1."),
+        Column("growth_aic", "float64", "Akaike's information criterion (AIC) of growth. The lower the better."),
+        Column("relaxation_aic", "float64", "AIC of relaxation."),
+        Column("constant_aic", "float64", "AIC of a constant distance. A law must be at least 2 below it."),
+        Column(
+            "growth_held_out",
+            "float64",
+            "Error of growth on held-out data: fitted to the first three quarters of the outputs, its root mean "
+            "squared error on the last quarter, in chords.",
+        ),
+        Column("relaxation_held_out", "float64", "The same error of relaxation."),
+        Column("constant_held_out", "float64", "The same error of a constant distance. A law must be below it."),
+        Column("first_distance", "float64", "Mean chord between the two runs of a pair at their first output."),
+        Column("last_distance", "float64", "Mean chord between them at the last output that was compared."),
         CODE,
     ),
     key=("experiment", "embedding_model", "network", "pairs_of"),
@@ -136,19 +253,24 @@ RUN_DIVERGENCE = Table(
 
 PROMPT_RECOVERABILITY = Table(
     name="prompt_recoverability",
-    doc="One row an embedding model and step: how well the starting prompt can be told, beside shuffled prompts.",
+    doc="One row per embedding model and step: how well a run's starting prompt can be guessed from its "
+    "output at that step. The guess is the prompt whose other runs have the nearest mean vector. Only "
+    "prompts with at least 2 runs take part.",
     columns=(
         _EXPERIMENT,
         EMBEDDER,
         _STEP,
-        Column("accuracy", "float64", "Share of runs given their own prompt by the nearest mean of other runs."),
-        Column("chance", "float64", "Mean accuracy with prompts shuffled within networks."),
-        Column("p_value", "float64", "Two-sided, among the shuffled."),
+        Column("accuracy", "float64", "Share of runs whose prompt is guessed correctly, 0 to 1."),
+        Column("chance", "float64", "Mean accuracy after the prompts were shuffled among the runs of each network."),
+        Column("p_value", "float64", "Two-sided p-value of the accuracy among those of the shuffled prompts."),
         Column(
-            "adjusted_p_value", "float64", "Adjusted for all steps of the experiment and model (Benjamini-Hochberg)."
+            "adjusted_p_value",
+            "float64",
+            "The p-value, adjusted because all steps of one experiment and embedding model are tested together "
+            "(Benjamini-Hochberg).",
         ),
-        Column("runs", "int32", "Runs classified."),
-        Column("prompts", "int32", "Prompts to choose from."),
+        Column("runs", "int32", "Number of runs whose prompt was guessed."),
+        Column("prompts", "int32", "Number of prompts to choose from."),
     ),
     key=("experiment", "embedding_model", "step"),
     partitioned_by=_BY_MODEL,
@@ -157,21 +279,29 @@ PROMPT_RECOVERABILITY = Table(
 
 DIAGRAM_DISTANCES = Table(
     name="diagram_distances",
-    doc=(
-        "One row a pair of runs, embedding model and dimension: how far apart their diagrams are (finite bars). A pair "
-        "within an experiment is stored once; a pair of two experiments with the one that was analysed later."
-    ),
+    doc="One row per pair of runs, embedding model and dimension: how far apart the finite bars of their "
+    "persistence diagrams are (see `persistence_bars`). A sample of runs is compared. A pair within one "
+    "experiment is stored once. A pair from two experiments is stored with the experiment that was "
+    "analysed later.",
     columns=(
         _EXPERIMENT,
         RUN,
-        Column("other_experiment", "string", "Experiment of the other run: the same or another."),
+        Column("other_experiment", "string", "Experiment of the other run; it may be the same one."),
         Column("other_run_id", "string", "UUIDv7 of the other run."),
         EMBEDDER,
         _DIMENSION,
-        Column("wasserstein", "float64", "1-Wasserstein distance, euclidean ground metric."),
-        Column("bottleneck", "float64", "Bottleneck distance, maximum ground metric."),
-        Column("diagrams_hash", "string", "Hash of both diagrams' bars: while they stay, the row is kept."),
-        Column("computed_at", "timestamp", "When it was computed."),
+        Column(
+            "wasserstein",
+            "float64",
+            "1-Wasserstein distance, with Euclidean distance between points of the diagrams; in the unit of the bars.",
+        ),
+        Column(
+            "bottleneck",
+            "float64",
+            "Bottleneck distance, with the maximum norm between points of the diagrams; in the unit of the bars.",
+        ),
+        Column("diagrams_hash", "string", "Hash of the bars of both diagrams. The row is kept until they change."),
+        Column("computed_at", "timestamp", "When the distance was computed."),
         CODE,
     ),
     key=("run_id", "other_run_id", "embedding_model", "dimension"),
@@ -185,17 +315,29 @@ DIAGRAM_DISTANCES = Table(
 
 PERSISTENCE_CURVES = Table(
     name="persistence_curves",
-    doc="One row a run, embedding model, dimension and distance: its diagram as curves, which can be averaged.",
+    doc="One row per run, embedding model, dimension and distance: a persistence diagram as curves. Unlike "
+    "diagrams, curves can be averaged and compared point by point. The *Betti curve* counts bars; the "
+    "*landscapes* are envelopes of them: a finite bar is a tent over the distances where it is alive, "
+    "half as high as the bar is long.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
         _DIMENSION,
-        Column("value", "float64", "Distance at which it is read; the same for all runs of a model and dimension."),
-        Column("betti", "int32", "Bars alive there: born, and not yet filled."),
-        Column("landscape_1", "float64", "Largest of the tents over finite bars, half a bar's length high."),
-        Column("landscape_2", "float64", "Second largest."),
-        Column("landscape_3", "float64", "Third largest."),
+        Column(
+            "value",
+            "float64",
+            "Distance at which the curves are read. It takes the same 64 values for all runs of one experiment, "
+            "model and dimension.",
+        ),
+        Column(
+            "betti", "int32", "Betti curve: number of bars that are born at or below this distance and die above it."
+        ),
+        Column(
+            "landscape_1", "float64", "First landscape: height of the highest tent at this distance, 0 without one."
+        ),
+        Column("landscape_2", "float64", "Second landscape: height of the second highest tent."),
+        Column("landscape_3", "float64", "Third landscape: height of the third highest tent."),
     ),
     key=("run_id", "embedding_model", "dimension", "value"),
     partitioned_by=_BY_MODEL,
@@ -204,15 +346,21 @@ PERSISTENCE_CURVES = Table(
 
 PERSISTENCE_IMAGES = Table(
     name="persistence_images",
-    doc="One row a run, embedding model, dimension from 1 and pixel: its diagram as a picture of births and lengths.",
+    doc="One row per run, embedding model, dimension (1 or higher) and pixel: a persistence diagram as a "
+    "picture of 16 by 16 pixels, with births on one axis and lengths of bars on the other.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
         _DIMENSION,
-        Column("birth", "float64", "Middle of the pixel."),
-        Column("length", "float64", "Middle of the pixel."),
-        Column("weight", "float64", "Length of the finite bars there, each spread as a Gaussian one pixel wide."),
+        Column("birth", "float64", "Birth at the middle of the pixel."),
+        Column("length", "float64", "Length of a bar (death minus birth) at the middle of the pixel."),
+        Column(
+            "weight",
+            "float64",
+            "Sum of the lengths of the finite bars here. Each bar is spread as a Gaussian with a standard "
+            "deviation of one pixel.",
+        ),
     ),
     key=("run_id", "embedding_model", "dimension", "birth", "length"),
     partitioned_by=_BY_MODEL,
@@ -222,21 +370,31 @@ PERSISTENCE_IMAGES = Table(
 _CHANCE = Column(
     "null_model",
     "string",
-    "What chance is: a walk with the same steps; a Gaussian with the same covariance; the same outputs in shuffled order "
-    "(there, points are pairs of consecutive outputs).",
+    "What chance is. 'random walk': a walk with the same step lengths. 'gaussian': independent points "
+    "with the same mean "
+    "and covariance. 'shuffled time': the same outputs in random order; a diagram does not depend on the "
+    "order of single "
+    "outputs, so here its points are pairs of consecutive outputs.",
     allowed=("random walk", "gaussian", "shuffled time"),
 )
-_COMPARED = Column("points", "int32", "Outputs compared, from the run's start.")
+_COMPARED = Column("points", "int32", "Number of outputs of the run that were compared, from its start.")
 
 TOPOLOGY_NULLS = Table(
     name="topology_nulls",
-    doc="One row a run, embedding model, dimension, statistic and null: where the observed value stands among chance.",
+    doc="One row per run, embedding model, dimension, statistic and null model: where the run's persistence "
+    "diagram stands among those of chance. A *null model* says what chance is. A *replicate* is one "
+    "cloud of points drawn from it.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
         _DIMENSION,
-        Column("statistic", "string", "What is compared.", allowed=("entropy", "total_persistence", "max_persistence")),
+        Column(
+            "statistic",
+            "string",
+            "The statistic that is compared, as in `persistence_summary`.",
+            allowed=("entropy", "total_persistence", "max_persistence"),
+        ),
         _CHANCE,
         _COMPARED,
         *_OF_REPLICATES,
@@ -245,25 +403,31 @@ TOPOLOGY_NULLS = Table(
     key=("run_id", "embedding_model", "dimension", "statistic", "null_model"),
     partitioned_by=_BY_MODEL,
     references=OF_RUN,
-)  # fmt: skip
+)
 
 CURVE_NULLS = Table(
     name="curve_nulls",
-    doc="One row a run, embedding model, dimension, null, curve and distance: the run's curve beside those of chance.",
+    doc="One row per run, embedding model, dimension, null model, curve and distance: the run's curve beside "
+    "the curves of chance.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
         _DIMENSION,
         _CHANCE,
-        Column("curve", "string", "As in `persistence_curves`.", allowed=("betti", "landscape_1")),
-        Column("value", "float64", "Distance at which it is read."),
+        Column(
+            "curve",
+            "string",
+            "The curve that is compared, as in `persistence_curves`.",
+            allowed=("betti", "landscape_1"),
+        ),
+        Column("value", "float64", "Distance at which the curves are read."),
         _COMPARED,
-        Column("observed", "float64", "The run's curve there."),
-        Column("null_mean", "float64", "Mean of the null curves there."),
-        Column("null_low", "float64", "Below it are 2.5% of the null curves there."),
-        Column("null_high", "float64", "Above it are 2.5% of the null curves there."),
-        Column("replicates", "int32", "Null curves."),
+        Column("observed", "float64", "Value of the run's curve at this distance."),
+        Column("null_mean", "float64", "Mean of the replicates' curves at this distance."),
+        Column("null_low", "float64", "Value that 2.5% of the replicates' curves are below at this distance."),
+        Column("null_high", "float64", "Value that 2.5% of the replicates' curves are above at this distance."),
+        Column("replicates", "int32", "Number of replicates."),
         CODE,
     ),
     key=("run_id", "embedding_model", "dimension", "null_model", "curve", "value"),
@@ -273,35 +437,53 @@ CURVE_NULLS = Table(
 
 LAYOUT_POINTS = Table(
     name="layout_points",
-    doc="One row a point of a flat map (t-SNE), for charts: of outputs by embedding, or of runs by diagram distance.",
+    doc="One row per point of a flat map (t-SNE). A map shows either outputs, placed by their embeddings, or "
+    "runs, placed by the distances between their diagrams. Maps are for charts, not for claims: sizes "
+    "and distances of groups mean nothing in them.",
     columns=(
         _EXPERIMENT,
         EMBEDDER,
-        Column("kind", "string", "What is laid out.", allowed=("outputs", "runs H0", "runs H1")),
-        Column("item_id", "string", "invocation_id of an output, run_id of a run."),
+        Column(
+            "kind",
+            "string",
+            "What the map shows. 'H0' and 'H1' are the homology dimension of the diagrams.",
+            allowed=("outputs", "runs H0", "runs H1"),
+        ),
+        Column("item_id", "string", "The invocation_id of an output, or the run_id of a run."),
         RUN,
-        Column("x", "float64", "Position."),
-        Column("y", "float64", "Position."),
-        Column("trustworthiness", "float64", "Of the whole map, 0 to 1; null below 8 points.", nullable=True),
+        Column("x", "float64", "Horizontal position, without a unit."),
+        Column("y", "float64", "Vertical position, without a unit."),
+        Column(
+            "trustworthiness",
+            "float64",
+            "How far the whole map can be trusted, 0 to 1: 1 if points that are near on it are near in truth. "
+            "Null for fewer than 8 points.",
+            nullable=True,
+        ),
     ),
     key=("embedding_model", "kind", "item_id"),
     partitioned_by=_BY_MODEL,
     references=OF_RUN,
 )
 
-_CLUSTER = Column("cluster", "int32", "Cluster number; outliers are held by the last cluster visited.")
+_CLUSTER = Column("cluster", "int32", "Number of the cluster. An outlier counts as the last cluster visited.")
 
 CLUSTER_DWELLS = Table(
     name="cluster_dwells",
-    doc="One row a stay of a run in a cluster (outliers: -1, not held here).",
+    doc="One row per stay of a run in a cluster. A *stay* is a stretch of consecutive outputs in the same "
+    "cluster. Outliers have stays of their own here, with cluster -1.",
     columns=(
         EMBEDDER,
         _EXPERIMENT,
         RUN,
-        Column("cluster", "int32", "Cluster number; -1 is outside of all."),
-        Column("start", "int32", "Step at which the stay begins."),
-        Column("length", "int32", "Outputs in it."),
-        Column("censored", "bool", "Cut off by an end of the run: it lasted at least so long."),
+        Column("cluster", "int32", "Number of the cluster; -1 for outliers."),
+        Column("start", "int32", "Step of the first output of the stay."),
+        Column("length", "int32", "Length of the stay, in outputs."),
+        Column(
+            "censored",
+            "bool",
+            "Whether the start or the end of the run cuts the stay off. If so, it lasted at least `length` outputs.",
+        ),
     ),
     key=("run_id", "embedding_model", "start"),
     partitioned_by=("embedding_model",),
@@ -310,15 +492,16 @@ CLUSTER_DWELLS = Table(
 
 CLUSTER_TRANSITIONS = Table(
     name="cluster_transitions",
-    doc="One row a bigram that was seen: a cluster and that of the next output, within runs only, outliers held by the "
-    "last cluster. Two different ones are a move, the same twice is staying.",
+    doc="One row per pair of clusters in which two consecutive outputs of a run were seen. The same cluster "
+    "twice means that the run stayed; two clusters mean that it moved. Outliers count as the last "
+    "cluster visited.",
     columns=(
         EMBEDDER,
         _EXPERIMENT,
         NETWORK,
         _CLUSTER,
-        Column("next_cluster", "int32", "Cluster of the next output."),
-        Column("moves", "int64", "How often."),
+        Column("next_cluster", "int32", "Number of the cluster of the next output."),
+        Column("moves", "int64", "How often this pair was seen."),
     ),
     key=("embedding_model", "experiment", "network", "cluster", "next_cluster"),
     partitioned_by=("embedding_model",),
@@ -327,24 +510,51 @@ CLUSTER_TRANSITIONS = Table(
 
 MARKOV_MODELS = Table(
     name="markov_models",
-    doc="One row an experiment, network, embedding model and lag: a Markov state model of the cluster sequences.",
+    doc="One row per experiment, network, embedding model and lag: a Markov state model of the cluster "
+    "sequences. It describes a run by the probability of each next cluster, given the cluster now. Its "
+    "states are the most visited set of clusters that all lead to each other.",
     columns=(
         EMBEDDER,
         _EXPERIMENT,
         NETWORK,
-        Column("lag", "int32", "Outputs between a state and the next."),
-        Column("runs", "int32", "Runs."),
-        Column("states", "int32", "Clusters that all lead to each other at this lag."),
-        Column("coverage", "float64", "Share of counted pairs among those states."),
-        Column("entropy_rate", "float64", "Nats per step at this lag."),
-        Column("timescale", "float64", "Slowest implied timescale in outputs; null when there is none.", nullable=True),
-        Column("timescale_low", "float64", "Lower end of its 95% bootstrap interval over runs.", nullable=True),
-        Column("timescale_high", "float64", "Upper end.", nullable=True),
+        Column("lag", "int32", "Lag, in outputs, between a cluster and the next one."),
+        Column("runs", "int32", "Number of runs."),
+        Column("states", "int32", "Number of states."),
+        Column("coverage", "float64", "Share of all pairs of clusters at this lag that are pairs of states, 0 to 1."),
         Column(
-            "chapman_kolmogorov_p", "float64", "Of the Markov property from this lag; small rejects it.", nullable=True
+            "entropy_rate",
+            "float64",
+            "How unpredictable the next state is, in nats per lag: 0 for a fixed cycle, ln s for s states drawn "
+            "at random.",
         ),
-        Column("recurrent_sets", "int32", "Sets of clusters that, once entered, were not left."),
-        Column("absorbing_clusters", "int32", "Those of a single cluster."),
+        Column(
+            "timescale",
+            "float64",
+            "Slowest implied timescale, in outputs: how long the model remembers its state. Null with a single "
+            "state, or if it never forgets.",
+            nullable=True,
+        ),
+        Column(
+            "timescale_low",
+            "float64",
+            "Lower end of the timescale's 95% interval, from bootstrap samples of runs. Null if at most half of "
+            "the samples have a timescale.",
+            nullable=True,
+        ),
+        Column("timescale_high", "float64", "Upper end of that interval.", nullable=True),
+        Column(
+            "chapman_kolmogorov_p",
+            "float64",
+            "p-value of the Chapman-Kolmogorov test. A small one says that the next cluster depends on more than "
+            "the cluster now. Null if the test cannot be made.",
+            nullable=True,
+        ),
+        Column(
+            "recurrent_sets",
+            "int32",
+            "Number of recurrent sets: sets of clusters that were never left once they were entered.",
+        ),
+        Column("absorbing_clusters", "int32", "Number of recurrent sets of a single cluster."),
         CODE,
     ),
     key=("embedding_model", "experiment", "network", "lag"),
@@ -354,19 +564,34 @@ MARKOV_MODELS = Table(
 
 MODEL_EFFECTS = Table(
     name="model_effects",
-    doc="One row a fixed effect of a mixed model: outcome by parts of the network and embedder, random intercepts by prompt and run.",
+    doc="One row per fixed effect of a mixed model. There is one model per outcome. It explains the outcome "
+    "by generator, captioner (or else network) and embedding model, with a random intercept per prompt "
+    "and, where several embedding models measure each run, per run.",
     columns=(
         _EXPERIMENT,
-        Column("outcome", "string", "What is explained, e.g. 'entropy H1': each homology dimension for itself."),
-        Column("effect", "string", "The effect; levels are compared with the first in sorted order."),
-        Column("estimate", "float64", "Its size, in the outcome's units."),
-        Column("low", "float64", "Lower end of the 95% interval."),
-        Column("high", "float64", "Upper end."),
-        Column("standard_error", "float64", "Standard error."),
-        Column("p_value", "float64", "Of Student's t.", nullable=True),
-        Column("rows", "int32", "Observations."),
-        Column("prompts", "int32", "Prompts: groups of the random intercept."),
-        Column("converged", "bool", "Whether the optimiser did; if not, this is no finding."),
+        Column(
+            "outcome",
+            "string",
+            "The quantity that is explained, for example 'entropy H1' (H1 is homology dimension 1).",
+        ),
+        Column(
+            "effect",
+            "string",
+            "Name of the effect. A level of a factor is compared with the factor's first level in sorted order.",
+        ),
+        Column("estimate", "float64", "Size of the effect, in the unit of the outcome."),
+        Column("low", "float64", "Lower end of its 95% interval."),
+        Column("high", "float64", "Upper end of its 95% interval."),
+        Column("standard_error", "float64", "Its standard error, in the unit of the outcome."),
+        Column(
+            "p_value",
+            "float64",
+            "p-value of Student's t test that the effect is 0; null if the standard error is 0.",
+            nullable=True,
+        ),
+        Column("rows", "int32", "Number of rows that the model was fitted to."),
+        Column("prompts", "int32", "Number of prompts, each with its random intercept."),
+        Column("converged", "bool", "Whether the fit converged. If not, the row says nothing."),
         CODE,
     ),
     key=("experiment", "outcome", "effect"),
@@ -376,15 +601,24 @@ MODEL_EFFECTS = Table(
 
 MODEL_TERMS = Table(
     name="model_terms",
-    doc="One row a term of a mixed model: its likelihood-ratio test.",
+    doc="One row per term of a mixed model: a likelihood-ratio test of whether the whole term matters. A "
+    "*term* is a factor or a combination of two, with all of its effects.",
     columns=(
         _EXPERIMENT,
-        Column("outcome", "string", "What is explained."),
-        Column("term", "string", "The whole term, e.g. 'generator' or 'captioner:embedding_model'."),
-        Column("chi2", "float64", "Twice the difference of log likelihoods."),
-        Column("degrees", "int32", "Degrees of freedom."),
-        Column("p_value", "float64", "Of the chi-squared distribution."),
-        Column("adjusted_p_value", "float64", "Adjusted for all terms of the experiment (Benjamini-Hochberg)."),
+        Column("outcome", "string", "The quantity that is explained, as in `model_effects`."),
+        Column("term", "string", "Name of the term, for example 'generator' or 'captioner:embedding_model'."),
+        Column(
+            "chi2",
+            "float64",
+            "Likelihood-ratio statistic: twice the difference of the log likelihoods with and without the term.",
+        ),
+        Column("degrees", "int32", "Degrees of freedom of the test."),
+        Column("p_value", "float64", "p-value from the chi-squared distribution."),
+        Column(
+            "adjusted_p_value",
+            "float64",
+            "The p-value, adjusted because all terms of one experiment are tested together (Benjamini-Hochberg).",
+        ),
     ),
     key=("experiment", "outcome", "term"),
     partitioned_by=("experiment",),
@@ -393,19 +627,33 @@ MODEL_TERMS = Table(
 
 NULL_TESTS = Table(
     name="null_tests",
-    doc="One row an embedding model, measure and null: whether the runs of an experiment, all together, differ from chance.",
+    doc="One row per embedding model, statistic and null model: whether all runs of an experiment together "
+    "differ from chance. It pools the rows of `motion_nulls` and `topology_nulls`.",
     columns=(
         _EXPERIMENT,
         EMBEDDER,
-        Column("statistic", "string", "As in motion_nulls, or in topology_nulls with the dimension: 'entropy H1'."),
-        Column("null_model", "string", "What chance is, as there."),
-        Column("runs", "int32", "Runs that were compared with chance."),
-        Column("observed", "float64", "Mean over the runs."),
-        Column("null_mean", "float64", "Mean over all null values of all runs."),
-        Column("mean_percentile", "float64", "Mean over the runs of where each stands; 50 is chance."),
-        Column("replicates", "int32", "Null values of each run."),
-        Column("p_value", "float64", "Two-sided, of the mean percentile (pooled over the runs)."),
-        Column("adjusted_p_value", "float64", "Adjusted for all rows of the experiment (Benjamini-Hochberg)."),
+        Column(
+            "statistic",
+            "string",
+            "The statistic, as in `motion_nulls`, or as in `topology_nulls` followed by the homology dimension: "
+            "'entropy H1'.",
+        ),
+        Column("null_model", "string", "What chance is, as in those tables."),
+        Column("runs", "int32", "Number of runs that were compared with chance."),
+        Column("observed", "float64", "Mean of the statistic over the runs."),
+        Column("null_mean", "float64", "Mean of the statistic over all replicates of all runs."),
+        Column(
+            "mean_percentile",
+            "float64",
+            "Mean of the runs' percentiles among their own replicates, 0 to 100. Chance gives 50.",
+        ),
+        Column("replicates", "int32", "Smallest number of replicates that any of these runs was compared with."),
+        Column("p_value", "float64", "Two-sided p-value of the mean percentile."),
+        Column(
+            "adjusted_p_value",
+            "float64",
+            "The p-value, adjusted because all rows of one experiment are tested together (Benjamini-Hochberg).",
+        ),
     ),
     key=("experiment", "embedding_model", "statistic", "null_model"),
     partitioned_by=("experiment",),
@@ -414,29 +662,48 @@ NULL_TESTS = Table(
 
 CONTRASTS = Table(
     name="contrasts",
-    doc="One row an outcome and pair: two networks as one embedding model sees them, or an embedding model against a "
-    "control on the same runs. Permutations within prompts or runs, bootstrap over runs.",
+    doc="One row per outcome and pair of levels. The levels are two networks, seen by the same embedding "
+    "model, or an embedding model and a control on the same runs. A *control* is an embedding model "
+    "whose vectors do not depend on content: a random walk.",
     columns=(
         _EXPERIMENT,
-        Column("outcome", "string", "What is compared, as in model_effects."),
-        Column("factor", "string", "What differs.", allowed=("network", "embedding_model")),
-        Column("measured_by", "string", "Embedding model of the first; 'run' where none is concerned."),
-        Column("level", "string", "The first: a network, or an embedding model."),
-        Column("other_level", "string", "The other: a network, or a control."),
-        Column("runs", "int32", "Runs of the first that have the outcome."),
-        Column("other_runs", "int32", "Runs of the other."),
-        Column("mean", "float64", "Mean outcome of the first."),
-        Column("other_mean", "float64", "Mean outcome of the other."),
-        Column("difference", "float64", "First minus other."),
-        Column("low", "float64", "Lower end of its 95% bootstrap interval over runs."),
-        Column("high", "float64", "Upper end."),
+        Column("outcome", "string", "The quantity that is compared, as in `model_effects`."),
+        Column("factor", "string", "What the two levels differ in.", allowed=("network", "embedding_model")),
         Column(
-            "hedges_g", "float64", "The difference in pooled standard deviations; null without spread.", nullable=True
+            "measured_by",
+            "string",
+            "Embedding model that measured the outcome of the first level; 'run' if the outcome needs none (run "
+            "length, loop length).",
         ),
-        Column("cliffs_delta", "float64", "P(first > other) - P(first < other)."),
-        Column("p_value", "float64", "Of exchanging labels within prompts (networks) or runs (controls)."),
-        Column("adjusted_p_value", "float64", "Adjusted for all contrasts of the experiment (Benjamini-Hochberg)."),
-        Column("permutations", "int32", "Permutations made."),
+        Column("level", "string", "First level: a network, or an embedding model."),
+        Column("other_level", "string", "Other level: a network, or a control."),
+        Column("runs", "int32", "Number of runs of the first level that have the outcome."),
+        Column("other_runs", "int32", "Number of runs of the other level that have it."),
+        Column("mean", "float64", "Mean outcome of the first level."),
+        Column("other_mean", "float64", "Mean outcome of the other level."),
+        Column("difference", "float64", "Mean of the first level minus mean of the other."),
+        Column("low", "float64", "Lower end of the difference's 95% interval, from bootstrap samples of runs."),
+        Column("high", "float64", "Upper end of that interval."),
+        Column(
+            "hedges_g",
+            "float64",
+            "Hedges' g: the difference in pooled standard deviations. Null if a level has a single value or "
+            "nothing varies.",
+            nullable=True,
+        ),
+        Column("cliffs_delta", "float64", "Cliff's delta, P(first > other) - P(first < other), from -1 to 1."),
+        Column(
+            "p_value",
+            "float64",
+            "p-value of a permutation test that exchanges the levels within prompts (networks) or within runs "
+            "(controls).",
+        ),
+        Column(
+            "adjusted_p_value",
+            "float64",
+            "The p-value, adjusted because all contrasts of one experiment are tested together (Benjamini-Hochberg).",
+        ),
+        Column("permutations", "int32", "Number of permutations in the test."),
         SEED,
         CODE,
     ),
@@ -447,15 +714,24 @@ CONTRASTS = Table(
 
 MOTION_NULLS = Table(
     name="motion_nulls",
-    doc="One row a run, embedding model, statistic and null: where its motion stands among chance.",
+    doc="One row per run, embedding model, statistic and null model: where the run's motion stands among "
+    "that of chance.",
     columns=(
         _EXPERIMENT,
         RUN,
         EMBEDDER,
-        Column("statistic", "string", "What is compared, as in run_dynamics.", allowed=MOTION_STATISTICS),
-        Column("null_model", "string", "What chance is: a walk with the same steps; the same outputs in shuffled order.",
-               allowed=("random walk", "shuffled time")),
-        Column("points", "int32", "Outputs compared, from the run's start."),
+        Column(
+            "statistic", "string", "The statistic that is compared, as in `run_dynamics`.", allowed=MOTION_STATISTICS
+        ),
+        Column(
+            "null_model",
+            "string",
+            "What chance is. 'random walk': a walk with the same step lengths. 'shuffled time': the same outputs "
+            ""
+            "in random order.",
+            allowed=("random walk", "shuffled time"),
+        ),
+        Column("points", "int32", "Number of outputs of the run that were compared, from its start."),
         *_OF_REPLICATES,
         SEED,
         CODE,
@@ -463,31 +739,36 @@ MOTION_NULLS = Table(
     key=("run_id", "embedding_model", "statistic", "null_model"),
     partitioned_by=_BY_MODEL,
     references=OF_RUN,
-)  # fmt: skip
+)
 
 MODEL_VARIANCES = Table(
     name="model_variances",
-    doc="One row a source of variance that a mixed model's effects leave: what prompts, and runs of one prompt, differ by.",
+    doc="One row per source of variance in a mixed model: how much outcomes vary for reasons other than the effects.",
     columns=(
         _EXPERIMENT,
-        Column("outcome", "string", "What is explained."),
-        Column("source", "string", "Residual: between runs (seeds), or within a run between embedding models where 'run' is "
-               "a source too.", allowed=("prompt", "run", "residual")),
-        Column("deviation", "float64", "Standard deviation, in the outcome's units."),
-        Column("share", "float64", "Share of the variance that the effects leave."),
+        Column("outcome", "string", "The quantity that is explained, as in `model_effects`."),
+        Column(
+            "source",
+            "string",
+            "What varies. 'prompt': between prompts. 'run': between runs of one prompt. 'residual': within a "
+            "run, between embedding models; or between runs, if the outcome has no source 'run'.",
+            allowed=("prompt", "run", "residual"),
+        ),
+        Column("deviation", "float64", "Standard deviation, in the unit of the outcome."),
+        Column("share", "float64", "Share of the variance that the effects leave, 0 to 1."),
     ),
     key=("experiment", "outcome", "source"),
     partitioned_by=("experiment",),
     hot=True,
-)  # fmt: skip
+)
 
 FINDINGS = Table(
     name="findings",
-    doc="One row a sentence: what the models found, and what is wrong with them.",
+    doc="One row per sentence: what a mixed model found about an outcome, or what is wrong with that model.",
     columns=(
         _EXPERIMENT,
-        Column("outcome", "string", "What it is about."),
-        Column("position", "int32", "Order within the outcome."),
+        Column("outcome", "string", "The quantity that the sentence is about, as in `model_effects`."),
+        Column("position", "int32", "Position of the sentence among those about the outcome, counted from 0."),
         Column("sentence", "string", "The finding, or the problem."),
     ),
     key=("experiment", "outcome", "position"),

@@ -32,8 +32,8 @@ def wasserstein(first: np.ndarray, second: np.ndarray, p: float = 1.0, ground: f
 def bottleneck(first: np.ndarray, second: np.ndarray, ground: float = np.inf) -> float:
     """Minimum over matchings of the largest ground distance: the exact value, found among the candidate costs.
 
-    What a bar moves at least, to the nearest bar or to the diagonal, is at the most the distance; bars that are
-    nearer to the diagonal than that can vanish, and need not be looked at.
+    Every bar moves at least to the nearest bar or to the diagonal, so the distance is at least that. Bars that are
+    nearer to the diagonal than that can vanish and need no match.
     """
     a, b, infinite = _finite_parts(first, second)
     if infinite is None:

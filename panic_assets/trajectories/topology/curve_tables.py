@@ -1,4 +1,4 @@
-"""Stored diagrams as curves and images, on one grid an experiment, model and dimension."""
+"""Stored diagrams as curves and images, on one grid per experiment, model and dimension."""
 
 from collections.abc import Iterator
 from typing import Any

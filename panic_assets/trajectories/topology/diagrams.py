@@ -21,10 +21,10 @@ from panic_assets.statistics.distinct import distinct
 from panic_assets.trajectories.topology.apexes import Apexes, ends
 
 ROUNDING = 2.0**-40
-"""A bar shorter than this share of its death is none: 4,000 float64 steps, a fraction of a float32 one."""
+"""A bar shorter than this share of its death is left out: that is 4,000 steps of float64, less than one of float32."""
 
 SMALL = 128
-"""Points up to which every diagram is a matter of a second, and needs no budget."""
+"""Up to this many points a diagram takes about a second, and needs no budget."""
 
 _SMALLEST_NORMAL = 0x00800000
 """The bits of the smallest normal float32: rank r is the float32 that is r steps above it."""
@@ -84,7 +84,7 @@ class Diagram:
 
 @dataclass(frozen=True)
 class Summary:
-    """What one dimension of a diagram amounts to. Everything but `bars` is over finite bars."""
+    """Numbers that summarise one dimension of a diagram. All but `bars` count finite bars only."""
 
     dimension: int
     bars: int
@@ -111,7 +111,7 @@ def diagram(vectors: np.ndarray, max_dimension: int = 1, field: int = 2) -> Bars
 def budgeted(
     vectors: np.ndarray, max_dimension: int = 1, field: int = 2, seconds: float = 60, gigabytes: float = 4
 ) -> Diagram:
-    """Like `diagram`, but done in about `seconds` (nominal where `lunes` computes) and `gigabytes`, come what may.
+    """Like `diagram`, but done within about `seconds` (nominal seconds where `lunes` computes) and `gigabytes`.
 
     What does not fit is computed from landmarks: farthest-point samples of a half, a quarter, ... of the
     points, each given half of the time that is left. Every point is within the covering radius r of a
@@ -281,7 +281,9 @@ def directions(vectors: np.ndarray) -> np.ndarray:
     vectors = vectors.astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (lengths > 0).all():
-        raise UserError(f"vector {int(np.argmin(lengths))} is zero and has no angle to others; use the chord metric")
+        raise UserError(
+            f"vector {int(np.argmin(lengths))} is zero, so it has no angle to other vectors; use the metric chord"
+        )
     return vectors / lengths
 
 

@@ -1,4 +1,4 @@
-"""A run's persistence diagram as rows: what is wanted of it, and what a worker runs."""
+"""A run's persistence diagram as rows: its settings, and the function that a worker runs."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""From a point of a stored persistence diagram to the images and captions that make it: a loop or void of outputs."""
+"""From a bar of a stored persistence diagram to the images and captions that make it: a loop or void of outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Representative:
 def representative(
     lake: Lake, run: Mapping[str, Any], model: str, bar: int | None = None, dimension: int = 1
 ) -> Representative:
-    """A loop (or void) of one bar of a run's diagram, the longest bar when none is named. Recomputed, in memory."""
+    """A loop (or void) that makes one bar of a run's diagram, by default its longest bar. Computed anew, not stored."""
     name = {1: "loop", 2: "void"}.get(dimension)
     if name is None:
         raise UserError(f"dimension is {dimension}; it must be 1 (loops) or 2 (voids)")
@@ -81,8 +81,8 @@ def representative(
         if chosen["field"] == 2:
             raise
         raise UserError(
-            f"bar {bar} of H{dimension} is seen with coefficients modulo {chosen['field']}, and no {name} makes it "
-            "modulo 2, as representatives are; make the diagram with --field 2"
+            f"bar {bar} of H{dimension} exists with coefficients modulo {chosen['field']}, but no {name} makes it "
+            "modulo 2, where it is looked for; make the diagram again with --field 2"
         ) from error
     captions = registry.get(model).input == "text"
     needed = {i for walk in (*rounds, chosen["birth_invocations"], chosen["death_invocations"]) for i in walk}

@@ -1,5 +1,4 @@
-"""A run's topology beside that of clouds made by chance: where its statistics stand, and between which curves its own
-run."""
+"""A run's topology beside that of clouds made by chance: where its statistics and its curves stand among theirs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

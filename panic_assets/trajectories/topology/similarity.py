@@ -30,7 +30,7 @@ class Diagrams:
     """(run, dimension) -> (b, 2) its finite bars."""
 
     def runs(self, most: int) -> list[str]:
-        """At most so many of them."""
+        """At most `most` of the runs."""
         return sampled({run for run, _ in self.bars}, most)
 
 
@@ -54,7 +54,7 @@ class _Pair:
 
 
 def similarity(lake: Lake, watcher: Watcher, place: dict[str, str], distance_runs: int, across_runs: int) -> int:
-    """Store what is not stored yet; returns how many distances that were.
+    """Compute and store the distances that are missing; returns how many those were.
 
     Between all pairs of `distance_runs` runs of the experiment, and of `across_runs` runs with as many of each other.
     """
@@ -96,7 +96,7 @@ def similarity(lake: Lake, watcher: Watcher, place: dict[str, str], distance_run
 
 
 def _pairs(lake: Lake, place: dict[str, str], here: Diagrams | None, across_runs: int) -> Iterator[_Pair]:
-    """Every pair that is to be known, its other experiment loaded one at a time."""
+    """Every pair whose distance is wanted. Other experiments are loaded one at a time."""
     if here is None:
         return
     for run, other in combinations(here.runs(len(here.bars)), 2):
@@ -127,7 +127,7 @@ def _stored(lake: Lake, place: dict[str, str], here: bool) -> dict[tuple[Any, ..
 
 
 def diagrams_of(lake: Lake, place: dict[str, str], most: int) -> Diagrams | None:
-    """Finite bars of at most so many runs of an experiment by a model; None when it has no diagrams."""
+    """Finite bars of at most `most` runs of an experiment by a model; None if it has no diagrams."""
     made = lake.sql("SELECT run_id, dimension, metric, field FROM persistence_summary", **place).to_pylist()
     if not made:
         return None
@@ -147,5 +147,5 @@ def diagrams_of(lake: Lake, place: dict[str, str], most: int) -> Diagrams | None
 
 
 def sampled(runs: Sequence[str] | set[str], most: int) -> list[str]:
-    """At most so many runs, by the hash of their ids: larger samples contain smaller ones. In order of ids."""
+    """At most `most` runs, chosen by the hash of their ids, so that a larger sample contains a smaller one. Sorted."""
     return sorted(sorted(runs, key=lambda run: hashlib.blake2b(run.encode()).digest())[:most])

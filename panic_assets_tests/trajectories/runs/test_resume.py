@@ -179,7 +179,7 @@ def test_a_file_that_may_grow_no_further_loses_nothing(tmp_path: Path, reference
         assert process.exitcode == 3
     refusal = (tmp_path / "refusal").read_text()
     assert refusal.startswith("a file grew too large in ")
-    assert refusal.endswith("; what is stored is safe: make room, then ask again to carry on")
+    assert refusal.endswith("; what is stored is safe: make room, then start again to carry on")
     assert torn(lake) == []
     assert not list(lake.root.rglob("*.tmp"))
     perform(lake, large())
@@ -209,12 +209,12 @@ def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(small_disk: Path, r
     with started(small_disk, large(), seconds=0.05, for_analysts=False) as process:
         process.join(ENDED)
         assert process.exitcode in (1, 3)  # 1: there was no room even for the refusal.
-    with pytest.raises(UserError, match=r"the disk is full in .*; what is stored is safe: make room, then ask again"):
+    with pytest.raises(UserError, match=r"the disk is full in .*; what is stored is safe: make room, then start again"):
         perform(lake, large())
     kept = ids(lake)
     assert len(kept) > 100
     assert torn(lake) == []
-    with pytest.raises(UserError, match=r"disk is full|could not be rebuilt, the older one stays"):
+    with pytest.raises(UserError, match=r"disk is full|could not be rebuilt, so the older one stays"):
         catalogue.build(lake, small_disk / "panic.duckdb")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     perform(lake, large())

@@ -211,7 +211,7 @@ def test_an_unusable_input_fails_its_run_only() -> None:
         one.last = b"no image" if one is broken else first["output_image"]
     steps = walk(PAIR, [broken, well])
     assert broken.stop_reason == "failed"
-    assert "the input of step 1 is unusable: stored image of 8 bytes cannot be decoded" in str(broken.failure)
+    assert "the input of step 1 cannot be used: the stored image of 8 bytes cannot be decoded" in str(broken.failure)
     assert (well.stop_reason, well.length) == ("length", 6)
     assert results(steps)["run-1"] == results(walk(PAIR, [run(1, 1, 6)]))["run-1"][1:]
     assert {r["run_id"]: r["stop_reason"] for r in steps[0].runs} == {"run-0": "failed", "run-1": None}

@@ -90,7 +90,7 @@ def test_a_bar_that_is_seen_in_another_field_only_says_so(lake, monkeypatch):
         representative(lake, run, "DummyText")
     with monkeypatch.context() as patch:
         patch.setattr(lake, "sql", _modulo_3(lake))
-        with pytest.raises(UserError, match="bar 0 of H1 is seen with coefficients modulo 3, and no loop makes it"):
+        with pytest.raises(UserError, match="bar 0 of H1 exists with coefficients modulo 3, but no loop makes it"):
             representative(lake, run, "DummyText", 0)
 
 

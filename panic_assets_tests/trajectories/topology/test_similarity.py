@@ -93,7 +93,7 @@ def test_pairs_with_runs_that_are_gone_are_orphans_and_repaired(lake):
     lake.remove("experiments", experiment="b")
     lake.remove("runs", experiment="b")
     found = {f.sentence for f in rules.all_findings(lake, "diagram_distances", experiment="a")}
-    assert {f"{ACROSS} rows of diagram_distances refer to {c} that are not in {t}" for c, t in (
+    assert {f"{ACROSS} rows of diagram_distances refer to values of {c} that are not in {t}" for c, t in (
         ("other_run_id", "runs"), ("other_experiment", "experiments"))} == found  # fmt: skip
     assert list(repair.repair(lake, "a")) == [f"diagram_distances (a, {MODEL}): removed {ACROSS} rows"]
     assert len(stored(lake)) == WITHIN
