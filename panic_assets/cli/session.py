@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from panic_assets import variables
 from panic_assets.cli.output import console, fail, say
 from panic_assets.errors import UserError
 from panic_assets.instance import embedded_postgres
@@ -99,7 +100,7 @@ def lake() -> Lake:
 def instance() -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of PANIC_HOME; PANIC_POSTGRES_URL=embedded runs a private PostgreSQL in the home meanwhile."""
     with contextlib.ExitStack() as stack:
-        if os.environ.get(POSTGRES_URL) == EMBEDDED:
+        if variables.read().postgres_url == EMBEDDED:
             os.environ[POSTGRES_URL] = stack.enter_context(embedded_postgres.server(home().root / "postgres"))
             stack.callback(os.environ.__setitem__, POSTGRES_URL, EMBEDDED)
         yield stack.enter_context(open_instance(home()))

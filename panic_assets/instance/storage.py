@@ -22,6 +22,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from packaging.version import Version
 from sqlalchemy import event
 
+from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.instance.wiping import DeletesPartitions
 
@@ -105,7 +106,7 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PanicStorage":
         """From dagster.yaml and the environment of the process that opens the instance."""
-        return cls(config_value["base_dir"], os.environ.get(POSTGRES_URL), inst_data)
+        return cls(config_value["base_dir"], variables.read().postgres_url, inst_data)
 
     @property
     def run_storage(self) -> RunStorage:

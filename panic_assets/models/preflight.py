@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from panic_assets import variables
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
@@ -14,7 +15,6 @@ from panic_assets.models import measured, registry, weights
 from panic_assets.models.load import LOADERS
 from panic_assets.models.memory import placement, require_bitsandbytes
 from panic_assets.models.spec import ModelSpec, Placement
-from panic_assets.settings import number
 
 CPU_LIMIT_GB = 6.0
 """Without a GPU, a larger model would take minutes a call: it is refused."""
@@ -51,7 +51,7 @@ class Preflight:
     @property
     def cost(self) -> float:
         """`hours` times PANIC_GPU_PRICE (per hour, 0 when not set)."""
-        return self.hours * number("PANIC_GPU_PRICE", 0)
+        return self.hours * variables.read().gpu_price
 
 
 def preflight(

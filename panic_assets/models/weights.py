@@ -2,13 +2,13 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from panic_assets import variables
 from panic_assets.errors import UserError, suggest
 from panic_assets.models.spec import ModelSpec
 
@@ -20,7 +20,7 @@ UNUSED_FOLDERS = ("onnx/*", "openvino/*", "coreml/*")
 
 def overrides() -> dict[str, Path]:
     """Name -> local folder, from PANIC_MODEL_PATHS: a JSON object, or `Name=folder` separated by commas."""
-    text = os.environ.get("PANIC_MODEL_PATHS", "").strip()
+    text = variables.read().model_paths.strip()
     if not text:
         return {}
     if text.startswith("{"):

@@ -1,11 +1,11 @@
 """The orphan sensor: what the graph says should exist, against what is there; reported, and repaired when allowed."""
 
 import hashlib
-import os
 import time
 
 import dagster as dg
 
+from panic_assets import variables
 from panic_assets.lake.resource import LakeResource
 from panic_assets.operations import deletion, doctor, journal
 from panic_assets.operations.jobs import repair_job
@@ -52,7 +52,7 @@ def orphans(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.Senso
         for model, is_stale in stale.items():
             events.append(_report(clusters.key, "complete", not is_stale, STALE, dg.AssetCheckSeverity.WARN, model))
     requests = []
-    if found and os.environ.get("PANIC_REPAIR") == "1":
+    if found and variables.read().repair:
         hour = int(time.time() // 3600)
         wrong = [f for f in found if f.kind != "missing"]
         if wrong:

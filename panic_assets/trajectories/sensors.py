@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import dagster as dg
 
+from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.lake.resource import LakeResource
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
-from panic_assets.settings import PROJECT
 from panic_assets.trajectories import config, registration, work
 
 clusters_job = dg.define_asset_job(
@@ -34,8 +33,8 @@ perform_job = dg.define_asset_job(
 
 
 def folder() -> Path:
-    """Where experiment files are dropped: PANIC_EXPERIMENTS, else `experiments/` in the project."""
-    return Path(os.environ.get("PANIC_EXPERIMENTS") or PROJECT / "experiments")
+    """Where experiment files are dropped: PANIC_EXPERIMENTS, else `experiments/` in the current folder."""
+    return variables.read().experiments
 
 
 @dg.sensor(
