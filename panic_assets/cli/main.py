@@ -1,12 +1,27 @@
 """The `panic` command. Thin: everything it does can be done from Dagster too."""
 
 import atexit
+import importlib.metadata
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from panic_assets.cli import analyse, cluster, data, experiment, finetune, grokking, health, model, run, training, ui
+from panic_assets.cli import (
+    analyse,
+    cluster,
+    data,
+    experiment,
+    finetune,
+    grokking,
+    health,
+    init,
+    model,
+    run,
+    training,
+    ui,
+)
 from panic_assets.cli.output import fail
 from panic_assets.errors import UserError
 
@@ -16,8 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Study how models move: trajectories of text-to-image-to-text loops, trained models over their checkpoints. "
-    "Everything is stored in PANIC_HOME (default: .panic in the project); removing it starts afresh.",
-    epilog="Begin with:  panic experiment perform experiments/examples/demo.yaml",
+    "Everything is stored in PANIC_HOME (default: .panic in the current folder); removing it starts afresh.",
+    epilog="Begin with:  panic init my-study",
 )
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(run.app, name="run")
@@ -27,11 +42,27 @@ app.add_typer(training.app, name="training")
 app.add_typer(grokking.app, name="grokking")
 app.add_typer(finetune.app, name="finetune")
 app.add_typer(data.export_app, name="export")
+app.command("init")(init.init)
 app.command("analyse")(analyse.analyse)
 app.command("compare")(analyse.compare)
 app.command("doctor")(health.doctor)
 app.command("query")(data.query)
 app.command("ui")(ui.ui)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"panic {importlib.metadata.version('panic-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `panic` itself; typer takes its help from above."""
 
 
 def main() -> None:
