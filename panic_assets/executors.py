@@ -3,6 +3,7 @@
 from dagster import ExecutorDefinition, in_process_executor, multiprocess_executor
 
 from panic_assets import variables
+from panic_assets.extras import extra
 
 
 def executor_name() -> str:
@@ -17,7 +18,8 @@ def executor_from_environment() -> ExecutorDefinition:
     """
     choice = executor_name()
     if choice == "k8s":
-        from dagster_k8s import k8s_job_executor
+        with extra("k8s"):
+            from dagster_k8s import k8s_job_executor
 
         return k8s_job_executor
     if choice == "multiprocess":

@@ -24,6 +24,7 @@ from sqlalchemy import event
 
 from panic_assets import variables
 from panic_assets.errors import UserError
+from panic_assets.extras import extra
 from panic_assets.instance.wiping import DeletesPartitions
 
 POSTGRES_URL = "PANIC_POSTGRES_URL"
@@ -80,7 +81,8 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
         self._schedules: ScheduleStorage
         if url:
             # Only here: who runs on SQLite need not have dagster-postgres imported.
-            from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules
+            with extra("postgres"):
+                from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules
 
             driver_url = postgres_url(url)
             self._runs, self._events = PostgresRuns(driver_url), PostgresEvents(driver_url)

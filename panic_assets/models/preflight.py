@@ -12,7 +12,7 @@ from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
 from panic_assets.models import measured, registry, weights
-from panic_assets.models.load import LOADERS
+from panic_assets.models.load import LOADERS, require_library
 from panic_assets.models.memory import placement, require_bitsandbytes
 from panic_assets.models.spec import ModelSpec, Placement
 
@@ -127,6 +127,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
         )
     if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
         raise UserError(f"model {spec.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}")
+    require_library(spec)
     here = weights.local(spec) if spec.repository else None
     memory = spec.memory
     if here and spec.name in weights.overrides():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from panic_assets import variables
 from panic_assets.errors import UserError, suggest
+from panic_assets.extras import extra
 from panic_assets.models.spec import ModelSpec
 
 # Other frameworks' copies of the same weights.
@@ -65,8 +66,9 @@ def local(spec: ModelSpec) -> Path | None:
     """
     if found := overrides().get(spec.name) or packaged(spec):
         return found
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    with extra("models"):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(
@@ -113,7 +115,8 @@ def fetch(spec: ModelSpec) -> Path:
             spec, repository=spec.code_repository, revision=spec.code_revision, code_repository="", ignore=("*.bin", "*.safetensors")
         )  # fmt: skip
         fetch(code)
-    from huggingface_hub import snapshot_download
+    with extra("models"):
+        from huggingface_hub import snapshot_download
 
     with _one_sentence(spec):
         return Path(
