@@ -1,7 +1,7 @@
 """Every `PANIC_*` variable of the environment, as one class. Its descriptions are the settings table of the README.
 
-It stands apart from `settings` because importing pydantic costs as much as importing DuckDB: a command that needs the
-home alone does not pay for it.
+It stands apart from `settings` because importing pydantic takes twice as long as importing DuckDB: a command that only
+asks the lake needs the home alone, and does not wait for it.
 """
 
 import functools
