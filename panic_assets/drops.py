@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
+from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.resources import LakeResource
-from panic_assets.settings import experiments_folder
 from panic_assets.workload import Drop
 
 
@@ -47,7 +47,7 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
     )
     def dropped_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         cursor = json.loads(context.cursor or "{}")
-        folder = experiments_folder()
+        folder = variables.read().experiments
         present = {path.name: path for path in sorted(folder.glob("*")) if kind_of(path, drops)}
         tried: dict[str, str] = {name: seen for name, seen in cursor.get("tried", {}).items() if name in present}
         refused: dict[str, str] = {name: why for name, why in cursor.get("refused", {}).items() if name in present}

@@ -1,20 +1,14 @@
 """How Dagster runs the steps of one run: one environment variable, `PANIC_EXECUTOR`."""
 
-import os
-
 from dagster import ExecutorDefinition, in_process_executor, multiprocess_executor
 
-from panic_assets.errors import UserError, suggest
-
-CHOICES = ("in_process", "multiprocess", "k8s")
+from panic_assets import variables
+from panic_assets.extras import extra
 
 
 def executor_name() -> str:
     """The executor that the environment names; `in_process` when it names none."""
-    choice = os.environ.get("PANIC_EXECUTOR") or "in_process"
-    if choice not in CHOICES:
-        raise UserError(f"PANIC_EXECUTOR is {choice!r}{suggest(choice, CHOICES)} (accepted: {', '.join(CHOICES)})")
-    return choice
+    return variables.read().executor
 
 
 def executor_from_environment() -> ExecutorDefinition:
@@ -24,7 +18,8 @@ def executor_from_environment() -> ExecutorDefinition:
     """
     choice = executor_name()
     if choice == "k8s":
-        from dagster_k8s import k8s_job_executor
+        with extra("k8s"):
+            from dagster_k8s import k8s_job_executor
 
         return k8s_job_executor
     if choice == "multiprocess":

@@ -1,6 +1,6 @@
-"""Where things live, and the few settings that come from the environment.
+"""Where things live. A path is computed here, never created.
 
-Nothing here touches the disk: a path is computed, never created.
+All other settings are `variables.read()`. `python -m panic_assets.settings` writes their table into the README.
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from panic_assets.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
+"""The checkout, for the generated pages of the documentation and for tests. An installed package has none."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,26 @@ class Home:
 
 
 def home() -> Home:
-    """The home named by PANIC_HOME, else `.panic` in the project (in the working folder if installed)."""
+    """The home that PANIC_HOME names, else `.panic` in the current folder.
+
+    Read here and not through `variables`, which takes longer to import than a query takes.
+    """
     named = os.environ.get("PANIC_HOME")
-    if named:
-        root = Path(named).expanduser().resolve()
-        if root.exists() and not root.is_dir():
-            raise UserError(f"PANIC_HOME is {root}, which is a file; name a folder")
-        return Home(root)
-    base = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
-    return Home(base / ".panic")
+    if not named:
+        return Home(Path.cwd() / ".panic")
+    root = Path(named).expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"PANIC_HOME is {root}, which is a file; name a folder")
+    return Home(root)
 
 
-def experiments_folder() -> Path:
-    """Where files are dropped to be taken up: PANIC_EXPERIMENTS, else `experiments/` in the project."""
-    return Path(os.environ.get("PANIC_EXPERIMENTS") or PROJECT / "experiments")
+def _write_table() -> None:
+    """Brings the settings table of the README up to date."""
+    from panic_assets import variables
+
+    page = PROJECT / "README.md"
+    page.write_text(variables.page(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def number(name: str, default: float) -> float:
-    """A numeric setting from the environment; a sentence instead of a traceback when it is no number."""
-    text = os.environ.get(name)
-    if text is None or text == "":
-        return default
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{name} is {text!r}; it must be a number") from None
+if __name__ == "__main__":
+    _write_table()

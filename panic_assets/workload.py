@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from panic_assets.lake.invariants import Finding, Rules
-from panic_assets.lake.lake import Lake
-from panic_assets.lake.schema import Table
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from panic_assets.lake.invariants import Finding, Rules
+    from panic_assets.lake.lake import Lake
+    from panic_assets.lake.schema import Table
     from panic_assets.operations.house import House
     from panic_assets.resources import LakeResource
 
@@ -47,7 +46,7 @@ class Missing:
         return f"{self.key}: {self.count:,} of {self.total:,} {what} {state}"
 
 
-Query = Callable[[Lake, str | None], Iterable[Missing]]
+Query: TypeAlias = "Callable[[Lake, str | None], Iterable[Missing]]"
 """A missing-work query: asked of the lake, for one key or (None) for all keys."""
 
 

@@ -7,9 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import duckdb
 import typer
 
 from panic_assets.cli.output import say, size, table
+from panic_assets.errors import UserError, suggest
+from panic_assets.settings import home
 
 export_app = typer.Typer(no_args_is_help=True, help="Copies of the data for use elsewhere.")
 SHOWN = 100
@@ -42,10 +45,6 @@ def query(
     ] = Shape.table,
 ) -> None:
     """Ask panic.duckdb, read-only. The tables are described in docs/data_dictionary.md; SHOW TABLES lists them."""
-    import duckdb
-
-    from panic_assets.errors import UserError
-
     try:
         with duckdb.connect(str(_catalogue()), read_only=True) as connection:
             connection.execute("SET TimeZone='UTC'")
@@ -79,9 +78,6 @@ def export_data(
     ] = FileType.parquet,
 ) -> None:
     """Write tables to a folder, one file each, of all or some experiments."""
-    import duckdb
-
-    from panic_assets.errors import UserError, suggest
     from panic_assets.lake.lake import literal
     from panic_assets.tables import TABLES
 
@@ -110,10 +106,9 @@ def export_data(
 
 def _catalogue() -> Path:
     """The catalogue, built first when it is not there (a fresh home has an empty one)."""
-    from panic_assets.cli.session import refresh
-    from panic_assets.settings import home
-
     if not home().catalogue.exists():
+        from panic_assets.cli.session import refresh  # Late: a question to what is there needs no lake.
+
         refresh()
     return home().catalogue
 

@@ -23,7 +23,8 @@ def doctor(
     shape: Annotated[Shape, typer.Option("--format", help="text for people, json for programs.")] = Shape.text,
 ) -> None:
     """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
-    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake, refresh
     from panic_assets.doctor import doctor as medicine
     from panic_assets.house import open_house
 

@@ -1,41 +1,60 @@
 """The `panic` command. Thin: everything it does can be done from Dagster too."""
 
 import atexit
+import importlib.metadata
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from panic_assets.cli import data, health, model, ui
+from panic_assets.cli import lazy
 from panic_assets.cli.output import fail
 from panic_assets.errors import UserError
-from panic_assets.finetunes import commands as finetune
-from panic_assets.grokking import commands as grokking
-from panic_assets.training import commands as training
-from panic_assets.trajectories.commands import analyse, cluster, experiment, run
+from panic_assets.workload import Command
+
+COMMANDS = (
+    Command("doctor", "panic_assets.cli.health:doctor", "Examine everything that is stored, and repair it."),
+    Command("export", "panic_assets.cli.data:export_app", "Copy the data for use elsewhere."),
+    Command("init", "panic_assets.cli.init:init", "Make a project folder with example experiments."),
+    Command("model", "panic_assets.cli.model:app", "The models that the platform knows: list, check, fetch, measure."),
+    Command("query", "panic_assets.cli.data:query", "Ask panic.duckdb in SQL."),
+    Command("ui", "panic_assets.cli.ui:ui", "Start the Dagster UI and its daemon."),
+)
+"""The platform's own commands; workloads bring theirs."""
+
+
+def _of_workloads() -> dict[str, Command]:
+    from panic_assets.workloads import WORKLOADS  # Late: `panic query` needs none of them.
+
+    return {command.name: command for workload in WORKLOADS for command in workload.commands}
+
 
 app = typer.Typer(
     name="panic",
+    cls=lazy.group(COMMANDS, _of_workloads),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Study how models move: trajectories of text-to-image-to-text loops, trained models over their checkpoints. "
-    "Everything is stored in PANIC_HOME (default: .panic in the project); removing it starts afresh.",
-    epilog="Begin with:  panic experiment perform experiments/examples/demo.yaml",
+    "Everything is stored in PANIC_HOME (default: .panic in the current folder); removing it starts afresh.",
+    epilog="Begin with:  panic init my-study",
 )
-app.add_typer(experiment.app, name="experiment")
-app.add_typer(run.app, name="run")
-app.add_typer(model.app, name="model")
-app.add_typer(cluster.app, name="cluster")
-app.add_typer(training.app, name="training")
-app.add_typer(grokking.app, name="grokking")
-app.add_typer(finetune.app, name="finetune")
-app.add_typer(data.export_app, name="export")
-app.command("analyse")(analyse.analyse)
-app.command("compare")(analyse.compare)
-app.command("doctor")(health.doctor)
-app.command("query")(data.query)
-app.command("ui")(ui.ui)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"panic {importlib.metadata.version('panic-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of `panic` itself; typer takes its help from above."""
 
 
 def main() -> None:

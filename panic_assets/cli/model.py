@@ -102,9 +102,9 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
 
 def check_models(wanted: Any) -> None:
     """Refuse an experiment whose models cannot all run here. On a Ray cluster they run elsewhere: not asked."""
-    import os
+    from panic_assets import variables
 
-    if os.environ.get("PANIC_COMPUTE") != "ray":
+    if variables.read().compute != "ray":
         _refuse(_preflight(*_models_of(wanted)))
 
 

@@ -13,6 +13,8 @@ from rich.text import Text
 # Where nobody's terminal sets a width, tables get one that holds their columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 errors = Console(stderr=True, highlight=False)
+BORDERS = 3
+"""What a column takes beside its text: a line and two spaces."""
 
 
 def fail(sentence: str) -> None:
@@ -43,18 +45,49 @@ def cell(value: Any) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print rows under headings; numbers to the right. Says so when there are none."""
-    shown = [list(row) for row in rows]
+    """Print rows under headings; numbers to the right. Says so when there are none.
+
+    A single row that does not fit, and rows whose headings alone do not, are printed as lines of name and value.
+    """
+    given = [list(row) for row in rows]
+    shown = [[_shown(value) for value in row] for row in given]
     if not shown:
         say((f"{title}: " if title else "", "bold"), "none")
         return
     out = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
     for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float) or row[index] is None for row in shown)
+        numeric = all(isinstance(row[index], int | float) or row[index] is None for row in given)
         out.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in shown:
-        out.add_row(*(Text(f"{v:,}") if isinstance(v, int) and not isinstance(v, bool) else cell(v) for v in row))
-    console.print(out)
+        out.add_row(*row)
+    needed = (
+        [len(c) for c in columns]
+        if len(shown) > 1
+        else [max(len(c), len(v)) for c, v in zip(columns, shown[0], strict=True)]
+    )
+    if sum(needed) + BORDERS * len(columns) + 1 > console.width:
+        _transposed(columns, shown, title)
+    else:
+        console.print(out)
+
+
+def _transposed(columns: Sequence[str], rows: Sequence[Sequence[Text]], title: str | None) -> None:
+    """Each row as lines of name and value; several rows are numbered."""
+    if title:
+        say((title, "bold"))
+    for number, row in enumerate(rows, start=1):
+        if len(rows) > 1:
+            say((f"row {number}", "dim"))
+        lines = Table.grid(padding=(0, 2))
+        lines.add_column(style="bold")
+        lines.add_column(overflow="fold")
+        for column, value in zip(columns, row, strict=True):
+            lines.add_row(Text(column), value)
+        console.print(lines)
+
+
+def _shown(value: Any) -> Text:
+    return Text(f"{value:,}") if isinstance(value, int) and not isinstance(value, bool) else cell(value)
 
 
 def size(count: float) -> str:

@@ -19,13 +19,19 @@ def ui(
     import subprocess
     import sys
 
-    from panic_assets.cli.session import instance
-    from panic_assets.settings import PROJECT, home
+    from panic_assets import variables
+    from panic_assets.cli.performing import instance
+    from panic_assets.instance.home import WORKSPACE_YAML
+    from panic_assets.settings import home
 
     command = [
-        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")),
+        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE_YAML)),
         *("--port", str(port), "--host", host, "--log-level", "warning"),
     ]
+    # Dagster works in the home: what was named from this folder is named in full.
+    given = variables.read()
+    named = {"PANIC_EXPERIMENTS": given.experiments, "PANIC_TRAINING": given.training}
+    inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
     with instance():  # Opened first: the pools have their limits before the daemon starts.
         say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
         # Told to end, it ends Dagster as well: also where Ctrl-C is ignored, as it is for a background job of a script.
@@ -34,7 +40,7 @@ def ui(
         dagster = subprocess.Popen(
             command,
             cwd=home().root,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])},
+            env=inherited,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )

@@ -1,14 +1,11 @@
 """Which compute runs the models: one environment variable, `PANIC_COMPUTE`."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
+from panic_assets import variables
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute
-from panic_assets.errors import UserError, suggest
-
-CHOICES = ("auto", "in_process", "local", "ray")
 
 
 def compute_from_environment() -> Compute:
@@ -16,7 +13,7 @@ def compute_from_environment() -> Compute:
     `ray`: actors on a Ray cluster. `auto` (default): `local` where there is a GPU, since a CUDA error or a
     crash then costs a worker and not the step; else `in_process`, which starts at once.
     """
-    choice = _choice()
+    choice = variables.read().compute
     if choice == "auto":
         choice = "local" if gpus.visible_gpus() else "in_process"
     if choice == "ray":
@@ -36,17 +33,10 @@ def compute_from_environment() -> Compute:
 def side_by_side(compute: Compute, count: int) -> Iterator[Compute]:
     """A compute for several tasks that each use one thread. If PANIC_COMPUTE is `auto` and there is no GPU, it has one
     worker process per core, because in one process the other cores would idle. Otherwise the given compute."""
-    if count < 2 or _choice() != "auto" or gpus.visible_gpus():
+    if count < 2 or variables.read().compute != "auto" or gpus.visible_gpus():
         yield compute
         return
     from panic_assets.compute.local import LocalCompute
 
     with contextlib.closing(LocalCompute()) as workers:
         yield workers
-
-
-def _choice() -> str:
-    choice = os.environ.get("PANIC_COMPUTE") or "auto"
-    if choice not in CHOICES:
-        raise UserError(f"PANIC_COMPUTE is {choice!r}{suggest(choice, CHOICES)} (accepted: {', '.join(CHOICES)})")
-    return choice

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from panic_assets import settings
+from panic_assets import settings, variables
 from panic_assets.errors import UserError
 
 SLOTS = 8
@@ -42,7 +42,7 @@ def visible_gpus() -> tuple[Gpu, ...]:
     `PANIC_GPUS` overrides what is found: a count (`2`) or identifiers separated by commas (`0,1`).
     Otherwise nvidia-smi's list (else /dev/nvidia0, ...), narrowed by CUDA_VISIBLE_DEVICES as CUDA itself would.
     """
-    override = os.environ.get("PANIC_GPUS", "").strip()
+    override = variables.read().gpus.strip()
     if override.isdigit():
         return tuple(Gpu(str(index)) for index in range(int(override)))
     if override:

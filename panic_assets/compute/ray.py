@@ -15,6 +15,7 @@ from panic_assets.compute.pool import Pool
 from panic_assets.compute.protocol import Function, Needs
 from panic_assets.compute.worker import AHEAD
 from panic_assets.errors import UserError
+from panic_assets.extras import extra
 
 
 class RayCompute(Pool):
@@ -117,7 +118,8 @@ class _Actor:
 
 def _connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
+    with extra("ray"):
+        import ray
 
     if ray.is_initialized():
         return

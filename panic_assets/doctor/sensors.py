@@ -1,13 +1,13 @@
 """The orphan sensor: what the graph says should exist, against what is there; reported, and repaired when allowed."""
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
+from panic_assets import variables
 from panic_assets.checks import COMPLETE, evaluation
 from panic_assets.doctor import doctor
 from panic_assets.doctor.jobs import repair
@@ -62,7 +62,7 @@ def orphans(jobs: Sequence[Any]) -> dg.SensorDefinition:
                 asset = dg.AssetKey.from_user_string(m.stage)
                 events.append(_report(asset, COMPLETE, not m.count, str(m), dg.AssetCheckSeverity.WARN, m.key))
         requests = []
-        if found and os.environ.get("PANIC_REPAIR") == "1":
+        if found and variables.read().repair:
             hour = int(time.time() // 3600)
             if any(f.kind != "missing" for f in found):
                 requests.append(dg.RunRequest(job_name=repair.name, run_key=f"repair-{digest}-{hour}"))

@@ -26,7 +26,8 @@ def add(
     ],
 ) -> None:
     """Register a fine-tune: where its checkpoints appear, what draws, which prompts. Repeating it changes nothing."""
-    from panic_assets.cli.session import instance, refresh
+    from panic_assets.cli.performing import instance
+    from panic_assets.cli.session import refresh
 
     with instance() as opened:
         name = _add(opened, file)
@@ -65,7 +66,8 @@ def perform(
     suite: Annotated[Path | None, typer.Option(help="Test with another suite from now on: a new version.")] = None,
 ) -> None:
     """Draw, measure, compare and report what is missing. Ctrl-C loses nothing; asking again carries on."""
-    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import missing, stages
     from panic_assets.finetunes.drawing import suites
 
@@ -113,7 +115,8 @@ def watch(
     """Test checkpoints as they appear, until Ctrl-C. The Dagster daemon does the same for all fine-tunes."""
     import time
 
-    from panic_assets.cli.session import instance, lake, materialise, refresh
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import missing
     from panic_assets.training.stages import register_checkpoints
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from panic_assets.errors import UserError
+from panic_assets.extras import extra
 
 Kind = Literal["points", "path", "bars", "heat"]
 Colour = tuple[int, int, int]
@@ -335,7 +336,8 @@ def gif(frames: Sequence[Path], out: Path) -> None:
 
 def mp4(frames: Sequence[Path], out: Path) -> None:
     """Frames as an H.264 film that every browser plays."""
-    import imageio_ffmpeg
+    with extra("video"):
+        import imageio_ffmpeg
     from PIL import Image
 
     beside = out.with_name(f"{out.stem}.part.mp4")

@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 @app.command()
 def train(file: File) -> None:
     """Train the runs of a file to the end and analyse them. Ctrl-C loses nothing; asking again goes on bit for bit."""
-    from panic_assets.cli.session import instance, materialise
+    from panic_assets.cli.performing import instance, materialise
     from panic_assets.grokking import config
 
     with instance() as opened:
@@ -31,7 +31,8 @@ def train(file: File) -> None:
 @app.command()
 def sweep(file: File) -> None:
     """Train every prime x seed x data seed of a file together, and compare how each ended with the first."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.grokking import config
 
     made = config.read(file)
@@ -74,7 +75,8 @@ def analyse(
     ] = None,
 ) -> None:
     """Analyse what was not analysed yet, and conclude again."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.training import runs
 
     mine = [r["training_run"] for r in runs.every(lake(), FAMILY.name) if r["status"] != runs.TOMBSTONE]
@@ -92,7 +94,8 @@ def ingest(
     name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
 ) -> None:
     """Register checkpoints that somebody else trained, in the same layout, and analyse them. The files stay there."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.training import registration, runs
 
     where = str(folder.expanduser().absolute())
@@ -112,7 +115,8 @@ def plan(
     ] = False,
 ) -> None:
     """Events of the losses, where checkpoints lie too far apart to see them, and epochs worth adding."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.grokking import stages
     from panic_assets.training import runs
 
@@ -152,7 +156,8 @@ def intervene(
     epochs: Annotated[int | None, typer.Option(help="Last epoch of the child; the parent's unless given.")] = None,
 ) -> None:
     """Train a child run from a checkpoint with something changed, and the no-op control it is compared with."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
     from panic_assets.training import runs
 
@@ -194,7 +199,8 @@ def animate(
     cancel: Annotated[str | None, typer.Option(help="Instead: cancel this render.")] = None,
 ) -> None:
     """Draw a view over all epochs. The same request is drawn once; an interrupted one goes on where it was."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
     from panic_assets.grokking.pictures import renders
 

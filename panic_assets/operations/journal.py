@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from panic_assets import variables
 from panic_assets.ids import uuid7
 from panic_assets.lake.files import write_text
-from panic_assets.settings import Home, number
+from panic_assets.settings import Home
 
 DAY = 86_400.0
 
@@ -56,7 +57,7 @@ class Deletion:
         """Seconds since 1970; None when it was purged, restored or is not done."""
         if self.purge or self.state != "done":
             return None
-        return self.at + DAY * number("PANIC_TRASH_DAYS", 7)
+        return self.at + DAY * variables.read().trash_days
 
 
 def begun(space: str, key: str, entries: tuple[Entry, ...], purge: bool) -> Deletion:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panic_assets.extras import extra
 from panic_assets.statistics.distinct import distinct
 
 
@@ -40,8 +39,7 @@ def _tsne(points: np.ndarray, metric: str, seed: int) -> Layout:
     n = len(points)
     if n < 8:  # too few for neighbourhoods: on a line, in order
         return Layout(np.column_stack([np.arange(n), np.zeros(n)]).astype(np.float64), float("nan"), float("nan"))
-    with extra("analysis"):
-        from openTSNE import TSNE
+    from openTSNE import TSNE
     from sklearn.manifold import trustworthiness
 
     perplexity = min(30.0, (n - 1) / 3)

@@ -182,7 +182,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run, everything made from it and the files trained here; refused while other runs started from it."""
-    from panic_assets.cli.session import instance
+    from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.training import removal
 
@@ -197,7 +197,7 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Bring a deleted run back, with its rows and files."""
-    from panic_assets.cli.session import instance
+    from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.training import removal
 

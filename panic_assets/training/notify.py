@@ -6,6 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from panic_assets.errors import UserError
+from panic_assets.extras import extra
+
 log = logging.getLogger(__name__)
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
@@ -62,11 +65,15 @@ def send(urls: Sequence[str], title: str, body: str, pause: float = PAUSE_SECOND
 
 def _sent(url: str, title: str, body: str) -> bool:
     try:
-        import apprise
+        with extra("notify"):
+            import apprise
 
         receiver = apprise.Apprise()
         # The address itself may hold a password: it is not logged.
         return bool(receiver.add(url) and receiver.notify(title=title, body=body))
+    except UserError as error:
+        log.warning("a notification could not be sent: %s", error)
+        return False
     except Exception as error:  # a receiver of any kind may fail in any way; training goes on
         log.warning("a notification could not be sent: %s", type(error).__name__)
         return False

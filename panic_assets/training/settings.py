@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from panic_assets import variables
 from panic_assets.errors import UserError, suggest
 from panic_assets.settings import home
 from panic_assets.training.cost import RateTable, StopRule
@@ -47,8 +48,7 @@ def default_targets() -> dict[str, Mapping[str, float]]:
 
 def path() -> Path:
     """Where the settings are."""
-    named = os.environ.get("PANIC_TRAINING")
-    return Path(named) if named else home().root / "training.yaml"
+    return variables.read().training or home().root / "training.yaml"
 
 
 def read() -> Settings:

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from panic_assets.cli.session import materialise
+from panic_assets.cli.performing import materialise
 from panic_assets.finetunes import config
 from panic_assets.finetunes.drawing import suites, synthetic
 from panic_assets.finetunes.jobs import add

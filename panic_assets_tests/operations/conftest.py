@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from panic_assets.cli.session import materialise
+from panic_assets.cli.performing import materialise
 from panic_assets.instance.home import open_instance
 from panic_assets.lake.lake import Lake
 from panic_assets.resources import LakeResource

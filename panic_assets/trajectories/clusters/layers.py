@@ -6,7 +6,6 @@ and its answer depends on the seed, which `stability` measures.
 
 import numpy as np
 
-from panic_assets.extras import extra
 from panic_assets.statistics.distinct import distinct
 from panic_assets.trajectories.clusters.clustering import OUTLIER, Partition, partition
 
@@ -25,8 +24,7 @@ def layers(vectors: np.ndarray, seed: int = 0) -> list[Partition]:
         return [partition(points, rows, np.full(len(points), OUTLIER, dtype=np.int64))]
     import warnings
 
-    with extra("analysis"):
-        from evoc import EVoC
+    from evoc import EVoC
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of logarithms of rounding errors, and of sparse neighbourhoods

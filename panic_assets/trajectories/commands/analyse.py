@@ -17,7 +17,8 @@ def analyse(
     null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
 ) -> None:
     """Compute the dynamics, topology, layouts, statistics and symbolic dynamics of a finished experiment."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
     from panic_assets.trajectories import missing, stages
     from panic_assets.trajectories.commands.cluster import recompute_models

@@ -21,7 +21,8 @@ def recompute(
 
 
 def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) -> None:
-    from panic_assets.cli.session import instance, lake
+    from panic_assets.cli.performing import instance
+    from panic_assets.cli.session import lake
     from panic_assets.registry import registry
     from panic_assets.trajectories import missing
 
@@ -48,7 +49,8 @@ def assign(
 @app.command()
 def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> None:
     """Cluster at several resolutions with EVoC, which can take more vectors than `recompute`; then list the layers."""
-    from panic_assets.cli.session import instance, lake, materialise
+    from panic_assets.cli.performing import instance, materialise
+    from panic_assets.cli.session import lake
     from panic_assets.registry import registry
     from panic_assets.trajectories.clusters.layers import COMPILES
 
@@ -119,7 +121,7 @@ def show(
 
 def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:
     """Materialise the clusters of some models here."""
-    from panic_assets.cli.session import materialise
+    from panic_assets.cli.performing import materialise
 
     for model in models:
         materialise(opened, "recompute_clusters", model, f"clusters of {model}", config)

@@ -24,7 +24,7 @@ Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chor
 def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
     """Register an experiment and carry it out to the end. Ctrl-C loses nothing: run it again and it carries on."""
     from panic_assets.cli.model import check_models
-    from panic_assets.cli.session import instance
+    from panic_assets.cli.performing import instance
     from panic_assets.trajectories import config
 
     check_models(config.read(file))
@@ -37,7 +37,8 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
 @app.command()
 def add(file: File) -> None:
     """Register an experiment. `resume`, the daemon or `dagster asset materialize` performs it later."""
-    from panic_assets.cli.session import instance, refresh
+    from panic_assets.cli.performing import instance
+    from panic_assets.cli.session import refresh
 
     with instance() as opened:
         name = _add(opened, file)
@@ -54,7 +55,8 @@ def resume(
 ) -> None:
     """Carry on where an experiment was interrupted: keep what is there, and make what is missing."""
     from panic_assets.cli.model import check_models
-    from panic_assets.cli.session import instance, lake
+    from panic_assets.cli.performing import instance
+    from panic_assets.cli.session import lake
     from panic_assets.house import open_house
     from panic_assets.operations import deletion, journal
     from panic_assets.settings import home
@@ -157,7 +159,8 @@ def delete(
     purge: Annotated[bool, typer.Option("--purge", help="Delete for good: it cannot be restored.")] = False,
 ) -> None:
     """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
-    from panic_assets.cli.session import instance, lake
+    from panic_assets.cli.performing import instance
+    from panic_assets.cli.session import lake
     from panic_assets.house import open_house
     from panic_assets.operations import deletion
     from panic_assets.trajectories import missing
@@ -190,7 +193,7 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Bring a deleted experiment back, with its rows and its place in Dagster."""
-    from panic_assets.cli.session import instance
+    from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.operations import deletion
 
@@ -219,7 +222,8 @@ def _homology(max_dimension: int | None, field: int | None, metric: str | None) 
 
 
 def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
-    from panic_assets.cli.session import lake, materialise
+    from panic_assets.cli.performing import materialise
+    from panic_assets.cli.session import lake
     from panic_assets.settings import home
 
     config = {"ops": {"persistence_diagrams": {"config": homology}}}

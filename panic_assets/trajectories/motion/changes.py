@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from panic_assets.extras import extra
 from panic_assets.trajectories.clusters.clustering import OUTLIER
 
 
@@ -14,8 +13,7 @@ def change_points(signal: np.ndarray, shortest: int = 5) -> np.ndarray:
     Made for jumps in independent noise. A wandering signal has successive values closer to each other than
     to their mean and is cut into pieces: compare with a surrogate that wanders as much.
     """
-    with extra("analysis"):
-        import ruptures
+    import ruptures
 
     n = len(signal)
     if n < 2 * shortest:
