@@ -294,13 +294,13 @@ def test_what_ends_while_the_daemon_looks_is_not_asked_for_again(
                 asked.append(daemon.tick())
                 monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", slowly)
                 looking.start()
-                assert read.wait(60)
+                assert read.wait(300)
             return super().stream(function, tasks, needs, resume)
 
     looking = threading.Thread(target=lambda: asked.append(daemon.tick()))
     assert daemon.make(*FOLLOWERS, compute=Looking())
     ended.set()
-    looking.join(60)
+    looking.join(300)
     monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", prefetch)
     assert asked == [{}, {}]
     assert daemon.quiet()

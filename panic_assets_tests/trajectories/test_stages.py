@@ -92,7 +92,7 @@ def test_vectors_are_written_while_the_model_works_on_the_next(lake: Lake, monke
 
     def held_up(writer: Writer, rows: Any) -> bool:
         if writer.table.name == "embeddings" and (block := next(added)) < blocks:
-            assert begun[block].wait(30)
+            assert begun[block].wait(300)
         return add(writer, rows)
 
     class Telling(Counting):
