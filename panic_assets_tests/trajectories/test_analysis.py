@@ -18,6 +18,8 @@ from panic_assets.trajectories.surrogates import random_walk
 from panic_assets.trajectories.topology_nulls import against_chance
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
+pytestmark = pytest.mark.slow
+
 MODELS = ["DummyText", "DummyVision", "RandomWalk"]
 
 

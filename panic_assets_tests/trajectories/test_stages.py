@@ -168,6 +168,7 @@ def test_splitting_a_cohort_changes_no_bit(lake: Lake, reference: dict[str, Any]
     assert trace(lake, MIXED.name) == reference
 
 
+@pytest.mark.slow
 def test_worker_processes_change_no_bit(lake: Lake, reference: dict[str, Any]) -> None:
     compute = LocalCompute(workers=2)
     try:
