@@ -191,6 +191,7 @@ def test_doctor_speaks_json_and_tells_by_its_exit_code(panic: Panic, instance: d
     assert panic("doctor")[0] == 0
 
 
+@pytest.mark.slow
 def test_naming_one_more_model_computes_only_what_that_adds(
     panic: Panic, instance: dg.DagsterInstance, lake: Lake, tmp_path: Path
 ) -> None:
