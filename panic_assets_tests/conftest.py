@@ -14,8 +14,8 @@ from panic_assets.cli import output
 
 Panic = Callable[..., tuple[int, str, str]]
 
-# The same examples every time: what fails, fails for everybody. `pytest --hypothesis-profile default` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples every time, however slow the machine: what fails, fails for everybody. `pytest --hypothesis-profile default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 
 # A background job of a script ignores Ctrl-C, and so would every program that a test starts to press it on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

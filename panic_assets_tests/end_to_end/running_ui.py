@@ -20,7 +20,7 @@ import psutil
 from panic_assets.settings import Home
 
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "panic_assets"}
-STARTED, ENDED = 180.0, 60.0
+STARTED, ENDED = 400.0, 120.0
 """Seconds that the whole of Dagster may take to come up, and to go."""
 
 
@@ -49,7 +49,7 @@ class Ui:
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
-    def until(self, what: str, probe: Callable[[], Any], seconds: float = 240.0) -> Any:
+    def until(self, what: str, probe: Callable[[], Any], seconds: float = 400.0) -> Any:
         """What `probe` returns as soon as that is true."""
         deadline = time.monotonic() + seconds
         while not (found := probe()):

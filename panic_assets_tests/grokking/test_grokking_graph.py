@@ -217,6 +217,7 @@ def test_a_checkpoint_of_training_that_diverged_is_said_and_left_out(lake):
         assert found == [0, 10, 20, 40, 50, 60], table
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_said_and_left_out(panic, lake, tmp_path):
     folder = tmp_path / "both"
     folder.mkdir()
@@ -241,6 +242,7 @@ def test_checkpoints_that_are_all_the_same_make_no_path(lake):
     assert pca.of_gram(pca.group_gram(found, "all")).shares is None
 
 
+@pytest.mark.slow
 def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic, lake):
     code, out, err = panic("grokking", "intervene", RUN, "--epoch", 20, "--gain", "2:0", "--until", 50)
     assert code == 0, err
@@ -283,6 +285,7 @@ def test_a_parent_is_not_deleted_under_its_children(panic, instance, lake):
     assert not stages.folder(RUN).exists()
 
 
+@pytest.mark.slow
 def test_the_planner_adds_epochs_and_touches_nothing_old(panic, lake):
     code, out, err = panic("grokking", "plan", RUN)
     assert code == 0, err

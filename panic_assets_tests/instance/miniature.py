@@ -69,7 +69,7 @@ def slow() -> dg.MaterializeResult:
     note = f"{os.getpid()}\n"
     with (folder / "log").open("a") as file:
         file.write(f"start {note}")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "go").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     with (folder / "log").open("a") as file:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 SLOW = miniature.slow.key
 
 
-def _until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def _until(true: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -111,9 +111,9 @@ def test_overlapping_runs_are_cancelled_and_others_left_alone(start, slow, sqlit
     assert child.poll() is None
     assert _run(sqlite_instance, "a").status == DagsterRunStatus.STARTED
 
-    assert cancel_runs_of(sqlite_instance, [SLOW], ["a"]) == []
+    assert cancel_runs_of(sqlite_instance, [SLOW], ["a"], wait_s=300) == []
     assert _run(sqlite_instance, "a").status == DagsterRunStatus.CANCELED
-    child.wait(timeout=60)
+    child.wait(timeout=300)
     assert [line.split()[0] for line in _log(slow)] == ["start"]
 
 
@@ -155,8 +155,8 @@ def test_two_steps_of_the_pool_never_run_at_once(start, slow, sqlite_instance):
     _until(second_waits, "the second step to queue for the pool")
     assert len(_log(slow)) == 1
     (slow / "go").touch()
-    assert first.wait(timeout=60) == 0
-    assert second.wait(timeout=60) == 0
+    assert first.wait(timeout=300) == 0
+    assert second.wait(timeout=300) == 0
     kinds, pids = zip(*(line.split() for line in _log(slow)), strict=True)
     assert kinds == ("start", "end", "start", "end")
     assert pids == (str(first.pid),) * 2 + (str(second.pid),) * 2

@@ -432,13 +432,13 @@ def test_readers_see_the_old_rows_or_the_new(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         lake = open_lake(tmp_path, grace_seconds=60)
-        generations = set()
-        for _ in range(100):
+        generations, reads = set(), 0
+        while reads < 100 or len(generations) <= 10:
+            reads += 1
             rows = lake.sql("SELECT clustering_id, cluster, size FROM clusters", **PLACE).to_pylist()
             (size,) = {r["size"] for r in rows}
             assert [r["cluster"] for r in rows] == list(range(size % 7 + 1))
             generations.add(size)
-        assert len(generations) > 10
     finally:
         child.kill()
         child.wait()
@@ -459,7 +459,7 @@ for n in range(start, start + 25):
 
 def test_two_processes_that_append_lose_nothing(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path), str(n)]) for n in (0, 100)]
-    assert [child.wait(60) for child in children] == [0, 0]
+    assert [child.wait(300) for child in children] == [0, 0]
     found = numbers(open_lake(tmp_path))
     assert [n for n in found if n < 100] == list(range(25))
     assert [n for n in found if n >= 100] == list(range(100, 125))

@@ -1,5 +1,6 @@
 """A home with two finished experiments and their clusters, made once and copied for each test."""
 
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,14 @@ MODELS = ["DummyText", "RandomWalk"]
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _made_in(tmp_path_factory.getbasetemp())
+
+
+@functools.cache
+def _made_in(base: Path) -> Path:
+    """Once for all rooms: each that imports the fixture `template` has one of its own."""
+    folder = base / "two_experiments"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PANIC_HOME", str(folder))
         with open_instance(home()) as instance:
@@ -31,7 +38,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 materialise(instance, "perform_experiment", name, f"experiment {name}")
             for model in MODELS:
                 materialise(instance, "recompute_clusters", model, f"clusters of {model}")
-        yield folder
+    return folder
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from panic_assets.trajectories.topology.homology import Homology
 from panic_assets.trajectories.topology.nulls import against_chance
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
+pytestmark = pytest.mark.slow
+
 MODELS = ["DummyText", "DummyVision", "RandomWalk"]
 
 

@@ -235,6 +235,7 @@ def test_what_was_made_by_hand_is_followed_too(instance: dg.DagsterInstance) -> 
     assert daemon.quiet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compute", "reason"), [(Refusing, "no worker fits"), (NoEmbedding, "no embedder fits")])
 def test_a_failure_is_not_asked_for_again_until_something_changes(
     instance: dg.DagsterInstance, compute: type[InProcessCompute], reason: str
@@ -255,6 +256,7 @@ def test_a_failure_is_not_asked_for_again_until_something_changes(
     assert vectors() == {"a": 2}
 
 
+@pytest.mark.slow
 def test_a_model_named_later_runs_down_the_chain_once(instance: dg.DagsterInstance) -> None:
     daemon = Daemon(instance)
     assert daemon.make(*STAGES)
@@ -268,6 +270,7 @@ def test_a_model_named_later_runs_down_the_chain_once(instance: dg.DagsterInstan
     assert vectors() == {"a": 4}
 
 
+@pytest.mark.slow
 def test_what_ends_while_the_daemon_looks_is_not_asked_for_again(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,13 +297,13 @@ def test_what_ends_while_the_daemon_looks_is_not_asked_for_again(
                 asked.append(daemon.tick())
                 monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", slowly)
                 looking.start()
-                assert read.wait(60)
+                assert read.wait(300)
             return super().stream(function, tasks, needs, resume)
 
     looking = threading.Thread(target=lambda: asked.append(daemon.tick()))
     assert daemon.make(*FOLLOWERS, compute=Looking())
     ended.set()
-    looking.join(60)
+    looking.join(300)
     monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", prefetch)
     assert asked == [{}, {}]
     assert daemon.quiet()

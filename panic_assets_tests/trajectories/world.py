@@ -53,7 +53,7 @@ def perform(
     """Every stage, one after another, as the graph would."""
     compute = compute or InProcessCompute()
     stages.register(lake, wanted)
-    with lake.lease(f"experiment {wanted.name}", wait_seconds=60):
+    with lake.lease(f"experiment {wanted.name}", wait_seconds=600):
         stages.plan(lake, wanted.name)
         for stage in (stages.walk, stages.embed, stages.diagrams):
             done = stage(lake, compute, Nobody(), refresh, wanted.name)

@@ -230,7 +230,9 @@ def test_generators_are_the_edges_whose_lengths_are_birth_and_death(n, max_dimen
     assert loops.sum() > 3
 
 
-@pytest.mark.parametrize(("kind", "max_dimension"), [("cloud", 1), ("circle", 1), ("cloud", 2)])
+@pytest.mark.parametrize(
+    ("kind", "max_dimension"), [("cloud", 1), ("circle", 1), pytest.param("cloud", 2, marks=pytest.mark.slow)]
+)
 def test_past_its_budget_a_diagram_is_marked_and_within_its_bound(kind, max_dimension):
     vectors = sphere(132, 3) if kind == "cloud" else circle(400) + np.random.default_rng(1).normal(0, 0.05, (400, 2))
     exact = budgeted(vectors, max_dimension, seconds=1e6)
