@@ -45,8 +45,8 @@ def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
 
 
 def waiting(lake: Lake, in_training: bool) -> dict[str, list[dict[str, Any]]]:
-    """Runs -> their checkpoints that were not analysed yet; without runs that have none, and, unless asked for, without
-    those that are being trained here."""
+    """Runs -> their checkpoints that were not analysed yet. Runs without any are left out, and so are runs in training
+    unless `in_training`."""
     left_out = {runs.TOMBSTONE} if in_training else {runs.TOMBSTONE, "registered", "training"}
     names = [r["training_run"] for r in runs.every(lake, FAMILY) if r["status"] not in left_out]
     found = {name: unanalysed(lake, name) for name in names}
