@@ -199,7 +199,7 @@ def storage_cost(size_bytes: int, held: timedelta, gigabyte_month: float) -> flo
 
 @dataclass(frozen=True)
 class Outlook:
-    """A run's money: what is spent, what it will be at the planned end, and how that stands to a budget."""
+    """The cost of a run: what is spent, what is projected for the planned end, and the budget."""
 
     spent: float
     per_epoch: float | None

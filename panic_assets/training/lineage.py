@@ -103,7 +103,7 @@ class Lineage:
         return Lineage({**self._parents, run: parent})
 
     def on_delete(self, run: str, mode: OnDelete = "block") -> Literal["remove", "tombstone"]:
-        """What deleting `run` means: `remove` where nobody started from it; else refused, or a tombstone."""
+        """What deleting `run` means: `remove` if no run started from it; else it is refused, or leaves a tombstone."""
         children = self.children(run)
         if not children:
             return "remove"

@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of a message."""
+    """The result of sending a message."""
 
     status: str
     attempts: int

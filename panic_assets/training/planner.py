@@ -73,7 +73,7 @@ def events(epochs: Sequence[int], loss: Sequence[float], split: str, thresholds:
 
 
 def _stretch(inside: np.ndarray, at: int) -> tuple[int, int]:
-    """First and last index of the run of True around `at`."""
+    """First and last index of the stretch of True around `at`."""
     outside = np.flatnonzero(~inside)
     before, after = outside[outside < at], outside[outside > at]
     return (int(before[-1]) + 1 if len(before) else 0), (int(after[0]) - 1 if len(after) else len(inside) - 1)

@@ -25,7 +25,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Followed:
-    """The outcome of stopping at the first epoch whose state says so; None where none did."""
+    """The outcome of stopping at the first epoch whose state says so. `stop_epoch` and `state` are None if none did."""
 
     stop_epoch: int | None
     state: State | None

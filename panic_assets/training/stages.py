@@ -27,7 +27,7 @@ STORAGE = "storage"
 
 
 def watch_of(row: Mapping[str, Any]) -> Watch:
-    """Where a registered run's checkpoints appear; with the pattern it was first found by, if it has its own."""
+    """Where a registered run's checkpoints appear, with the run's own pattern if it has one."""
     pattern = json.loads(row["config"]).get("pattern", "")
     return Watch(row["family"], row["folder"], pattern, row["training_run"], row["planned_epochs"])
 
@@ -47,7 +47,7 @@ def register_checkpoints(lake: Lake, name: str, settle_seconds: float = 1.0) -> 
 
 
 def checkpoints_version(lake: Lake, name: str) -> str:
-    """Hash of what a run's checkpoints hold now: another one makes everything downstream stale."""
+    """Hash over a run's current checkpoints. When it changes, everything downstream is stale."""
     hashes = [f"{r['epoch']} {r['content_hash']}" for r in runs.checkpoints(lake, name)]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32]
 
@@ -102,7 +102,7 @@ def _store_versions(lake: Lake, name: str, versions: Iterable[Mapping[str, Any]]
 
 
 def store_problems(lake: Lake, name: str, reports: Sequence[Report]) -> None:
-    """Add reported files of a run to its list, the newest report of a file standing."""
+    """Add reported files of a run to its list; of two reports of a file, the newer one stays."""
     if not reports:
         return
     old = lake.sql("SELECT * FROM checkpoint_problems", training_run=name).to_pylist()
@@ -188,7 +188,7 @@ def converge(lake: Lake, name: str, settings: Settings) -> Done:
 
 
 def _finished_regrets(lake: Lake, row: Mapping[str, Any], wanted: Mapping[str, float]) -> list[float]:
-    """Regret of obeying the rule on the family's other finished runs, worst target metric each."""
+    """Regret of obeying the rule on each of the family's other finished runs, by its worst target metric."""
     out = []
     for other in runs.every(lake, row["family"]):
         if other["training_run"] == row["training_run"] or other["status"] not in ("finished", "watched"):
@@ -224,7 +224,7 @@ def _outlook(lake: Lake, row: Mapping[str, Any], settings: Settings) -> cost.Out
 
 
 def outlook_of(lake: Lake, name: str, settings: Settings) -> cost.Outlook:
-    """A run's money as it stands; unknown without a card or a rate."""
+    """What a run has cost and will cost; unknown without a card or a rate."""
     return _outlook(lake, runs.get(lake, name), settings)
 
 
@@ -265,8 +265,8 @@ def price(lake: Lake, name: str, settings: Settings) -> Done:
 
 
 def cheaper(lake: Lake, name: str, up_to: int, settings: Settings) -> list[cost.Cheaper]:
-    """What a run's epochs up to `up_to` would have cost on other cards, from the steps per second measured on each by
-    runs of the family trained here."""
+    """What a run's epochs up to `up_to` would have cost on other cards, by the steps per second that runs of the family
+    trained here reached on each card."""
     row = runs.get(lake, name)
     if row["card"] is None:
         raise UserError(f"run {name!r} names no card, so its costs cannot be compared; name a card in its file")

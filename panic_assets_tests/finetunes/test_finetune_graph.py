@@ -326,7 +326,10 @@ def test_the_booth_tells_nothing_and_obeys_nobody_else(instance, home_lake):
         assert ask("GET", "/next?rater=ann", **{"X-Booth": ""})[0] == 404
         assert ask("POST", "/vote", "x" * 5000)[0] == 403
         status, body, _ = ask("POST", "/vote", "not json")
-        assert (status, json.loads(body)["error"]) == (400, "a vote is a JSON object with trial, rater and side")
+        assert (status, json.loads(body)["error"]) == (
+            400,
+            "the vote cannot be read; it must be a JSON object with trial, rater and side",
+        )
         assert ask("POST", "/vote", json.dumps({"trial": told["trial"], "rater": "ann", "side": "up"}))[0] == 400
         assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 0}]
         assert ask("POST", "/vote", cast)[0] == 200
@@ -356,7 +359,7 @@ def test_votes_in_a_real_browser(instance, home_lake, tmp_path):
         page.fill("#rater", "ann")
         page.click("#who button")
         for n in range(15):
-            page.wait_for_function(f"document.getElementById('progress').textContent.startsWith('{n + 1} of')")
+            page.wait_for_function(f"document.getElementById('progress').textContent.startsWith('Pair {n + 1} of')")
             page.wait_for_function("!document.querySelector('[data-side]').disabled")
             if n == 0:
                 page.screenshot(path=str(tmp_path / "booth.png"))

@@ -238,7 +238,7 @@ def test_cost_so_far_is_the_sum_of_the_rows(tested):
     lake, _ = tested
     whole = stages.material(lake, "tune")
     whole = stages.of_epoch(whole, 1)
-    assert "No cost is known" in report.html(whole, "")
+    assert "The cost is not known" in report.html(whole, "")
     row = {"kind": "training", "card": "A40", "rate": 0.5, "estimated": False, "started_at": START}
     paid = [{**row, "epoch": n, "hours": n / 2, "cost": n / 4} for n in (1, 2)]
     page = report.html(replace(whole, costs=paid), "")

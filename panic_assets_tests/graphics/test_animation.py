@@ -122,7 +122,7 @@ def test_a_small_mark_keeps_its_colour_in_a_film_of_many_shades(tmp_path):
 def test_scenes_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="one frame per epoch"):
         Scene("t", "points", (1, 2), (), "x", "y")
-    with pytest.raises(UserError, match="a note for every frame"):
+    with pytest.raises(UserError, match="1 notes for 3 frames"):
         scene(notes=("one",))
 
 

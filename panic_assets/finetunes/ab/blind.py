@@ -6,7 +6,7 @@ so evidence is counted in blocks, each contributing its net preference g = (B vo
 
 Two designs, chosen before the first vote:
 
-- `anytime`: an e-value, E = integral over l in [-1, 1] of prod(1 + l g) dl / 2. If nobody prefers anything, each g
+- `anytime`: an e-value, E = integral over l in [-1, 1] of prod(1 + l g) dl / 2. Without any preference, each g
   is as likely as -g, so the expectation of E is 1 however often one looks, and it exceeds 20 with a chance below
   1/20 (Ville). A winner is declared at 20 or above. With one vote a block it is 2^n k! (n-k)! / (n+1)!.
 - `fixed`: N votes agreed beforehand, one exact sign-flip test of the blocks at the end (the exact sign test when
@@ -127,10 +127,10 @@ def flip_test(preferences: Iterable[float]) -> float:
 
 
 def counted(trials: Collection[Trial], votes: Iterable[Vote], per_trial: int = 1) -> list[Vote]:
-    """The votes that count: of each trial the first `per_trial` by time, one a rater (the earliest).
+    """The votes that count: of each trial the first `per_trial` by time, one per rater (the earliest).
 
-    What is planned is what counts: a rater cannot vote again and again, nor may a trial be voted on until it says
-    what one hopes. Refuses a vote on an unknown trial.
+    Only planned votes count: a rater cannot vote twice on a trial, and no trial gets extra votes until it shows what
+    one hopes for. Refuses a vote on an unknown trial.
     """
     known = {t.id for t in trials}
     taken: dict[str, list[Vote]] = defaultdict(list)

@@ -79,7 +79,7 @@ class Labelled:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words; digits and hex codes are none."""
+    """Words in lower case, without digits and hex codes."""
     return _WORD.findall(re.sub(r"#[0-9a-fA-F]+", " ", text.lower()))
 
 

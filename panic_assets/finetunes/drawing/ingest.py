@@ -63,7 +63,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 def find(folder: Path, suite: Suite, pattern: str = PATTERN, epochs: Collection[int] | None = None) -> Ingest:
     """The pictures of `folder` that are cells of `suite` (of `epochs`, when given), in order of their path.
 
-    Two files for one cell are refused: nobody could say which one was measured.
+    Two files for one cell are refused, because it would be unclear which one was measured.
     """
     if not folder.is_dir():
         raise UserError(f"image folder {folder} is not a folder; give the path of an existing one")

@@ -71,7 +71,7 @@ class Viewers:
 
     @property
     def label(self) -> str | None:
-        """Their names with the version of the questions, as stored with answers; None when nobody looks."""
+        """Their names with the version of the questions, as stored with answers; None without a model."""
         names = dict.fromkeys(filter(None, (self.detector, self.alignment)))
         return f"{' + '.join(names)}/{VERSION}" if names else None
 

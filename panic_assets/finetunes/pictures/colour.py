@@ -187,7 +187,7 @@ class Colours:
 
     @classmethod
     def holding(cls, codes: np.ndarray, counts: np.ndarray) -> "Colours":
-        """Different colours, as codes, each held by so many pixels."""
+        """From distinct colours, as codes, and the number of pixels that have each."""
         rgb = unpack(codes)
         top = (codes >> 9 & 0x7C00 | codes >> 6 & 0x3E0 | codes >> 3 & 0x1F).astype(np.intp)
         present = np.zeros(1 << 15, dtype=bool)

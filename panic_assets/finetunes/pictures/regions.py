@@ -21,7 +21,7 @@ _FIELD = 0.1
 _DETAIL = 128
 """Masks of a larger picture are found on every k-th pixel, about this many a side, and enlarged.
 
-The seam between two regions, k pixels either side, then belongs to neither: blended edges are nobody's paint.
+The seam between two regions, k pixels either side, then belongs to neither, because its colours are blended.
 """
 _EVERY_WAY = np.ones((3, 3), dtype=bool)
 

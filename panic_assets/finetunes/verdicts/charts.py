@@ -30,7 +30,7 @@ def heat_colours(share: np.ndarray) -> np.ndarray:
 
 
 def progress(averages: Sequence[Row], choices: Sequence[Row], metric: str) -> str:
-    """Averages by epoch as SVG: a line a level with its interval; best and inflection where they are marked.
+    """Averages by epoch as SVG: one line per level with its interval; best epoch and inflection where marked.
 
     Only numbers and level names enter the picture; the names are escaped. Empty without averages.
     """
@@ -92,7 +92,7 @@ def _line(level: str, held: Sequence[Row], paint: str, number: int, x: Any, y: A
 
 
 def _marks(choice: Row, held: Sequence[Row], paint: str, written: set[tuple[str, int]], x: Any, y: Any) -> list[str]:
-    """A ring at the best epoch, a dashed line at the turn; the word beside each is written once an epoch."""
+    """A ring at the best epoch, a dashed line at the turn; the word beside each is written once per epoch."""
     at = {a["epoch"]: a["mean"] for a in held}
     parts = []
     best, turn = choice["best_epoch"], choice["inflection_epoch"]

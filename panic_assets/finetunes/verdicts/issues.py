@@ -1,4 +1,4 @@
-"""Which faults each epoch shows, and whether they are new, resolved, persisting or recurring."""
+"""Which issues each epoch has, and whether they are new, resolved, persisting or recurring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FAULTY = 70.0
 
 @dataclass(frozen=True)
 class Issue:
-    """One attribute at one tested epoch, its score there, and what became of it."""
+    """One attribute at one tested epoch, its score there, and the state of the issue."""
 
     name: str
     epoch: int

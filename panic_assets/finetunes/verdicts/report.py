@@ -232,7 +232,7 @@ def _issue_table(rows: Sequence[Row]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Learning:
-    """One statement and the anchor of the row it stands on."""
+    """One statement and the anchor of the row that supports it."""
 
     text: str
     row: str

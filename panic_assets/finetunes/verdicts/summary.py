@@ -90,7 +90,7 @@ def values(results: Iterable[Row], metric: str) -> list[Value]:
 def _comparable(cells: Sequence[Value], prompts: Collection[str], epochs: Collection[int]) -> dict[int, list[Value]]:
     """The epochs' cells on those of the prompts that have a value in each of these epochs.
 
-    A value may be missing where it cannot be told (hair under a hat, a face that is none); such a prompt is then
+    A value may be missing where it cannot be told (hair under a hat, no face found); such a prompt is then
     left out for all of them, so that the rest stays comparable.
     """
     inside = [v for v in cells if v.epoch in epochs and v.prompt in prompts]

@@ -1,7 +1,7 @@
 """The modular-addition transformer (Nanda et al. 2023): one layer, no LayerNorm, no biases, read at `=`.
 
 Input is [a, b, =], the answer is read at the last position. With one layer, only the last position's query,
-MLP and logits matter, and that query is the same for every pair. So keys and values are computed once a token
+MLP and logits matter, and that query is the same for every pair. So keys and values are computed once per token
 (p + 1 rows) and gathered by pair, and everything after attention runs at one position of three: the same
 function as the textbook model at a third of the work. `panic_assets_tests/grokking/learning/plain.py` is the textbook.
 """
@@ -71,7 +71,7 @@ def initial(shape: Shape, seed: int) -> Weights:
 def shape_of(weights: Mapping[str, Tensor]) -> Shape:
     """The sizes of stored weights. Refuses another layout, naming the tensor that does not fit.
 
-    W_U may have p or p + 1 columns (with `=` as an answer nobody gives); biases must be absent or zero.
+    W_U may have p or p + 1 columns (with `=` as an answer that never occurs); biases must be absent or zero.
     """
     missing = [name for name in NAMES if name not in weights]
     if missing:
@@ -118,7 +118,7 @@ def neurons(weights: Mapping[str, Tensor], attention: Tensor) -> Tensor:
 def logits_after(weights: Mapping[str, Tensor], attention: Tensor) -> Tensor:
     """(n, answers): logits at the last position, given what attention adds.
 
-    What neurons say about answers, W_out W_U, is multiplied out first: once, instead of d_model columns a pair.
+    What neurons say about answers, W_out W_U, is multiplied out first: once, instead of d_model columns per pair.
     """
     direct = (resid_pre(weights) + attention) @ weights[W_U]
     return direct + neurons(weights, attention) @ (weights[W_OUT] @ weights[W_U])

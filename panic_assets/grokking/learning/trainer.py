@@ -4,7 +4,7 @@ Files of a run, in its own folder:
 
 - `checkpoint_epoch_00250.safetensors`: the nine matrices after 250 steps and AdamW's two moments of each, so that
   a child run can start from any of them as if it had never stopped
-- `resume.state`: the same (named so that nobody takes it for a checkpoint) for the latest safe point, and every loss so far
+- `resume.state`: the same for the latest safe point, and every loss so far; the name keeps it apart from checkpoints
 
 A checkpoint that exists is never written again: identical content is left alone, different content ends the
 run with a sentence. So resuming and adding checkpoints to a finished run are the same thing as training.

@@ -99,7 +99,7 @@ def conclude(lake: Lake, name: str, thresholds: Sequence[float] = (1e-2, 1e-4, 1
 
 
 def _paired(lake: Lake, name: str, base: str | None, ending: outcomes.Ending) -> outcomes.Paired | None:
-    """Against the base run of the sweep; a child against its control, as soon as either is known."""
+    """Compare a run with its base run: the first of its sweep, or its parent. None while that has no losses."""
     if base is None or base == name or runs.find(lake, base) is None:
         return None
     curves = loss_curves(lake, base)

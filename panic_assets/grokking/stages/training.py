@@ -124,7 +124,7 @@ def train(
 def train_unless_watched(
     lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, settings: Settings, name: str
 ) -> Done:
-    """Train a run to its end; nothing where somebody else trains it."""
+    """Train a run to its end; does nothing if another program trains it."""
     if runs.get(lake, name)["status"] == "watched":
         return Done()
     return train(lake, compute, watcher, refresh, settings, [name])
