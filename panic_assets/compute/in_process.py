@@ -6,7 +6,7 @@ from typing import Any
 
 from panic_assets.compute import faults, gpus
 from panic_assets.compute.protocol import Function, Needs, Resume
-from panic_assets.compute.warm import WarmWorker
+from panic_assets.compute.warm import MODELS, WarmWorker
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 class InProcessCompute:
     """The `Compute` of a machine with at most one GPU, and of tests. Cannot outlive a crash of its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: str = MODELS) -> None:
+        self._models = models
         self._workers: dict[str, WarmWorker] = {}
         self._lease: gpus.Lease | None = None
 
@@ -48,7 +49,7 @@ class InProcessCompute:
 
     def _worker(self, needs: Needs) -> WarmWorker:
         device = self._device(needs)
-        return self._workers.setdefault(device, WarmWorker(device))
+        return self._workers.setdefault(device, WarmWorker(device, self._models))
 
     def _device(self, needs: Needs) -> str:
         cards = gpus.visible_gpus() if needs.device == "gpu" else ()

@@ -26,12 +26,12 @@ class LocalCompute(Pool):
     """The `Compute` of one machine.
 
     `workers` bounds the number of processes; by default as many as leases fit on the GPUs, else one per CPU
-    core as far as memory goes.
+    core as far as memory goes. `models` names who loads their models.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, models: str = warm.MODELS) -> None:
         super().__init__()
-        self._workers = workers
+        self._workers, self._models = workers, models
 
     def width(self, needs: Needs) -> int:
         """As many as the GPUs hold leases, else as the cores and the memory allow."""
@@ -44,7 +44,7 @@ class LocalCompute(Pool):
         return min(most, self._workers or most)
 
     def _hire(self, needs: Needs, size: int) -> "_Process":
-        return _Process(needs, _cards(needs), threads=max(1, machine.cores() // size))
+        return _Process(needs, _cards(needs), max(1, machine.cores() // size), self._models)
 
     def _with_news(self, crew: Sequence["_Process"]) -> Sequence["_Process"]:
         news: list[Any] = wait(crew, timeout=1.0)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ class LocalCompute(Pool):
 class _Process:
     """One worker process, as its parent sees it."""
 
-    def __init__(self, needs: Needs, cards: tuple[gpus.Gpu, ...], threads: int) -> None:
+    def __init__(self, needs: Needs, cards: tuple[gpus.Gpu, ...], threads: int, models: str) -> None:
         self.ready = False
         self.index: int | None = None
         self.begun = False
@@ -70,7 +70,7 @@ class _Process:
                 start_new_session=True,  # its own group: Ctrl-C is its parent's business, `kill` reaches its children
             )
         self._connection = Connection(ours.detach())
-        self._send(pickle.dumps((needs, cards)))
+        self._send(pickle.dumps((needs, cards, models)))
 
     @property
     def alive(self) -> bool:

@@ -21,6 +21,10 @@ from panic_assets.extras import extra
 class RayCompute(Pool):
     """The `Compute` of a Ray cluster: the one named by RAY_ADDRESS, else one started on this machine."""
 
+    def __init__(self, models: str = warm.MODELS) -> None:
+        super().__init__()
+        self._models = models
+
     def width(self, needs: Needs) -> int:
         """As many actors as the nodes alive have room for when nothing else runs on them."""
         _connect()
@@ -32,7 +36,7 @@ class RayCompute(Pool):
 
     def _hire(self, needs: Needs, size: int) -> "_Actor":
         self.width(needs)  # asked again after a death: what is left of the cluster may be too small, and Ray would wait
-        return _Actor(_resources(needs))
+        return _Actor(_resources(needs), self._models)
 
     def _with_news(self, crew: Sequence["_Actor"]) -> Sequence["_Actor"]:
         import ray
@@ -45,12 +49,12 @@ class RayCompute(Pool):
 class _Host:
     """The actor: runs orders beside warm models."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: str) -> None:
         import ray
 
         # A node may declare cards that it does not have (a rehearsal): then the models run on its CPU.
         given = ray.get_gpu_ids() and gpus.visible_gpus()
-        self._worker = warm.WarmWorker("cuda:0" if given else "cpu")
+        self._worker = warm.WarmWorker("cuda:0" if given else "cpu", models)
 
     def device(self) -> str:
         return self._worker.device
@@ -62,14 +66,14 @@ class _Host:
 class _Actor:
     """One actor, as its pool sees it."""
 
-    def __init__(self, resources: dict[str, float]) -> None:
+    def __init__(self, resources: dict[str, float], models: str) -> None:
         import ray
 
         self.ready = False
         self.index: int | None = None
         self.begun = False
         actor: Any = ray.remote(_Host)
-        self._actor = actor.options(**resources, max_restarts=0).remote()
+        self._actor = actor.options(**resources, max_restarts=0).remote(models)
         self.news: Any = self._actor.device.remote()
         """What Ray can wait for: first the actor's start, then the messages of its task."""
 

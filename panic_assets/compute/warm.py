@@ -4,35 +4,33 @@ import logging
 import pickle
 import traceback
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import Any
 
 from panic_assets.compute import faults
 from panic_assets.compute.failures import is_device_fault, one_sentence
 from panic_assets.compute.protocol import Function
 
-if TYPE_CHECKING:
-    from panic_assets.models.residency import Residency
-
 log = logging.getLogger(__name__)
 
 LOST_GB = 0.5
 """Less than this may be caches of libraries, and is not reported."""
+MODELS = "panic_assets.models.residency:Residency"
+"""Who loads and frees models for a worker: called with the device. A name, since it is sent to other processes."""
 
 
 class WarmWorker:
     """The `Worker` of every compute: models are loaded at the first call and kept for tasks that use them too."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self._residency: Residency | None = None
+    def __init__(self, device: str, models: str = MODELS) -> None:
+        self.device, self._models = device, models
+        self._residency: Any = None
         self._used: set[str] = set()
 
     def model(self, name: str) -> Any:
         """The loaded model of that registry name, on the device."""
         if self._residency is None:
-            from panic_assets.models.residency import Residency
-
-            self._residency = Residency(self.device)
+            self._residency = resolve_name(self._models)(self.device)
         self._used.add(name)
         return self._residency.model(name)
 

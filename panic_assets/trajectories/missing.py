@@ -133,14 +133,19 @@ PERFORMED = ("experiments", "invocations", "embeddings", "persistence_diagrams")
 """What performing an experiment makes; analyses are made on request."""
 
 
+def left(lake: Lake, stage: str, key: str | None = None) -> list[Missing]:
+    """What one stage still has to do, for one key or for all of them."""
+    return list((OF_EXPERIMENT | OF_EMBEDDING_MODEL)[stage](lake, key))
+
+
 def to_perform(lake: Lake, experiment: str | None = None) -> list[Missing]:
     """What is missing before an experiment is finished, stage by stage; done stages have a count of 0."""
-    return [m for stage in PERFORMED for m in OF_EXPERIMENT[stage](lake, experiment)]
+    return [m for stage in PERFORMED for m in left(lake, stage, experiment)]
 
 
 def stale_clusterings(lake: Lake) -> list[str]:
     """Embedding models whose clusters do not pool the vectors that there are now."""
-    return [m.key for m in OF_EMBEDDING_MODEL["clusters"](lake, None) if m.count]
+    return [m.key for m in left(lake, "clusters") if m.count]
 
 
 def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:

@@ -220,6 +220,13 @@ def test_models_stay_for_tasks_that_use_them_and_go_with_those_that_do_not(compu
     assert held[0]["DummyI2T"] == held[1]["DummyI2T"]
 
 
+@pytest.mark.parametrize("kind", [InProcessCompute, LocalCompute])
+def test_whoever_makes_a_compute_says_who_loads_its_models(kind):
+    compute = kind(models=work.SPOKEN)
+    assert sorted(compute.stream(work.ask, ["a", "b"], CPU)) == [(0, "a on cpu"), (1, "b on cpu")]
+    compute.close()
+
+
 def test_a_worker_starts_light_and_shares_the_cores(local):
     assert list(LocalCompute(workers=1).stream(work.heavy_before_start, [0], CPU)) == [(0, [])]
     cores = len(os.sched_getaffinity(0))

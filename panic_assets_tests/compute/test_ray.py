@@ -58,6 +58,12 @@ def test_ray_gives_every_item_once_and_in_order_within_its_task(compute):
         assert [item for i, item in rows if i == index] == [(key, n) for n in range(start, stop)]
 
 
+def test_ray_is_told_who_loads_its_models(cluster):
+    compute = RayCompute(models=work.SPOKEN)
+    assert list(compute.stream(work.ask, ["a"], CPU)) == [(0, "a on cpu")]
+    compute.close()
+
+
 def test_ray_gives_each_actor_the_share_of_a_card_it_asked_for(compute, tmp_path):
     assert [compute.width(needs) for needs in (CPU, GPU, HALF)] == [4, 2, 4]
     for needs, count in ((GPU, 2), (HALF, 4)):

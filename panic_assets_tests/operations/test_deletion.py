@@ -56,7 +56,7 @@ def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterIn
     assert_gone(instance, lake, "a")
     assert trace(lake, "b") == before
     assert materialised(instance, "b") == ASSETS
-    assert {m.embedding_model for m in missing.missing(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
+    assert {m.key for m in missing.left(lake, "clusters") if m.count} == set(MODELS), "stale, visibly"
 
 
 def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterInstance, lake: Lake) -> None:

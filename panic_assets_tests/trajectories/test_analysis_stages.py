@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.statistics.surrogates import random_walk
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import rules, stages
+from panic_assets.trajectories import stages
 from panic_assets.trajectories.clusters import sequences
 from panic_assets.trajectories.motion import nulls as motion_nulls
 from panic_assets.trajectories.runs.factors import parts
@@ -21,6 +22,7 @@ from panic_assets.trajectories.tables import symbols as symbol_tables
 from panic_assets.trajectories.topology import bar_distances as distances
 from panic_assets.trajectories.topology.homology import Homology
 from panic_assets.trajectories.topology.nulls import against_chance
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
 pytestmark = pytest.mark.slow
@@ -90,7 +92,7 @@ WRITTEN = [t.name for t in (*tables.TABLES, *symbol_tables.TABLES) if t.name not
 
 @pytest.mark.parametrize("table", WRITTEN)
 def test_every_table_has_rows_and_keeps_its_rules(lake, table):
-    assert rules.all_findings(lake, table) == []
+    assert all_findings(lake, RULES, table) == []
     if not table.endswith("change_points"):
         assert lake.sql(f"SELECT count(*) AS n FROM {table}")["n"][0].as_py() > 0
 

@@ -14,14 +14,16 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.local import LocalCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake, Writer
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import missing, rules, stages
+from panic_assets.trajectories import missing, stages
 from panic_assets.trajectories.runs import vectors
 from panic_assets.trajectories.runs.content import decode
 from panic_assets.trajectories.runs.embed import ToEmbed
 from panic_assets.trajectories.runs.walk import Batch
 from panic_assets.trajectories.topology.homology import Points
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, nothing, perform, trace
 
 
@@ -65,9 +67,9 @@ def counts(lake: Lake) -> dict[str, int]:
 def sound(lake: Lake) -> None:
     """Every rule of every table holds, and nothing is missing."""
     for table in ("experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary"):
-        assert rules.all_findings(lake, table) == []
+        assert all_findings(lake, RULES, table) == []
     for stage in ("invocations", "embeddings", "persistence_diagrams"):
-        assert [m for m in missing.missing(lake, stage) if m.count] == []
+        assert [m for m in missing.left(lake, stage) if m.count] == []
 
 
 def test_counting(lake: Lake) -> None:
@@ -107,7 +109,7 @@ def test_vectors_are_written_while_the_model_works_on_the_next(lake: Lake, monke
     monkeypatch.setattr(Writer, "add", held_up)
     assert stages.embed(lake, Telling(), Nobody(), nothing, "a").rows == 8
     assert all(event.is_set() for event in begun)
-    assert [m for m in missing.missing(lake, "embeddings") if m.count] == []
+    assert [m for m in missing.left(lake, "embeddings") if m.count] == []
 
 
 def test_each_embedder_gets_its_own_modality(lake: Lake) -> None:
@@ -371,7 +373,7 @@ def test_what_cannot_be_embedded_is_said_and_spoils_nothing_else(lake: Lake) -> 
     assert done.rows == 4
     assert len(done.problems) == 1
     assert "stored image of 1 bytes cannot be decoded" in done.problems[0]
-    assert [(m.count, m.total) for m in missing.missing(lake, "embeddings", "a")] == [(1, 5)]
+    assert [(m.count, m.total) for m in missing.left(lake, "embeddings", "a")] == [(1, 5)]
 
 
 def test_a_stored_input_that_is_broken_fails_its_run_and_no_other(lake: Lake) -> None:
@@ -450,13 +452,13 @@ def test_planning_twice_keeps_the_ids(lake: Lake) -> None:
 def test_clusters_pool_experiments_and_become_stale(lake: Lake) -> None:
     fields: dict[str, Any] = {"seeds": [1, 2, 3], "max_length": 60}
     perform(lake, definition("a", **fields))
-    assert [(m.embedding_model, m.count) for m in missing.missing(lake, "clusters")] == [("DummyText", 1)]
+    assert [(m.key, m.count) for m in missing.left(lake, "clusters")] == [("DummyText", 1)]
     row = stages.cluster(lake, Nobody(), "DummyText")
     assert row is not None
     assert row["experiments"] == ["a"]
-    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
+    assert [m.count for m in missing.left(lake, "clusters")] == [0]
     for table in ("clusterings", "clusters", "cluster_members"):
-        assert rules.all_findings(lake, table) == []
+        assert all_findings(lake, RULES, table) == []
     members = lake.sql("SELECT cluster, count(*) AS size FROM cluster_members GROUP BY ALL ORDER BY ALL").to_pylist()
     sizes = lake.sql("SELECT cluster, size FROM clusters WHERE size > 0 ORDER BY ALL").to_pylist()
     assert members == sizes
@@ -465,16 +467,16 @@ def test_clusters_pool_experiments_and_become_stale(lake: Lake) -> None:
     ).to_pylist()
     assert all(r["medoid_text"] == r["output_text"] for r in medoids)
     perform(lake, definition("b", **{**fields, "prompts": ["else"]}))
-    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.left(lake, "clusters")] == [1]
     assert lake.sql("SELECT experiments FROM clusterings")["experiments"].to_pylist() == [["a"]]  # Still readable.
     again = stages.cluster(lake, Nobody(), "DummyText")
     assert again is not None
     assert again["experiments"] == ["a", "b"]
-    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
+    assert [m.count for m in missing.left(lake, "clusters")] == [0]
     for table in ("runs", "invocations", "embeddings"):
         for partition, _ in list(lake.partitions(table, experiment="a")):
             lake.remove(table, **partition)
-    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.left(lake, "clusters")] == [1]
 
 
 def test_clusters_redone_half_are_stale(lake: Lake) -> None:
@@ -482,20 +484,20 @@ def test_clusters_redone_half_are_stale(lake: Lake) -> None:
     stages.cluster(lake, Nobody(), "DummyText")
     other = lake.sql("SELECT * REPLACE ('another' AS clustering_id) FROM cluster_members")
     lake.replace("cluster_members", other, embedding_model="DummyText")  # A later clustering, killed half way.
-    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
-    assert [f.kind for f in rules.all_findings(lake, "cluster_members")] == ["orphaned"]
+    assert [m.count for m in missing.left(lake, "clusters")] == [1]
+    assert [f.kind for f in all_findings(lake, RULES, "cluster_members")] == ["orphaned"]
     stages.cluster(lake, Nobody(), "DummyText")
-    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
-    assert rules.all_findings(lake, "cluster_members") == []
+    assert [m.count for m in missing.left(lake, "clusters")] == [0]
+    assert all_findings(lake, RULES, "cluster_members") == []
 
 
 def test_clusters_of_what_is_gone_are_stale_and_then_gone(lake: Lake) -> None:
     perform(lake, definition(seeds=[1], max_length=40))
     stages.cluster(lake, Nobody(), "DummyText")
     lake.remove("embeddings", experiment="a", embedding_model="DummyText")
-    assert [(m.embedding_model, m.count) for m in missing.missing(lake, "clusters")] == [("DummyText", 1)]
+    assert [(m.key, m.count) for m in missing.left(lake, "clusters")] == [("DummyText", 1)]
     assert stages.cluster(lake, Nobody(), "DummyText") is None
-    assert missing.missing(lake, "clusters") == []
+    assert missing.left(lake, "clusters") == []
     assert list(lake.partitions("clusterings")) == []
 
 
@@ -506,4 +508,4 @@ def test_clusters_of_the_same_number_of_other_vectors_are_stale(lake: Lake) -> N
         for partition, _ in list(lake.partitions(table)):
             lake.remove(table, **partition)
     perform(lake, definition(seeds=[1], max_length=40))
-    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.left(lake, "clusters")] == [1]

@@ -13,7 +13,7 @@ from panic_assets.trajectories.runs.vectors import embed_missing
 def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     """Give every output a vector by every embedding model of its modality that the experiment names."""
     done = Done()
-    for left in missing.OF_EXPERIMENT["embeddings"](lake, name):
+    for left in missing.left(lake, "embeddings", name):
         spec = registry.get(left.of)
         with watcher.stage(f"embeddings {spec.name}", left.count, "vectors") as tell:
             if left.count:

@@ -37,7 +37,7 @@ def diagrams(
     """
     done = Done()
     wanted = homology_of(lake, name, max_dimension, field, metric)
-    for left in missing.OF_EXPERIMENT["persistence_diagrams"](lake, name):
+    for left in missing.left(lake, "persistence_diagrams", name):
         todo = _runs_without_diagram(lake, name, left.of, wanted)
         with watcher.stage(f"diagrams {left.of}", len(todo), "diagrams") as tell:
             if todo:

@@ -11,12 +11,14 @@ import pytest
 from sklearn.metrics import homogeneity_score
 
 from panic_assets.errors import UserError
+from panic_assets.lake.invariants import all_findings
 from panic_assets.registry import registry
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import missing, rules, stages
+from panic_assets.trajectories import missing, stages
 from panic_assets.trajectories.clusters.clustering import cluster
 from panic_assets.trajectories.clusters.layers import PARAMETERS
 from panic_assets.trajectories.clusters.stability import assign, likeness, stability
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.known_shapes import blobs
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
@@ -108,15 +110,15 @@ def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
     before = stages.cluster(lake, Nobody(), MODEL)
     medoids = lake.sql("SELECT cluster, medoid_invocation_id FROM clusters ORDER BY cluster").to_pylist()
     perform(lake, definition("b", seeds=[1, 4], max_length=40))  # seed 1 again says what it said
-    assert [m.count for m in missing.missing(lake, "clusters")] == [1]
+    assert [m.count for m in missing.left(lake, "clusters")] == [1]
     after = stages.assign(lake, Nobody(), MODEL)
-    assert [m.count for m in missing.missing(lake, "clusters")] == [0]
+    assert [m.count for m in missing.left(lake, "clusters")] == [0]
     assert after["clustering_id"] == before["clustering_id"]
     assert (before["assigned"], after["assigned"]) == (0, after["vectors"] - before["vectors"])
     assert after["experiments"] == ["a", "b"]
     assert lake.sql("SELECT cluster, medoid_invocation_id FROM clusters ORDER BY cluster").to_pylist() == medoids
     for table in ("clusterings", "clusters", "cluster_members"):
-        assert rules.all_findings(lake, table) == []
+        assert all_findings(lake, RULES, table) == []
     counted = lake.sql("SELECT cluster, count(*) AS n FROM cluster_members GROUP BY ALL").to_pylist()
     sizes = {r["cluster"]: r["size"] for r in lake.sql("SELECT cluster, size FROM clusters").to_pylist()}
     assert {r["cluster"]: r["n"] for r in counted} == {k: n for k, n in sizes.items() if n}

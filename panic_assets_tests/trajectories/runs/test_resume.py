@@ -15,10 +15,12 @@ import pytest
 
 from panic_assets.errors import UserError
 from panic_assets.lake import catalogue
+from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import missing, rules
+from panic_assets.trajectories import missing
 from panic_assets.trajectories.config import Definition
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, LOOP, definition, perform, started, trace
 
 pytestmark = pytest.mark.slow
@@ -74,7 +76,7 @@ def ids(lake: Lake) -> dict[tuple[str, int], tuple[str, Any]]:
 
 def torn(lake: Lake) -> list[str]:
     """What breaks a rule. After a kill there may be work left and files nobody lists, but nothing wrong."""
-    return [str(f) for table in TABLES for f in rules.all_findings(lake, table)]
+    return [str(f) for table in TABLES for f in all_findings(lake, RULES, table)]
 
 
 KILLS = [("invocations", 20)] * 5 + [("embeddings", 1)] * 2 + [("persistence_summary", 10)] * 4
@@ -105,7 +107,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, reference: dict[
         assert kept.items() <= now.items()  # What was stored stays, under its id.
         kept = now
         for stage in ("invocations", "embeddings", "persistence_diagrams"):
-            if any(0 < m.count < m.total for m in missing.missing(lake, stage)):
+            if any(0 < m.count < m.total for m in missing.left(lake, stage)):
                 half_done.add(stage)
         if path.exists():  # Whatever was being done, analysts can read.
             with duckdb.connect(str(path), read_only=True) as connection:

@@ -7,10 +7,12 @@ import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
+from panic_assets.lake.invariants import all_findings
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import rules, stages
+from panic_assets.trajectories import stages
 from panic_assets.trajectories.topology.diagrams import angle_of_chord
 from panic_assets.trajectories.topology.homology import Homology, Points, homology
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
 
 
@@ -39,7 +41,7 @@ def test_field_metric_and_dimension_are_asked_for_once(tmp_path):
         np.testing.assert_allclose(bars(lake)[column], angle_of_chord(chords[column].to_numpy()), rtol=1e-6)
     assert made(lake, max_dimension=2, field=3) > 0
     assert recorded(lake) == (6, {("angle", 3)}, 2)
-    assert rules.all_findings(lake, "persistence_bars") == []
+    assert all_findings(lake, RULES, "persistence_bars") == []
     voids = lake.sql("SELECT * FROM persistence_bars WHERE dimension = 2").to_pylist()
     assert voids
     assert all((len(v["birth_invocations"]), len(v["death_invocations"])) == (3, 4) for v in voids)

@@ -5,10 +5,12 @@ import shutil
 import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.lake.invariants import all_findings
 from panic_assets.tables import open_lake
-from panic_assets.trajectories import repair, rules, stages
+from panic_assets.trajectories import repair, stages
 from panic_assets.trajectories.topology import bar_distances
 from panic_assets.trajectories.topology.similarity import diagrams_of, similarity
+from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
 
 MODEL = "DummyText"
@@ -54,7 +56,7 @@ def test_nothing_is_computed_twice(lake):
         stages.diagrams(lake, InProcessCompute(), Nobody(), nothing, name)
         assert computed(lake, name) == 0, "diagrams that come out the same keep their distances"
     assert stored(lake) == before
-    assert rules.all_findings(lake, "diagram_distances", experiment="b") == []
+    assert all_findings(lake, RULES, "diagram_distances", experiment="b") == []
 
 
 def test_a_changed_diagram_loses_its_distances_and_no_other(lake):
@@ -92,7 +94,7 @@ def test_pairs_with_runs_that_are_gone_are_orphans_and_repaired(lake):
     computed(lake, "a")
     lake.remove("experiments", experiment="b")
     lake.remove("runs", experiment="b")
-    found = {f.sentence for f in rules.all_findings(lake, "diagram_distances", experiment="a")}
+    found = {f.sentence for f in all_findings(lake, RULES, "diagram_distances", experiment="a")}
     assert {f"{ACROSS} rows of diagram_distances refer to values of {c} that are not in {t}" for c, t in (
         ("other_run_id", "runs"), ("other_experiment", "experiments"))} == found  # fmt: skip
     assert list(repair.repair(lake, "a")) == [f"diagram_distances (a, {MODEL}): removed {ACROSS} rows"]
