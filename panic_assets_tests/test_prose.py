@@ -46,7 +46,7 @@ TICS = {
     r"\bpixels a side\b": "side length in pixels",
     r"\b(come|comes|came|coming) to\b": "say what is computed: the sum, the mean, a summary",
     r"\b(hang|hangs|hung|hanging) on\b": "depends on, is made from",
-    r"\b(is|are|was|were) none\b": "is not a file; there are no controls",
+    r"\b(is|are|was|were) (?-i:none)\b": "is not a file; there are no controls",
     r"\bof which there (is|are) none\b": "there are no controls",
     r"\b(is|are) no (known|readable|valid|JSON|YAML|Parquet|CSV|number|image|picture|folder|finding)\b": "is not valid JSON",
     r"\bso many\b": "name the number: at most `limit` rows",
@@ -138,9 +138,12 @@ def _found(name: str, text: str | None) -> Iterator[Text]:
 
 
 def described() -> Iterator[Text]:
-    """Descriptions of assets, checks, jobs, sensors and schedules."""
+    """Descriptions of assets, checks, jobs, sensors, schedules and models."""
     from panic_assets.definitions import defs
+    from panic_assets.registry.registry import REGISTRY
 
+    for spec in REGISTRY.values():
+        yield from _found(f"model {spec.name}", spec.doc)
     repository = defs.get_repository_def()
     graph = repository.asset_graph
     for key in graph.get_all_asset_keys():
