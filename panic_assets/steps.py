@@ -242,12 +242,12 @@ def _preview(lake: Lake, table: Table, where: Mapping[str, str]) -> str:
     return markdown(shown, (row.values() for row in rows))
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A small table for the UI: numbers rounded to four digits, long texts cut."""
+def markdown(columns: Sequence[str], rows: Iterable[Iterable[Any]], characters: int = PREVIEW_CHARACTERS) -> str:
+    """A small table for the UI: numbers rounded to four digits, longer texts cut."""
 
     def cell(value: Any) -> str:
         text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-        cut = text if len(text) <= PREVIEW_CHARACTERS else f"{text[: PREVIEW_CHARACTERS - 1]}…"
+        cut = text if len(text) <= characters else f"{text[: characters - 1]}…"
         return cut.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
     lines = [list(columns), ["---"] * len(columns), *([cell(value) for value in row] for row in rows)]

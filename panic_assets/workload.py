@@ -42,8 +42,9 @@ class Missing:
 
     def __str__(self) -> str:
         what = f"{self.unit} of {self.of}" if self.of else self.unit
-        state = "are stale" if self.stale else "are missing"
-        return f"{self.key}: {self.count:,} of {self.total:,} {what} {state}"
+        if self.stale:
+            return f"{self.key} has stale {what}: what they were made from has changed since"
+        return f"{self.key} lacks {self.count:,} of {self.total:,} {what}"
 
 
 Query: TypeAlias = "Callable[[Lake, str | None], Iterable[Missing]]"

@@ -123,7 +123,7 @@ def concurrent_leases(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> int:
 
 
 def try_lease(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> Lease | None:
-    """A lease if it can be had now. The card with most free slots is taken, so that work spreads over cards."""
+    """A lease, if one is free now. The card with most free slots is taken, so that work spreads over cards."""
     check_feasible(share, vram_gb, gpus)
     with _guarded() as folder:
         free = {gpu.identifier: _take_free(folder, gpu) for gpu in _fitting(gpus, vram_gb)}

@@ -29,7 +29,7 @@ def require_library(spec: ModelSpec) -> None:
     """UserError where the library that a real model runs in is not installed."""
     if spec.repository:
         named = {"diffusion": "diffusers", "sentence_transformers": "sentence_transformers"}
-        require("models", named.get(spec.family, "transformers"))
+        require("demo" if spec.package else "models", named.get(spec.family, "transformers"))
 
 
 def load(spec: ModelSpec, device: str = "cpu") -> Any:

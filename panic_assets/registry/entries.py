@@ -239,7 +239,7 @@ EMBEDDERS = (
         "ColNomic", "embedder", "col_qwen", input="text", repository="nomic-ai/colnomic-embed-multimodal-3b",
         revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=32, seconds=0.02, disk_gb=8, memory=(("whole", 10),), prefix="Query: ",
-        doc="The mean of its token vectors, normalised: one vector a text, not late interaction.",
+        doc="The mean of its token vectors, normalised: one vector per text, not late interaction.",
     ),
     ModelSpec(
         "NomicVision", "embedder", "vision", input="image", repository="nomic-ai/nomic-embed-vision-v1.5",
@@ -261,7 +261,7 @@ EMBEDDERS = (
         "ColNomicVision", "embedder", "col_qwen", input="image", repository="nomic-ai/colnomic-embed-multimodal-3b",
         revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=16, seconds=0.05, disk_gb=8, memory=(("whole", 11),),
-        doc="The mean of its token vectors, normalised: one vector a picture, not late interaction.",
+        doc="The mean of its token vectors, normalised: one vector per picture, not late interaction.",
     ),
     ModelSpec(
         "DINOv2", "embedder", "vision", input="image", repository="facebook/dinov2-base",

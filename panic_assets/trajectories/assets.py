@@ -96,7 +96,7 @@ def invocations(here: Stage) -> Outcome:
         rows = ((p.batch, round(p.busy, 1), round(p.wall, 1), f"{p.idle:.1%}") for p in idle)
         shown["idle share"] = round(1 - sum(pace.busy for pace in done.paces) / walked, 4)
         shown["batches"] = dg.MetadataValue.md(
-            markdown(("batch", "seconds in models", "seconds", "idle share"), rows),
+            markdown(("batch", "seconds in models", "seconds", "idle share"), rows, characters=120),
         )
     counted = here.lake.sql(
         """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.definitions import SENSORS, defs
 from panic_assets.doctor import doctor
 from panic_assets.house import open_house
 from panic_assets.ids import uuid7
@@ -27,6 +28,7 @@ from panic_assets.tables import TABLES, open_lake
 from panic_assets.trajectories import stages
 from panic_assets_tests.trajectories.world import Nobody, trace
 
+(ORPHANS,) = (sensor for sensor in SENSORS if sensor.name == "orphans")
 A = {"experiment": "a"}
 A_TEXT = {"experiment": "a", "embedding_model": "DummyText"}
 
@@ -210,7 +212,7 @@ def test_damage_is_found_and_repaired(
 def test_a_key_without_definition_goes(instance: dg.DagsterInstance, lake: Lake) -> None:
     instance.add_dynamic_partitions("experiment", ["ghost"])
     found = doctor.examine(open_house(instance))
-    assert [str(f) for f in found] == ["orphaned: key ghost of Dagster has no definition"]
+    assert [str(f) for f in found] == ["orphaned: the key ghost of Dagster names no experiment that is there"]
     cure(lake, instance, found)
     assert not instance.has_dynamic_partition("experiment", "ghost")
     assert doctor.examine(open_house(instance)) == []
@@ -253,13 +255,11 @@ def test_an_experiment_somebody_works_on_is_not_called_incomplete(instance: dg.D
 def test_the_orphan_sensor_reports_and_repairs_only_when_allowed(
     instance: dg.DagsterInstance, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from panic_assets.definitions import defs
-    from panic_assets.doctor.sensors import orphans
     from panic_assets.resources import LakeResource
 
     def tick(cursor: str | None = None) -> dg.SensorResult:
         context = dg.build_sensor_context(instance, cursor=cursor, resources={"lake": LakeResource()}, definitions=defs)
-        result = orphans(context)
+        result: Any = ORPHANS(context)
         assert isinstance(result, dg.SensorResult)
         return result
 
@@ -282,12 +282,10 @@ def test_the_orphan_sensor_reports_and_repairs_only_when_allowed(
 
 
 def test_the_sensor_finishes_an_interrupted_deletion(instance: dg.DagsterInstance, lake: Lake) -> None:
-    from panic_assets.definitions import defs
-    from panic_assets.doctor.sensors import orphans
     from panic_assets.operations import deletion
     from panic_assets.resources import LakeResource
 
     journal.save(home(), deletion.plan(open_house(instance), "experiment", "a"), "started")
-    orphans(dg.build_sensor_context(instance, resources={"lake": LakeResource()}, definitions=defs))
+    ORPHANS(dg.build_sensor_context(instance, resources={"lake": LakeResource()}, definitions=defs))
     assert lake.manifest("invocations", **A) is None
     assert not instance.has_dynamic_partition("experiment", "a")

@@ -14,7 +14,7 @@ from panic_assets import steps
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.compute.protocol import Function, Needs, Resume
 from panic_assets.errors import UserError
-from panic_assets.resources import LakeResource
+from panic_assets.resources import RESOURCES, LakeResource
 from panic_assets.trajectories import assets, registration
 from panic_assets.trajectories.runs.embed import embed
 from panic_assets.trajectories.topology.homology import homology
@@ -38,11 +38,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 def resources(compute: Any = None) -> dict[str, Any]:
-    return {
-        "lake": LakeResource(),
-        "progress": assets.ProgressResource(),
-        "compute": dg.ResourceDefinition.hardcoded_resource(compute or InProcessCompute()),
-    }
+    return {**RESOURCES, "compute": dg.ResourceDefinition.hardcoded_resource(compute or InProcessCompute())}
 
 
 def materialize(
@@ -74,24 +70,23 @@ def test_each_stage_says_what_it_made(instance: dg.DagsterInstance) -> None:
     lake = LakeResource()
     registration.add(lake, instance, definition(seeds=[-1, -1, -1], max_length=12))
     said = {asset.key.to_user_string(): metadata(materialize(instance, [asset], "a")) for asset in STAGES}
-    assert said["experiments"]["runs rows"] == 3
-    assert (said["invocations"]["new rows"], said["invocations"]["invocations rows"]) == (36, 36)
-    assert said["embeddings"]["embeddings rows"] == 18
-    assert said["persistence_diagrams"]["persistence_summary rows"] == 6
-    for name, found in said.items():
-        assert any(k.endswith(" bytes") and v > 0 for k, v in found.items()), name
+    assert (said["experiments"]["dagster/row_count"], said["experiments"]["runs rows"]) == (1, 3)
+    assert (said["invocations"]["new rows"], said["invocations"]["dagster/row_count"]) == (36, 36)
+    assert said["embeddings"]["dagster/row_count"] == 18
+    assert said["persistence_diagrams"]["dagster/row_count"] == 6
+    assert 0 < said["persistence_diagrams"]["mean entropy of H0"] < 10
     for name in ("invocations", "embeddings", "persistence_diagrams"):
         assert said[name]["seconds"] >= 0
         assert said[name]["preview"].startswith("| ")
         assert "problems" not in said[name]
-    assert said["invocations"]["pictures"].startswith("![last images](data:image/jpeg;base64,")
+    assert said["invocations"]["pictures"].startswith("![last pictures](data:image/jpeg;base64,")
     assert len(said["invocations"]["pictures"]) < 50_000
     assert 0 <= said["invocations"]["idle share"] <= 1
     assert "| 3 runs of DummyT2I-DummyI2T in experiment a | " in said["invocations"]["batches"]
     with duckdb.connect(str(lake.home.catalogue), read_only=True) as connection:  # Analysts see it at once.
         assert connection.sql("SELECT count(*) FROM embeddings").fetchall() == [(18,)]
     again = metadata(materialize(instance, [assets.invocations], "a"))
-    assert (again["new rows"], again["invocations rows"]) == (0, 36)
+    assert (again["new rows"], again["dagster/row_count"]) == (0, 36)
     assert "idle share" not in again
     pooled = metadata(materialize(instance, [assets.clusters], "DummyText"))
     assert (pooled["vectors"], pooled["experiments"]) == (18, ["a"])

@@ -309,7 +309,7 @@ def test_what_is_missing_is_a_warning(healthy: Path, lake: Lake, monkeypatch: py
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert found.description is not None
-    assert f"{total - 5} of {total} vectors missing DummyText" in found.description
+    assert f"a lacks {total - 5} of {total} vectors of DummyText" in found.description
     assert found.metadata["missing"].value == total - 5
     stale = outcomes(healthy, "clusters", "DummyText", monkeypatch)["complete"]
     assert not stale.passed

@@ -91,7 +91,7 @@ class Summary:
     finite: int
     entropy: float
     normalised_entropy: float
-    """Entropy as a share of the largest that so many bars can have; 0 for fewer than two."""
+    """Entropy divided by its largest possible value, ln of the number of bars; 0 for fewer than two bars."""
     total_persistence: float
     maximal_persistence: float
 
@@ -149,7 +149,7 @@ def farthest_points(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
 
 
 def used_rows(vectors: np.ndarray, used: int) -> np.ndarray:
-    """(used,) int64: the rows of `vectors` that `budgeted` made a diagram of that used so many points."""
+    """(used,) int64: the rows of `vectors` that `budgeted` made a diagram of that used `used` points."""
     rows = distinct(vectors).first
     return rows[farthest_points(vectors[rows], used)[0]] if used < len(rows) else rows
 
@@ -300,7 +300,7 @@ def angle_of_chord(chord: np.ndarray) -> np.ndarray:
 
 
 def entropy(bars: Bars, dimension: int) -> float:
-    """Persistent entropy in nats over the finite bars of one dimension; 0 when there are none.
+    """Persistent entropy in nats over the finite bars of one dimension; 0 without any.
 
     -sum p ln p with p = length / total length: ln of the number of bars when all are equally long.
     """
