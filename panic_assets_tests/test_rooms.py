@@ -38,12 +38,16 @@ SHARED = (
 PURE = (
     "statistics",
     "finetunes.captions",
+    "finetunes.drawing",
     "finetunes.pictures",
+    "finetunes.verdicts",
     "grokking.learning",
     "grokking.paths",
     "grokking.spectra",
     "trajectories.clusters",
     "trajectories.motion",
+    "trajectories.runs",
+    "trajectories.topology",
 )
 """Rooms of pure functions: they know neither Dagster nor the lake."""
 
