@@ -139,7 +139,11 @@ def test_directions_and_several_runs(fresh):
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
-        (("r", 1, {"a": 1}), {"family": "groking"}, r"its family is 'groking'; did you mean 'grokking'\? \(accepted: training, grokking, finetune\)"),
+        (
+            ("r", 1, {"a": 1}),
+            {"family": "groking"},
+            r"its family is 'groking'; did you mean 'grokking'\? \(accepted: training, grokking, finetune\)",
+        ),
         (("r", -1, {"a": 1}), {"family": "grokking"}, "epoch is -1; it must be a whole number"),
         (("r", 1.5, {"a": 1}), {"family": "grokking"}, "epoch is 1.5; it must be a whole number"),
         (
@@ -147,7 +151,11 @@ def test_directions_and_several_runs(fresh):
             {"family": "grokking"},
             "metric a of run r at epoch 1 is 'high'; it must be a number",
         ),
-        (("r", 1, {"a": float("nan")}), {"family": "grokking"}, "metric a of run r at epoch 1 is nan; it must be a finite number"),
+        (
+            ("r", 1, {"a": float("nan")}),
+            {"family": "grokking"},
+            "metric a of run r at epoch 1 is nan; it must be a finite number",
+        ),
         (("r", 1, {"a": 1}), {"family": "grokking", "directions": {"a": "left"}}, "accepted: up, down"),
         (("r", 1, {}, "no.safetensors"), {"family": "grokking"}, "checkpoint .* cannot be read: No such file"),
         (("r", 1, {}, __file__), {"family": "grokking"}, "checkpoint .* is not stored: it is not a safetensors file"),

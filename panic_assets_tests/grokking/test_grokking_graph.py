@@ -471,7 +471,9 @@ def test_a_new_checkpoint_in_a_watched_folder_asks_for_its_analysis_unattended(i
         (folder / path.name).write_bytes(path.read_bytes())
         _, cursor = tick(checkpoint_files, instance, cursor)  # seen, and waits to stand still
         found, cursor = tick(checkpoint_files, instance, cursor)
-        assert [(e.asset_key.to_user_string(), e.partition) for e in found.asset_events] == [("grokking_checkpoints", "watched")]
+        assert [(e.asset_key.to_user_string(), e.partition) for e in found.asset_events] == [
+            ("grokking_checkpoints", "watched")
+        ]
         work, _ = tick(sensors.grokking_work, instance)
         asked += [(r.partition_key, r.run_key) for r in work.run_requests]
     assert [name for name, _ in asked] == ["watched", "watched"]
