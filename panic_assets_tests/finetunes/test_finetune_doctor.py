@@ -39,19 +39,19 @@ def truncate(lake) -> str:
 
 def remove_pictures(lake) -> str:
     lake.remove("test_images", training_run=RUN, checkpoint=one_checkpoint(lake))
-    return "training run tune: 15 of 75 pictures are missing"
+    return "training run tune lacks 15 of 75 pictures"
 
 
 def remove_all(lake) -> str:
     checkpoint = one_checkpoint(lake)
     for table in PER_CHECKPOINT:
         lake.remove(table, training_run=RUN, checkpoint=checkpoint)
-    return "training run tune: 15 of 75 pictures are missing"
+    return "training run tune lacks 15 of 75 pictures"
 
 
 def forget_results(lake) -> str:
     lake.remove("prompt_test_results", training_run=RUN, checkpoint=one_checkpoint(lake))
-    return "training run tune: 15 of 75 measurements are missing"
+    return "training run tune lacks 15 of 75 measurements"
 
 
 @pytest.mark.parametrize("damage", [truncate, remove_pictures, remove_all, forget_results])

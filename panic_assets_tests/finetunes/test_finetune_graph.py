@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from panic_assets.finetunes import assets, checks, jobs, missing, sensors, stage
 from panic_assets.finetunes.ab import voting
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.drawing import synthetic
+from panic_assets.finetunes.verdicts.manual import Mark
 from panic_assets.house import open_house
 from panic_assets.lake import invariants
 from panic_assets.resources import LakeResource
@@ -86,7 +88,7 @@ def test_the_checks_pass_and_notice(instance, home_lake):
     home_lake.replace("test_images", stored[3:], training_run=RUN, checkpoint=stored[0]["checkpoint"])
     left = checked(assets.test_images, COMPLETE, RUN)
     assert not left.passed
-    assert left.description == "tune: 3 of 75 pictures are missing"
+    assert left.description == "tune lacks 3 of 75 pictures"
 
 
 def sensed(sensor, instance, cursor=None):
@@ -147,6 +149,7 @@ def test_deleting_the_run_takes_everything_with_it(instance, home_lake):
     folder.mkdir()
     folder_of(folder, [SOUND])
     stages.check_captions(home_lake, RUN, folder, captions.Rules(), run=RUN)
+    stages.store_mark(home_lake, RUN, Mark(3, "", "ann", 8.0, 7.0, 9.0, "", datetime.now(UTC)))
     removal.delete(open_house(instance), RUN, "block")
     for table in tables.TABLES:
         left = open_lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()
