@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from panic_assets.operations.house import House
 
 COLUMN = "training_run"
+LEASE = "training_run {}"
+"""What whoever works on a run holds."""
 
 
 def space_of(
@@ -44,7 +46,7 @@ def space_of(
         column=COLUMN,
         missing={**missing.spine(family), **(own or {})},
         repair=mended,
-        lease=f"{COLUMN} {{}}",
+        lease=LEASE,
         makes=lambda _, __: makes,
         delete=deleted,
         defined=keys,
