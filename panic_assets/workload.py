@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from panic_assets.lake.lake import Lake
     from panic_assets.lake.schema import Table
     from panic_assets.operations.house import House
-    from panic_assets.resources import LakeResource
 
 
 def later(where: str) -> Callable[..., Any]:
@@ -141,8 +140,8 @@ class Drop:
     suffixes: tuple[str, ...]
     """How its name ends. Of two kinds that fit, the one with the longer ending gets the file."""
     noun: str
-    register: Callable[[LakeResource, dg.DagsterInstance, Path], Sequence[str]]
-    """Stores what the file says and adds its partition keys. Returns the keys that have something left to do."""
+    register: Callable[[Any, dg.DagsterInstance, Path], Sequence[str]]
+    """Given the `LakeResource`, Dagster's instance and the file: stores what the file says and adds its partition keys. Returns the keys that have something left to do."""
     job: str | None = None
     """The job that is asked for with each of those keys; None: a sensor of the workload sees them."""
     models: Callable[[Path], Inputs] | None = None

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     pass
 
 COLUMN = "training_run"
+LEASE = "training_run {}"
+"""What whoever works on a run holds."""
 
 
 def space_of(
@@ -37,7 +39,7 @@ def space_of(
         column=COLUMN,
         missing={**missing.spine(family), **(own or {})},
         repair=mended,
-        lease=f"{COLUMN} {{}}",
+        lease=LEASE,
         makes=makes,
         delete=later("panic_assets.training.removal:key_deleted"),
         defined=keys,
