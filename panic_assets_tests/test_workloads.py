@@ -19,9 +19,7 @@ from panic_assets.training import names
 from panic_assets.workload import Command, Drop, Family, Space, Workload
 from panic_assets.workloads import FAMILIES, RULES, SPACES, WORKLOADS, _without_clashes
 
-ASSETS = {
-    asset.key.to_user_string(): (workload, asset) for workload in WORKLOADS for asset in workload.graph().assets
-}
+ASSETS = {asset.key.to_user_string(): (workload, asset) for workload in WORKLOADS for asset in workload.graph().assets}
 JOB_NAMES = {job.name for job in JOBS}
 TABLES_OF_ALL = [table for workload in WORKLOADS for table in workload.tables]
 COMMANDS_OF_ALL = [command for workload in WORKLOADS for command in workload.commands]
