@@ -54,7 +54,7 @@ TICS = {
     r"\bat the (most|least)\b": "at most, at least",
     r"\bwhat (\w+ ){1,4}sa(ys?|id) of\b": "what the file says about the run",
     r"\bwith which (it|they|there|a|the) \w+ (is|are) born\b": "it is born with this edge",
-    r"\bamounts? to\b": "is",
+    r"\bamounts to\b": "is",
     r"\bcan(not)? be asked\b": "cannot be checked, cannot be read",
     r"\bask(ing)? again\b": "try again, run it again",
     r"\b(ever )?be had\b": "is available, can be obtained",

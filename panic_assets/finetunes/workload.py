@@ -1,43 +1,20 @@
 """What the fine-tunes workload brings."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.config import FAMILY, SUFFIX
 from panic_assets.finetunes.repair import repair
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.training.spaces import space_of
-from panic_assets.workload import Command, Drop, Graph, Workload
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from panic_assets.resources import LakeResource
-
-
-def _graph() -> Graph:
-    from panic_assets.finetunes import assets, checks, jobs, sensors
-
-    return Graph(assets=assets.ASSETS, checks=checks.CHECKS, jobs=jobs.JOBS, sensors=[sensors.finetune_work])
-
-
-def _register(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) -> Sequence[str]:
-    from panic_assets.finetunes import config, jobs
-
-    jobs.add(instance, lake, config.read(path))
-    return []  # The sensor asks for tests when there is something to test.
-
+from panic_assets.workload import Command, Drop, Workload, later
 
 WORKLOAD = Workload(
     name="finetunes",
     purpose="Image fine-tunes judged epoch by epoch: which checkpoint is best, where is it weak, and may training stop?",
     tables=TABLES,
-    graph=_graph,
+    graph=later("panic_assets.finetunes.graph:graph"),
     family=FAMILY,
     spaces=(space_of(FAMILY.name, own=missing.OF_RUN, makes="test_finetune", repair=repair),),
-    drops=(Drop((SUFFIX,), "fine-tune", _register),),
+    drops=(Drop((SUFFIX,), "fine-tune", later("panic_assets.finetunes.jobs:dropped")),),
     commands=(
         Command(
             "finetune",
@@ -46,8 +23,9 @@ WORKLOAD = Workload(
         ),
     ),
     demo=(
-        "finetune add experiments/examples/portraits.finetune.yaml",
-        "finetune test portraits-demo",
-        "finetune report portraits-demo",
+        "python -m panic_assets.finetunes.drawing.synthetic portraits-demo",
+        "panic finetune add experiments/examples/portraits.finetune.yaml",
+        "panic finetune test portraits-demo",
+        "panic finetune report portraits-demo",
     ),
 )
