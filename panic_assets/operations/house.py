@@ -1,4 +1,4 @@
-"""What an operation works on."""
+"""The House: what an operation works on."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from panic_assets.lake.lake import Lake
 
 @dataclass(frozen=True)
 class House:
-    """The lake, Dagster's records, and the asset graph that says what follows from what."""
+    """The lake, Dagster's records, and the asset graph, which says what is made from what."""
 
     lake: Lake
     instance: dg.DagsterInstance

@@ -1,4 +1,4 @@
-"""A partition key deleted in Dagster, by its delete button or its API: what becomes of the rest."""
+"""Finishes the deletion of a partition key that was deleted in Dagster, by its delete button or its API."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ from panic_assets.workloads import SPACES
 
 
 def key_deleted(instance: dg.DagsterInstance, space: str, key: str) -> None:
-    """Do the rest, in the way of the workload whose key it was."""
+    """Delete the rest, as the workload of the key does it."""
     own = SPACES[space].delete if space in SPACES else None
     if own is not None:
         own(open_house(instance), space, key)

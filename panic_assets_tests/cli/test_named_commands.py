@@ -20,9 +20,7 @@ def verbs() -> dict[str, set[str]]:
     """First words -> second words; none after a command that is one word."""
     top = typer.main.get_command(app)
     context = typer.Context(top)
-    return {
-        name: set(getattr(top.get_command(context, name), "commands", ())) for name in top.list_commands(context)
-    }
+    return {name: set(getattr(top.get_command(context, name), "commands", ())) for name in top.list_commands(context)}
 
 
 KNOWN = verbs()

@@ -655,15 +655,15 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "spectra whose shares do not add up to 1",
         "rows of grokking_lissajous repeat the key",
         "1 training runs whose parent has neither a row nor a tombstone",
-        "key ghost of Dagster has no training run",
-        "training run child has rows but no key in Dagster",
+        "Dagster has the key ghost, but there is no training run ghost",
+        "training run child has rows, but Dagster has no key for it",
         "holds an animation that no run has",
         "nobody knows; `panic grokking ingest` takes it up",
     ):
         assert any(sentence in f.sentence for f in found), sentence
 
     said = "\n".join(doctor.repair(open_house(instance), found))
-    for words in ("tombstone of gone", "gave training run child its key back", "the key of training run ghost"):
+    for words in ("tombstone of gone", "gave training run child its key in Dagster back", "removed the key ghost"):
         assert words in said
     assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
     code, out, err = panic("grokking", "analyse", RUN, "--threshold", 0.4)
