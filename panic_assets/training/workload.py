@@ -1,4 +1,4 @@
-"""What the training spine brings: tables that all families share, and a family for people's own training loops."""
+"""The workload of training: tables that all families share, and a family for people's own training loops."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from panic_assets.operations.house import House
 
 FAMILY = Family(name="training", pattern="")
-"""Runs of people's own training loops: they name their files' pattern, and log their own metrics."""
+"""Runs of people's own training loops, which name the pattern of their files and log their own metrics."""
 CONCLUDE = "conclude_training"
 
 
@@ -28,7 +28,7 @@ def _graph() -> Graph:
     conclude = dg.define_asset_job(
         CONCLUDE,
         [names.asset(FAMILY.name, shared) for shared in names.SPINE],
-        description="Registers the checkpoints of a run of your own training loop, and concludes from its metrics.",
+        description="Registers the checkpoints of a run of your own training loop, and gives advice from its metrics.",
     )
     return Graph(
         assets=spine.assets,
@@ -52,7 +52,7 @@ def _mend(house: "House") -> Iterator[str]:
 
 WORKLOAD = Workload(
     name="training",
-    purpose="What all training families share: runs, checkpoints, convergence, advice, cost; and your own training loops.",
+    purpose="Follow training runs of any kind, your own loops included: checkpoints, convergence, advice, cost.",
     tables=TABLES,
     views=VIEWS,
     rules=RULES,
@@ -63,7 +63,7 @@ WORKLOAD = Workload(
         Command(
             "training",
             "panic_assets.training.commands:app",
-            "Training runs of every family: lineage, convergence, cost.",
+            "Show and delete training runs of every family: lineage, convergence, cost.",
         ),
     ),
     examine=_examine,
