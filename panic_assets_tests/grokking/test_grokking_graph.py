@@ -246,7 +246,7 @@ def test_checkpoints_that_are_all_the_same_make_no_path(lake):
 def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic, lake):
     code, out, err = panic("grokking", "intervene", RUN, "--epoch", 20, "--gain", "2:0", "--until", 50)
     assert code == 0, err
-    assert "its checkpoints are its parent's, bit for bit" in out
+    assert "its checkpoints equal those of its parent, bit for bit" in out
     child, control = f"{RUN}-e20-k2x0", f"{RUN}-e20-control"
     assert stages.control_differs(lake, control) == []
     parent = {r["epoch"]: r["content_hash"] for r in runs.checkpoints(lake, RUN)}
