@@ -3,7 +3,6 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 VISION := .venv/vision/.installed
-TRAINED := $(or $(PANIC_HOME),.panic)/.demo-trained
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -60,19 +59,8 @@ $(VISION): constraints.txt | $(INSTALLED)
 	  --constraint constraints.txt --target .venv/vision timm torchvision && touch $@; } \
 	  || echo 'timm and torchvision could not be installed: the tests of two captioners will be skipped'
 
-demo: setup $(TRAINED) ## one small real job of each workload, two minutes or so; again in seconds
-	$(BIN)/panic experiment perform experiments/examples/demo.yaml
-	$(BIN)/panic cluster recompute
-
-# Training is shown once a home: the stamp lies in it, and goes with it.
-$(TRAINED): | $(INSTALLED)
-	$(BIN)/panic grokking train experiments/examples/quick.grokking
-	$(BIN)/panic grokking animate quick-p23-s999-d598 ring --format gif
-	$(BIN)/python -m panic_assets.finetunes.drawing.synthetic portraits-demo
-	$(BIN)/panic finetune add experiments/examples/portraits.finetune.yaml
-	$(BIN)/panic finetune test portraits-demo
-	$(BIN)/panic finetune report portraits-demo
-	@touch $@
+demo: setup ## one small real job of each workload, in a few minutes; again in less
+	$(BIN)/python -m panic_assets.demo
 
 ui: setup ## the Dagster UI and its daemon, on this project's home
 	$(BIN)/panic ui

@@ -3,7 +3,7 @@ version of a file is tried once. A file that is refused is named with the reason
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,7 @@ import dagster as dg
 from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.resources import LakeResource
-from panic_assets.workload import Drop
-
-
-def kind_of(path: Path, drops: Iterable[Drop]) -> Drop | None:
-    """The kind of a file, by the end of its name. If several fit, the longest end decides. None for other files."""
-    name = path.name.lower()
-    fits = [(len(suffix), drop) for drop in drops for suffix in drop.suffixes if name.endswith(suffix)]
-    return max(fits, key=lambda fit: fit[0])[1] if fits else None
+from panic_assets.workload import Drop, kind_of
 
 
 def digest(path: Path) -> str:

@@ -115,6 +115,15 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Models, and about how many inputs each of them will get."""
+
+    by_model: Mapping[str, int]
+    image_size: int | None = None
+    """Side length in pixels of the images that are made; None: what each model likes best."""
+
+
+@dataclass(frozen=True)
 class Drop:
     """A kind of file that is taken up when it is dropped into the watched folder."""
 
@@ -125,6 +134,15 @@ class Drop:
     """Stores what the file says and adds its partition keys. Returns the keys that have something left to do."""
     job: str | None = None
     """The job that is asked for with each of those keys; None: a sensor of the workload sees them."""
+    models: Callable[[Path], Inputs] | None = None
+    """The models that a file names, for `panic model check FILE`."""
+
+
+def kind_of(path: Path, drops: Iterable[Drop]) -> Drop | None:
+    """The kind that a file's name says; of several that fit, the one with the longest ending. None for other files."""
+    name = path.name.lower()
+    fits = [(len(suffix), drop) for drop in drops for suffix in drop.suffixes if name.endswith(suffix)]
+    return max(fits, key=lambda fit: fit[0])[1] if fits else None
 
 
 @dataclass(frozen=True)
@@ -183,7 +201,7 @@ class Workload:
     drops: tuple[Drop, ...] = ()
     commands: tuple[Command, ...] = ()
     demo: tuple[str, ...] = ()
-    """Command lines of a small real job, without the word `panic`: `make demo` runs them."""
+    """Command lines of a small real job, that begin with `panic` or `python`: `make demo` runs them."""
     examine: Callable[[Lake], Iterable[Finding]] | None = None
     """Looks for what is wrong outside of tables, such as files that no row tells of."""
     mend: Callable[[House], Iterator[str]] | None = None

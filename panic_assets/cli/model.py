@@ -7,6 +7,7 @@ import typer
 
 from panic_assets.cli.output import say, table
 from panic_assets.errors import UserError
+from panic_assets.workload import Inputs, kind_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,33 +105,23 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
         say((f"{key:>18} ", "dim"), str(value))
 
 
-def check_models(wanted: Any) -> None:
-    """Refuse an experiment whose models cannot all run here. On a Ray cluster they run elsewhere, so it checks nothing."""
+def check_models(wanted: Inputs) -> None:
+    """Refuse models that cannot all run here. On a Ray cluster they run elsewhere, so nothing is checked."""
     from panic_assets import variables
 
     if variables.read().compute != "ray":
-        _refuse(_preflight(*_models_of(wanted)))
+        _refuse(_preflight(list(wanted.by_model), dict(wanted.by_model), wanted.image_size))
 
 
 def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
     from panic_assets.registry import registry
-    from panic_assets.trajectories import config
+    from panic_assets.workloads import WORKLOADS
 
-    if Path(what).suffix.lower() in config.SUFFIXES:
-        return _models_of(config.read(Path(what)))
+    kind = kind_of(Path(what), [drop for workload in WORKLOADS for drop in workload.drops])
+    if kind is not None and kind.models is not None:
+        found = kind.models(Path(what))
+        return list(found.by_model), dict(found.by_model), found.image_size
     return [registry.get(what).name], {}, None
-
-
-def _models_of(wanted: Any) -> tuple[list[str], dict[str, int], int | None]:
-    """An experiment's models, and about how many inputs each will get."""
-    runs = len(wanted.prompts) * len(wanted.seeds)
-    items: dict[str, int] = {}
-    for network in wanted.networks:
-        for model in network:
-            items[model] = items.get(model, 0) + runs * wanted.max_length // len(network)
-    outputs = sum(items.values()) // 2
-    items |= dict.fromkeys(wanted.embedding_models, outputs)
-    return list(items), items, wanted.image_size
 
 
 def _preflight(names: list[str], items: dict[str, int], image_size: int | None) -> Any:

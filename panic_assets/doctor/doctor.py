@@ -12,6 +12,7 @@ from panic_assets.lake.invariants import Finding, all_findings, broken_files
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion, journal
 from panic_assets.operations.house import House
+from panic_assets.partitions import column_of
 from panic_assets.settings import home
 from panic_assets.workload import Space
 from panic_assets.workloads import RULES, SPACES, WORKLOADS
@@ -80,15 +81,20 @@ def examine_keys(house: House) -> Iterator[Finding]:
         sentence = f"the deletion of {begun.space} {begun.key} was interrupted"
         table = SPACES[begun.space].table if begun.space in SPACES else begun.space
         yield Finding("half-written", table, 1, sentence, ((begun.space, begun.key),))
+    told = {(column_of(d.space), d.key) for d in unfinished}
     for name, space in SPACES.items():
         keys, defined = set(house.instance.get_dynamic_partitions(name)), space.keys(house.lake)
+        elsewhere = _elsewhere(house.lake, space)
         for key in sorted(keys - defined):
             sentence = f"Dagster has the key {key}, but there is no {space.noun} {key}"
+            if key in elsewhere:
+                sentence = f"Dagster has the key {key} in the space {name}, but {space.noun} {key} belongs to another space"
             yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
-        busy = {d.key for d in unfinished if d.space == name}
-        for key in sorted((_stored_keys(house, space) | defined) - keys - busy):
-            sentence = f"{space.noun} {key} has rows, but Dagster has no key for it"
-            yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
+        for key in sorted((_stored_keys(house, space) | defined) - keys):
+            if (space.key_column, key) not in told:  # Rows of nothing lie in tables that several spaces share.
+                told.add((space.key_column, key))
+                sentence = f"{space.noun} {key} has rows, but Dagster has no key for it"
+                yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
 
 
 def _missing(lake: Lake) -> Iterator[Finding]:
@@ -109,10 +115,14 @@ def _missing(lake: Lake) -> Iterator[Finding]:
 def _repair_keys(house: House, space: Space) -> Iterator[str]:
     """Removes keys without rows. Rows without a key get it back if they are whole and nobody deleted them."""
     keys, defined = set(house.instance.get_dynamic_partitions(space.name)), space.keys(house.lake)
+    elsewhere = _elsewhere(house.lake, space)
     for key in sorted(keys - defined):
         with without_hook():
-            deletion.run(house, deletion.plan(house, space.name, key))
-        yield f"removed the key {key} from Dagster, because there is no {space.noun} {key}"
+            if key in elsewhere:  # The rows under this name are those of another space.
+                house.instance.delete_dynamic_partition(space.name, key)
+            else:
+                deletion.run(house, deletion.plan(house, space.name, key))
+        yield f"removed the key {key} from the space {space.name} of Dagster, because it has no {space.noun} {key}"
     for key in sorted((_stored_keys(house, space) | defined) - keys):
         if key in defined and not _deleted(space.name, key):
             house.instance.add_dynamic_partitions(space.name, [key])
@@ -123,9 +133,16 @@ def _repair_keys(house: House, space: Space) -> Iterator[str]:
 
 
 def _stored_keys(house: House, space: Space) -> set[str]:
-    """Keys under which the assets of the space have rows."""
+    """Keys under which the assets of the space have rows that are not those of another space."""
     tables = deletion.owned_tables(house, space.name)
-    return {partition[space.key_column] for table in tables for partition, _ in house.lake.partitions(table)}
+    stored = {partition[space.key_column] for table in tables for partition, _ in house.lake.partitions(table)}
+    return stored - _elsewhere(house.lake, space)
+
+
+def _elsewhere(lake: Lake, space: Space) -> set[str]:
+    """Keys of other spaces that share tables with this one: families of training runs do."""
+    others = [other for other in SPACES.values() if other is not space and other.key_column == space.key_column]
+    return {key for other in others for key in other.keys(lake)}
 
 
 def _deleted(space: str, key: str) -> bool:

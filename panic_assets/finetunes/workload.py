@@ -46,8 +46,9 @@ WORKLOAD = Workload(
         ),
     ),
     demo=(
-        "finetune add experiments/examples/portraits.finetune.yaml",
-        "finetune test portraits-demo",
-        "finetune report portraits-demo",
+        "python -m panic_assets.finetunes.drawing.synthetic portraits-demo",
+        "panic finetune add experiments/examples/portraits.finetune.yaml",
+        "panic finetune test portraits-demo",
+        "panic finetune report portraits-demo",
     ),
 )

@@ -53,7 +53,7 @@ WORKLOAD = Workload(
         ),
     ),
     demo=(
-        "grokking train experiments/examples/quick.grokking",
-        "grokking animate quick-p23-s999-d598 ring --format gif",
+        "panic grokking train experiments/examples/quick.grokking",
+        "panic grokking animate quick-p23-s999-d598 ring --format gif",
     ),
 )

@@ -59,7 +59,9 @@ def spine(family: Family, group: str) -> Spine:
     make = of_run(family.name, group)
     named = partial(names.asset, family.name)
 
-    @make(T["training_runs"], name=named("training_runs"))
+    logged = () if family.metrics else (T["metrics"],)  # No asset of the family writes them: they come with the run.
+
+    @make(T["training_runs"], *logged, name=named("training_runs"))
     def training_runs(here: Stage) -> Outcome:
         """The registered training run: its family, its configuration, the checkpoint it started from, and its status."""
         row = runs.get(here.lake, here.key)

@@ -51,10 +51,11 @@ def delete(house: House, name: str, mode: OnDelete = "block", spare: tuple[str, 
 
 def key_deleted(house: House, space: str, key: str) -> None:
     """The key was deleted in Dagster. A button asks no questions: a run that others started from leaves a tombstone."""
-    if runs.find(house.lake, key) is not None:
-        delete(house, key, "tombstone")
-    else:
+    row = runs.find(house.lake, key)
+    if row is None:
         deletion.key_deleted(house, space, key)
+    elif space_of(row["family"]) == space:  # A run of another family of that name stays as it is.
+        delete(house, key, "tombstone")
 
 
 def keep_files(deletion: Deletion, folder: Path) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from panic_assets.errors import UserError, suggest
 from panic_assets.registry import registry
+from panic_assets.workload import Inputs
 
 NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """The name is a partition key, so it must not contain "...", which Dagster reads as a range."""
@@ -50,6 +51,17 @@ class Definition:
     def runs(self) -> int:
         """How many runs it has."""
         return len(self.networks) * len(self.prompts) * len(self.seeds)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Its models, and about how many inputs each will get: no run loops early."""
+        runs = len(self.prompts) * len(self.seeds)
+        items: dict[str, int] = {}
+        for network in self.networks:
+            for model in network:
+                items[model] = items.get(model, 0) + runs * self.max_length // len(network)
+        outputs = sum(items.values()) // 2
+        return Inputs(items | dict.fromkeys(self.embedding_models, outputs), self.image_size)
 
     @property
     def json(self) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from panic_assets.lake.lake import Lake
 from panic_assets.trajectories import missing, repair
-from panic_assets.trajectories.config import SUFFIXES
+from panic_assets.trajectories.config import SUFFIXES, read
 from panic_assets.trajectories.rules import RULES
 from panic_assets.trajectories.tables import TABLES, VIEWS
 from panic_assets.workload import Command, Drop, Graph, Space, Workload
@@ -85,7 +85,7 @@ WORKLOAD = Workload(
             defined=missing.embedding_models,
         ),
     ),
-    drops=(Drop(SUFFIXES, "experiment", _register, job="plan_experiment"),),
+    drops=(Drop(SUFFIXES, "experiment", _register, job="plan_experiment", models=lambda path: read(path).inputs),),
     commands=(
         Command("experiment", f"{_COMMANDS}.experiment:app", "Perform, watch, delete and restore experiments."),
         Command("run", f"{_COMMANDS}.run:app", "The runs of experiments: what they gave, and their loops."),
@@ -93,5 +93,5 @@ WORKLOAD = Workload(
         Command("analyse", f"{_COMMANDS}.analyse:analyse", "Make every analysis of a finished experiment."),
         Command("compare", f"{_COMMANDS}.analyse:compare", "Print what the analyses of an experiment found."),
     ),
-    demo=("experiment perform experiments/examples/demo.yaml", "cluster recompute"),
+    demo=("panic experiment perform experiments/examples/demo.yaml", "panic cluster recompute"),
 )

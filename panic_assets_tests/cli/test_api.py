@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 import panic_assets
 from panic_assets.errors import UserError
 from panic_assets.settings import home
+from panic_assets.tables import open_lake
 
 
 @pytest.fixture
@@ -111,6 +112,22 @@ def test_a_loop_logs_metrics_and_checkpoints(fresh, panic):
     assert code == 0, out + err
 
 
+def test_a_loop_of_one_s_own_needs_no_family_and_leaves_nothing_when_deleted(fresh, panic):
+    panic_assets.log("mine", 1, {"accuracy": 0.5}, saved(fresh, 1))
+    with panic_assets.connect() as db:
+        assert db.sql("SELECT family FROM training_runs").fetchall() == [("training",)]
+    assert panic("doctor")[0] == 0
+    code, out, err = panic("training", "delete", "mine", "--yes")
+    assert code == 0, err
+    lake = open_lake(home().lake)
+    assert [name for name in lake.tables for _ in lake.partitions(name)] == []
+    code, out, err = panic("training", "restore", "mine")
+    assert code == 0, err
+    assert list(panic_assets.metrics("mine")["value"]) == [0.5]
+    code, out, err = panic("doctor")
+    assert code == 0, out + err
+
+
 def test_directions_and_several_runs(fresh):
     panic_assets.log("a", 1, {"distance": 3}, family="grokking", directions={"distance": "down"})
     panic_assets.log("b", 1, {"distance": np.float32(2)}, family="grokking")
@@ -122,8 +139,11 @@ def test_directions_and_several_runs(fresh):
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
-        (("r", 1, {"a": 1}), {}, r"'r' is new: say its family \(accepted: finetune, grokking\)"),
-        (("r", 1, {"a": 1}), {"family": "groking"}, "its family is 'groking'; did you mean 'grokking'"),
+        (
+            ("r", 1, {"a": 1}),
+            {"family": "groking"},
+            r"its family is 'groking'; did you mean 'grokking'\? \(accepted: training, grokking, finetune\)",
+        ),
         (("r", -1, {"a": 1}), {"family": "grokking"}, "epoch is -1; it must be a whole number"),
         (("r", 1.5, {"a": 1}), {"family": "grokking"}, "epoch is 1.5; it must be a whole number"),
         (
@@ -131,10 +151,14 @@ def test_directions_and_several_runs(fresh):
             {"family": "grokking"},
             "metric a of run r at epoch 1 is 'high'; it must be a number",
         ),
-        (("r", 1, {"a": float("nan")}), {"family": "grokking"}, "a finite number is expected"),
+        (
+            ("r", 1, {"a": float("nan")}),
+            {"family": "grokking"},
+            "metric a of run r at epoch 1 is nan; it must be a finite number",
+        ),
         (("r", 1, {"a": 1}), {"family": "grokking", "directions": {"a": "left"}}, "accepted: up, down"),
         (("r", 1, {}, "no.safetensors"), {"family": "grokking"}, "checkpoint .* cannot be read: No such file"),
-        (("r", 1, {}, __file__), {"family": "grokking"}, "checkpoint .* is not stored: not a safetensors file"),
+        (("r", 1, {}, __file__), {"family": "grokking"}, "checkpoint .* is not stored: it is not a safetensors file"),
         (("a...b", 1, {}), {"family": "grokking"}, r"run name 'a\.\.\.b'"),
     ],
 )

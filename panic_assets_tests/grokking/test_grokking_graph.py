@@ -5,7 +5,6 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -13,11 +12,13 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 from safetensors.torch import load_file, save_file
 
+from panic_assets.checks import COMPLETE
 from panic_assets.compute import choose
 from panic_assets.compute.in_process import InProcessCompute
+from panic_assets.definitions import SENSORS
 from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
-from panic_assets.grokking import analysis, checks, config, sensors, stages
+from panic_assets.grokking import analysis, assets, config, missing, sensors, stages
 from panic_assets.grokking import tables as grokking_tables
 from panic_assets.grokking.config import Intervention
 from panic_assets.grokking.learning.model import Shape, initial
@@ -34,7 +35,11 @@ from panic_assets.training import stages as spine
 from panic_assets.training import tables as training_tables
 from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
+from panic_assets_tests.checked import checked
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
+
+SPACE = "grokking_run"
+(dropped_files,) = [sensor for sensor in SENSORS if sensor.name == "dropped_files"]
 
 
 def count(lake, table, name=RUN):
@@ -58,16 +63,16 @@ def test_the_checks_of_a_run_say_what_its_rows_say(instance, lake):
         return record.event.dagster_event.event_specific_data
 
     for asset, check in (
-        ("training_runs", "lineage_whole"),
+        ("grokking_runs", "lineage_whole"),
         ("grokking_measurements", "complete"),
-        ("checkpoints", "control_reproduces_parent"),
+        ("grokking_checkpoints", "control_reproduces_parent"),
         ("grokking_trajectories", "grokking_lissajous_valid"),
     ):
         assert said(asset, check).passed, check
     (row,) = lake.sql(
         "SELECT * FROM convergence WHERE metric = 'test_accuracy' ORDER BY epoch DESC LIMIT 1", training_run=RUN
     ).to_pylist()
-    state = said("convergence", "test_accuracy_state")
+    state = said("grokking_convergence", "test_accuracy_state")
     assert state.passed == (row["state"] in ("continue", "plateau"))
     assert state.description == f"{row['state']}: {row['reason']}"
     assert state.metadata["best_epoch"].value == row["best_epoch"]
@@ -276,8 +281,8 @@ def test_a_parent_is_not_deleted_under_its_children(panic, instance, lake):
     assert (stages.folder(RUN) / "checkpoint_epoch_00000.safetensors").exists()
 
     # The delete button of the UI asks no questions: the name stays for those that started from it.
-    instance.delete_dynamic_partition("training_run", RUN)
-    assert (runs.get(lake, RUN)["status"], instance.has_dynamic_partition("training_run", RUN)) == (
+    instance.delete_dynamic_partition(SPACE, RUN)
+    assert (runs.get(lake, RUN)["status"], instance.has_dynamic_partition(SPACE, RUN)) == (
         runs.TOMBSTONE,
         True,
     )
@@ -296,7 +301,7 @@ def test_the_planner_adds_epochs_and_touches_nothing_old(panic, lake):
     assert code == 0, err
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
     assert set(extra) < {r["epoch"] for r in runs.checkpoints(lake, RUN)}
-    assert stages.unanalysed(lake, RUN) == []
+    assert missing.unanalysed(lake, RUN) == []
 
 
 def test_a_sweep_by_command_is_paired_with_its_base(panic, lake, tmp_path):
@@ -436,16 +441,16 @@ def test_a_run_is_analysed_while_it_is_trained_and_by_one_at_a_time(instance, la
         return create_run_for_test(instance, job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": RUN})
 
     def complete():
-        return checks.complete.op.compute_fn.decorated_fn(SimpleNamespace(partition_key=RUN), LakeResource())
+        return checked(assets.grokking_measurements, COMPLETE, RUN)
 
     lake.remove("grokking_analyses", training_run=RUN)
     training = under_way("train_grokking")
     assert asked() == []  # its analyses follow
     assert not complete().passed
+    assert complete().metadata["missing"].value == 7
     runs.change(lake, RUN, status="training")
     assert asked() == [RUN]
     assert complete().passed
-    assert complete().metadata["missing"].value == 7
     assert doctor.examine(open_house(instance)) == []  # nothing is wrong with that
     analysing = under_way("analyse_grokking")
     assert asked() == []
@@ -466,7 +471,9 @@ def test_a_new_checkpoint_in_a_watched_folder_asks_for_its_analysis_unattended(i
         (folder / path.name).write_bytes(path.read_bytes())
         _, cursor = tick(checkpoint_files, instance, cursor)  # seen, and waits to stand still
         found, cursor = tick(checkpoint_files, instance, cursor)
-        assert [(e.asset_key.to_user_string(), e.partition) for e in found.asset_events] == [("checkpoints", "watched")]
+        assert [(e.asset_key.to_user_string(), e.partition) for e in found.asset_events] == [
+            ("grokking_checkpoints", "watched")
+        ]
         work, _ = tick(sensors.grokking_work, instance)
         asked += [(r.partition_key, r.run_key) for r in work.run_requests]
     assert [name for name, _ in asked] == ["watched", "watched"]
@@ -477,10 +484,10 @@ def test_a_dropped_file_is_registered_and_its_training_asked_for(instance, lake,
     monkeypatch.setenv("PANIC_EXPERIMENTS", str(tmp_path))
     (tmp_path / "new.grokking").write_text("primes: 7\nseeds: 3\ndata_seeds: 4\nepochs: 10\n")
     (tmp_path / "bad.grokking").write_text("primes: 8\nseeds: 3\ndata_seeds: 4\n")
-    found, cursor = tick(sensors.grokking_files, instance)
-    assert [r.partition_key for r in found.run_requests] == ["new-p7-s3-d4"]
-    assert instance.has_dynamic_partition("training_run", "new-p7-s3-d4")
-    again, _ = tick(sensors.grokking_files, instance, cursor)
+    found, cursor = tick(dropped_files, instance)
+    assert [(r.job_name, r.partition_key) for r in found.run_requests] == [("train_grokking", "new-p7-s3-d4")]
+    assert instance.has_dynamic_partition(SPACE, "new-p7-s3-d4")
+    again, _ = tick(dropped_files, instance, cursor)
     assert isinstance(again, dg.SkipReason)
 
 
@@ -594,10 +601,10 @@ def test_deleting_a_run_along_the_graph_leaves_nothing(instance, lake):
     render = renders.request(lake, RUN, "spectrum", {}, "html")
     renders.perform(lake, Silent(), RUN)
     assert renders.folder(render).exists()
-    instance.delete_dynamic_partition("training_run", RUN)  # what the delete button of the UI does
+    instance.delete_dynamic_partition(SPACE, RUN)  # what the delete button of the UI does
     assert not renders.folder(render).exists()
     assert not stages.folder(RUN).exists()
-    assert not instance.has_dynamic_partition("training_run", RUN)
+    assert not instance.has_dynamic_partition(SPACE, RUN)
     for table in (*training_tables.TABLES, *grokking_tables.TABLES):
         assert not list(lake.partitions(table.name, training_run=RUN)), table.name
     assert doctor.examine(open_house(instance)) == []
@@ -642,7 +649,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "status": "failed",
     }
     lake.replace("training_runs", [orphan], training_run="child")
-    instance.add_dynamic_partitions("training_run", ["ghost"])
+    instance.add_dynamic_partitions(SPACE, ["ghost"])
     renders.folder("of-nobody").mkdir(parents=True)
     stages.folder("stranger").mkdir()
 
@@ -680,7 +687,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
 def test_a_deletion_that_was_interrupted_is_finished_with_its_files(instance, lake):
     from panic_assets.operations import deletion, journal
 
-    journal.save(home(), deletion.plan(open_house(instance), "training_run", RUN), "started")
+    journal.save(home(), deletion.plan(open_house(instance), SPACE, RUN), "started")
     assert any("was interrupted" in f.sentence for f in doctor.examine(open_house(instance)))
     list(doctor.repair(open_house(instance), doctor.examine(open_house(instance))))
     assert not stages.folder(RUN).exists()

@@ -16,7 +16,7 @@ from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import TABLES
 from panic_assets.trajectories import missing, registration
-from panic_assets.trajectories.topology.similarity import similarity
+from panic_assets.trajectories.stages.similarity import similarity
 from panic_assets.workloads import RULES
 from panic_assets_tests.operations.conftest import MODELS
 from panic_assets_tests.trajectories.world import Nobody, definition, trace

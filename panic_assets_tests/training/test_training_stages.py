@@ -173,8 +173,9 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         assert "3 files are waiting" in first.skip_message
         second, cursor = tick(cursor)
         (event,) = second.asset_events
+        assert event.asset_key == dg.AssetKey("finetune_checkpoints")
         assert (event.partition, event.tags["dagster/data_version"]) == ("r", stages.checkpoints_version(lake, "r"))
-        assert instance.get_dynamic_partitions("training_run") == ["r"]
+        assert instance.get_dynamic_partitions("finetune_run") == ["r"]
         assert runs.get(lake, "r")["status"] == "watched"
         assert [r["epoch"] for r in runs.checkpoints(lake, "r")] == [1, 2]
         problems = lake.sql("SELECT problem FROM checkpoint_problems", training_run="r")["problem"].to_pylist()
@@ -193,7 +194,8 @@ def test_bad_settings_are_refused_in_a_sentence(lake):
     for raw, sentence in [
         ({"wathc": []}, "did you mean 'watch'"),
         ({"watch": [{"url": "/x"}]}, "needs family and url"),
-        ({"watch": [{"url": "/x", "family": "new"}]}, "needs a pattern"),
+        ({"watch": [{"url": "/x", "family": "new"}]}, "names the family 'new'.*accepted: training, grokking, finetune"),
+        ({"watch": [{"url": "/x", "family": "training"}]}, "needs a pattern"),
         ({"watch": [{"url": "/x", "family": "finetune", "epochs": 0}]}, "watch.epochs is 0"),
         ({"targets": {"finetune": {"score": "x"}}}, "targets.finetune.score is 'x'"),
         ({"stop": {"on": "spent"}}, "needs a threshold"),

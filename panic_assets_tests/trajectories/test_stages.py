@@ -18,10 +18,10 @@ from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake, Writer
 from panic_assets.tables import open_lake
 from panic_assets.trajectories import missing, stages
-from panic_assets.trajectories.runs import vectors
 from panic_assets.trajectories.runs.content import decode
 from panic_assets.trajectories.runs.embed import ToEmbed
 from panic_assets.trajectories.runs.walk import Batch
+from panic_assets.trajectories.stages import vectors
 from panic_assets.trajectories.topology.homology import Points
 from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, nothing, perform, trace
@@ -330,7 +330,7 @@ def test_a_fixed_point_costs_one_call(lake: Lake) -> None:
 
 
 def test_contents_are_found_again_when_the_cache_is_full(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from panic_assets.trajectories.runs import vectors
+    from panic_assets.trajectories.stages import vectors
 
     monkeypatch.setattr(vectors, "CACHE_BYTES", 2048)  # Two vectors.
     monkeypatch.setitem(vectors.ROWS_A_BLOCK, "text", 7)

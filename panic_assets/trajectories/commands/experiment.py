@@ -27,7 +27,7 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
     from panic_assets.cli.performing import instance
     from panic_assets.trajectories import config
 
-    check_models(config.read(file))
+    check_models(config.read(file).inputs)
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         name = _add(opened, file)
@@ -72,7 +72,7 @@ def resume(
         if not left:
             say("nothing is missing in any experiment")
         for each in left:
-            check_models(stages.registered(lake(), each))
+            check_models(stages.registered(lake(), each).inputs)
             _perform(opened, each, asked)
 
 

@@ -67,7 +67,7 @@ def loop(
 ) -> None:
     """Show the outputs that make a bar of a persistence diagram: a loop through them, and what begins and ends it."""
     from panic_assets.cli.session import lake
-    from panic_assets.trajectories.topology.loops import representative
+    from panic_assets.trajectories.stages.loops import representative
 
     found = representative(lake(), _run(run_id), model, bar, dimension)
     say(

@@ -11,8 +11,8 @@ import numpy as np
 
 from panic_assets.lake.lake import Lake
 from panic_assets.registry import registry
-from panic_assets.trajectories.runs.vectors import matrix
 from panic_assets.trajectories.runs.walked import Walked
+from panic_assets.trajectories.stages.vectors import matrix
 
 CODE_VERSION = "3"
 SEED = 0

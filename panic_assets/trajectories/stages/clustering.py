@@ -20,7 +20,7 @@ from panic_assets.statistics.distinct import distinct
 from panic_assets.trajectories.clusters.clustering import OUTLIER
 from panic_assets.trajectories.clusters.clustering import cluster as find
 from panic_assets.trajectories.clusters.stability import assign as nearest
-from panic_assets.trajectories.runs.vectors import matrix
+from panic_assets.trajectories.stages.vectors import matrix
 
 CLUSTER_VERSION = "2"
 

@@ -7,7 +7,7 @@ from panic_assets.models.preflight import refuse
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.registry import registry
 from panic_assets.trajectories import missing
-from panic_assets.trajectories.runs.vectors import embed_missing
+from panic_assets.trajectories.stages.vectors import embed_missing
 
 
 def embed(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, name: str) -> Done:

@@ -19,7 +19,7 @@ from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
 from panic_assets.trajectories.runs.walked import Walked
 from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED, models_of, walked
 from panic_assets.trajectories.stages.registering import registered
-from panic_assets.trajectories.topology.similarity import sampled
+from panic_assets.trajectories.stages.similarity import sampled
 
 
 def dynamics(

@@ -12,7 +12,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.registry import registry
 from panic_assets.trajectories import missing
-from panic_assets.trajectories.runs.vectors import matrix
+from panic_assets.trajectories.stages.vectors import matrix
 from panic_assets.trajectories.topology.homology import CODE_VERSION as DIAGRAM_VERSION
 from panic_assets.trajectories.topology.homology import Homology, Points, homology
 

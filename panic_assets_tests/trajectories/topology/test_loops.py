@@ -11,7 +11,7 @@ from panic_assets.errors import UserError
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
-from panic_assets.trajectories.topology.loops import representative
+from panic_assets.trajectories.stages.loops import representative
 from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
 
 MODELS = ["DummyText", "DummyVision"]

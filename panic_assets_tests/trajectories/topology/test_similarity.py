@@ -8,8 +8,8 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.invariants import all_findings
 from panic_assets.tables import open_lake
 from panic_assets.trajectories import repair, stages
+from panic_assets.trajectories.stages.similarity import diagrams_of, similarity
 from panic_assets.trajectories.topology import bar_distances
-from panic_assets.trajectories.topology.similarity import diagrams_of, similarity
 from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, Nobody, definition, nothing, perform
 

@@ -10,7 +10,7 @@ from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
 from panic_assets.registry import registry
 from panic_assets.trajectories import missing
-from panic_assets.trajectories.runs.vectors import matrix
+from panic_assets.trajectories.stages.vectors import matrix
 from panic_assets.trajectories.topology import cycles, diagrams
 
 
