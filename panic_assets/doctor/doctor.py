@@ -88,7 +88,9 @@ def examine_keys(house: House) -> Iterator[Finding]:
         for key in sorted(keys - defined):
             sentence = f"Dagster has the key {key}, but there is no {space.noun} {key}"
             if key in elsewhere:
-                sentence = f"Dagster has the key {key} in the space {name}, but {space.noun} {key} belongs to another space"
+                sentence = (
+                    f"Dagster has the key {key} in the space {name}, but {space.noun} {key} belongs to another space"
+                )
             yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
         for key in sorted((_stored_keys(house, space) | defined) - keys):
             if (space.key_column, key) not in told:  # Rows of nothing lie in tables that several spaces share.

@@ -1,4 +1,4 @@
-"""What the grokking workload brings."""
+"""The grokking workload."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def _register(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) 
 
 WORKLOAD = Workload(
     name="grokking",
-    purpose="Small transformers learn modular arithmetic: what do their weights do at every checkpoint?",
+    purpose="Train small transformers on modular addition, and analyse what their weights do at every checkpoint.",
     tables=TABLES,
     rules=RULES,
     graph=_graph,
@@ -49,7 +49,7 @@ WORKLOAD = Workload(
         Command(
             "grokking",
             "panic_assets.grokking.commands:app",
-            "Train small transformers on modular addition and analyse their weights at every checkpoint.",
+            "Train small transformers on modular addition, and analyse their weights at every checkpoint.",
         ),
     ),
     demo=(

@@ -64,7 +64,7 @@ def show(name: Name) -> None:
     kept = runs.checkpoints(lake(), name)
     if kept:
         say(
-            f"checkpoints: {len(kept):,}, of epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
+            f"{len(kept):,} checkpoints of epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
             size(sum(r["size"] for r in kept)),
         )
     rows = lake().sql(
