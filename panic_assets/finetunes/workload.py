@@ -1,4 +1,4 @@
-"""What the fine-tunes workload brings."""
+"""The fine-tunes workload."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,12 +27,12 @@ def _register(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) 
     from panic_assets.finetunes import config, jobs
 
     jobs.add(instance, lake, config.read(path))
-    return []  # The sensor asks for tests when there is something to test.
+    return []  # The sensor `finetune_work` starts tests when there is something to test.
 
 
 WORKLOAD = Workload(
     name="finetunes",
-    purpose="Image fine-tunes judged epoch by epoch: which checkpoint is best, where is it weak, and may training stop?",
+    purpose="Test image fine-tunes epoch by epoch: which checkpoint is best, what it draws badly, when training may stop.",
     tables=TABLES,
     graph=_graph,
     family=FAMILY,
@@ -42,7 +42,7 @@ WORKLOAD = Workload(
         Command(
             "finetune",
             "panic_assets.finetunes.commands:app",
-            "Test image fine-tunes epoch by epoch; report, advise, vote, check captions.",
+            "Test image fine-tunes epoch by epoch: reports, advice, blind votes, checks of captions.",
         ),
     ),
     demo=(
