@@ -66,7 +66,7 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
 def test_refusals(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     for words, sentence in [
         (("analyse", "nobody"), "experiment 'nobody' has no definition"),
-        (("compare", "a", "a"), "experiment 'a' is given 2 times; give each once"),
+        (("compare", "a", "a"), "experiment 'a' is given 2 times; give each experiment once"),
     ]:
         code, _, err = panic(*words)
         assert code == 2
