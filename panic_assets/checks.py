@@ -101,7 +101,7 @@ def _specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
 
 def _findings(asset: dg.AssetsDefinition, lake: Lake, check: str, key: str) -> list[Finding]:
     table = lake.tables[check.removesuffix(VALID)]
-    return all_findings(lake, RULES, table.name, **place(table, asset.partitions_def, key))
+    return all_findings(lake, RULES, table.name, **place(table, key))
 
 
 def _complete(check: dg.AssetCheckKey, asked: Sequence[Missing]) -> dg.AssetCheckResult:

@@ -22,6 +22,8 @@ def digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
+        if path.is_symlink():
+            raise UserError("it is a link to a file that is not there") from None
         raise
     except OSError as error:
         raise UserError(f"it cannot be read: {error.strerror}") from None

@@ -1,8 +1,10 @@
-"""Every partition space of the graph: how keys are made and named in tables. Nothing else makes a key."""
+"""Partition spaces as Dagster knows them, and how a key is added. What a space is otherwise, its workload says."""
 
 from collections.abc import Sequence
 
 import dagster as dg
+
+from panic_assets.workload import Space
 
 EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
 """One key per experiment: its name."""
@@ -10,8 +12,10 @@ EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
 EMBEDDING_MODEL = dg.DynamicPartitionsDefinition(name="embedding_model")
 """One key per embedding model that some experiment names: its name in the registry."""
 
-RUN_COLUMN = "training_run"
-"""The column that names a training run in tables, whatever its family."""
+
+def of(space: Space) -> dg.DynamicPartitionsDefinition:
+    """A workload's space as Dagster knows it: what its assets are partitioned by."""
+    return dg.DynamicPartitionsDefinition(name=space.name)
 
 
 def runs_of(family: str) -> dg.DynamicPartitionsDefinition:
@@ -27,11 +31,6 @@ def name_of(space: dg.PartitionsDefinition | None) -> str:
     assert isinstance(space, dg.DynamicPartitionsDefinition)
     assert space.name
     return space.name
-
-
-def column_of(space: str) -> str:
-    """The column that names a key of the space in tables."""
-    return RUN_COLUMN if space.endswith("_run") else space
 
 
 def add_keys(instance: dg.DagsterInstance, space: dg.DynamicPartitionsDefinition, keys: Sequence[str]) -> list[str]:

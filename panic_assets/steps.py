@@ -22,7 +22,6 @@ from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.schema import DUCKDB, Table
-from panic_assets.partitions import column_of, name_of
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.resources import LakeResource
 
@@ -176,10 +175,9 @@ def checked_tables(asset: dg.AssetsDefinition) -> tuple[str, ...]:
     return (*tables_of(asset), *asset.metadata_by_key[asset.key].get("changes", ()))
 
 
-def place(table: Table, space: dg.PartitionsDefinition | None, key: str) -> dict[str, str]:
-    """Where a partition's rows are in a table: by the column of the space, or by the table's own first column."""
-    column = column_of(name_of(space))
-    return {column if column in table.partitioned_by else table.partitioned_by[0]: key}
+def place(table: Table, key: str) -> dict[str, str]:
+    """Where a partition's rows are in a table: the first of the columns that it is partitioned by names the key."""
+    return {table.partitioned_by[0]: key}
 
 
 def _described(tables: Sequence[Table]) -> dict[str, Any]:
@@ -220,11 +218,11 @@ def _result(
         context.log.warning(problem)
     if told.done.problems:
         metadata["problems"] = dg.MetadataValue.text("\n".join(told.done.problems[:PROBLEMS_SHOWN]))
-    lake, space = here.lake, context.assets_def.partitions_def
+    lake = here.lake
     if tables:
-        metadata["preview"] = dg.MetadataValue.md(_preview(lake, tables[0], place(tables[0], space, here.key)))
+        metadata["preview"] = dg.MetadataValue.md(_preview(lake, tables[0], place(tables[0], here.key)))
     for index, table in enumerate(tables):
-        rows = sum(m.rows for _, m in lake.partitions(table.name, **place(table, space, here.key)))
+        rows = sum(m.rows for _, m in lake.partitions(table.name, **place(table, here.key)))
         metadata["dagster/row_count" if index == 0 else f"{table.name} rows"] = rows
     metadata |= {"new rows": told.done.rows, "seconds": round(seconds, 3)}
     version = dg.DataVersion(told.version) if told.version else None

@@ -3,14 +3,15 @@
 The platform iterates over `panic_assets.workloads.WORKLOADS` and names no workload. What is listed here is all that a
 workload can add; docs/add_a_workload.md builds one step by step.
 
-A workload's `workload.py` is read by every command, so it imports neither Dagster nor numpy. What needs Dagster comes
-from `graph`, a function that is called when the definitions are built.
+A workload's `workload.py` is read by every command, so it imports nothing heavy. What needs more is named as text and
+imported when it is called (`later`): the graph when the definitions are built, a command when somebody types it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from panic_assets.lake.lake import Lake
     from panic_assets.lake.schema import Table
     from panic_assets.operations.house import House
-    from panic_assets.resources import LakeResource
+
+
+def later(where: str) -> Callable[..., Any]:
+    """The function at `module:name`, imported when it is called: a workload's own file must stay quick to import."""
+
+    def call(*arguments: Any) -> Any:
+        module, _, name = where.partition(":")
+        return getattr(import_module(module), name)(*arguments)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,8 @@ class Space:
     """Removes what is provably wrong in the rows of a key, or makes it again from other rows. Says what it did."""
     lease: str
     """What whoever works on a key holds, with `{}` for the key: "experiment {}"."""
-    makes: Callable[[Lake, str], str | None]
-    """The job that makes what is missing of a key; None where there is nothing to run."""
+    makes: str | None
+    """The job that makes what is missing of a key; None where people make it elsewhere."""
     delete: Callable[[House, str, str], None] | None = None
     """Deletes what else a key has, given the space and the key: the key itself is gone already."""
     defined: Callable[[Lake], Iterable[str]] | None = None
@@ -130,8 +140,8 @@ class Drop:
     suffixes: tuple[str, ...]
     """How its name ends. Of two kinds that fit, the one with the longer ending gets the file."""
     noun: str
-    register: Callable[[LakeResource, dg.DagsterInstance, Path], Sequence[str]]
-    """Stores what the file says and adds its partition keys. Returns the keys that have something left to do."""
+    register: Callable[[Any, dg.DagsterInstance, Path], Sequence[str]]
+    """Given the `LakeResource`, Dagster's instance and the file: stores what the file says and adds its partition keys. Returns the keys that have something left to do."""
     job: str | None = None
     """The job that is asked for with each of those keys; None: a sensor of the workload sees them."""
     models: Callable[[Path], Inputs] | None = None

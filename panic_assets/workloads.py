@@ -63,6 +63,11 @@ FAMILIES: dict[str, Family] = {workload.family.name: workload.family for workloa
 RULES: Rules = {name: rule for workload in WORKLOADS for name, rule in workload.rules.items()}
 
 
+def families() -> dict[str, Family]:
+    """The families of training runs, for the training spine, which imports this when it runs."""
+    return FAMILIES
+
+
 @cache
 def graphs() -> tuple[Graph, ...]:
     """What each workload adds to the definitions. Imports Dagster."""

@@ -67,11 +67,9 @@ def repair(house: House, found: list[Finding]) -> Iterator[str]:
 def recompute(lake: Lake, stale: bool = True) -> Iterator[tuple[str, str]]:
     """(job, partition) that makes what is missing (and what is stale), upstream first. Nothing that waits for a request."""
     for space in SPACES.values():
-        keys = {m.key for m in space.left(lake) if m.count and not m.on_request and (stale or not m.stale)}
-        for key in sorted(keys):
-            job = space.makes(lake, key)
-            if job is not None:
-                yield job, key
+        if space.makes is not None:
+            keys = {m.key for m in space.left(lake) if m.count and not m.on_request and (stale or not m.stale)}
+            yield from ((space.makes, key) for key in sorted(keys))
 
 
 def examine_keys(house: House) -> Iterator[Finding]:

@@ -91,6 +91,7 @@ def image_metrics(here: Stage) -> Outcome:
     T["weak_areas"],
     T["epoch_issues"],
     T["metrics"],
+    T["manual_scores"],
     deps=[image_metrics],
     version=stages.MEASURE_VERSION,
 )

@@ -1,6 +1,6 @@
 """The jobs of the fine-tunes family: add, test, mark, start an A/B test, vote, repair captions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -104,6 +104,12 @@ def add(instance: dg.DagsterInstance, lake: LakeResource, tune: tunes.FineTune) 
     stages.register(lake.lake, tune)
     registration.add_keys(instance, tunes.FAMILY.name, [tune.name])
     lake.refresh()
+
+
+def dropped(lake: LakeResource, instance: dg.DagsterInstance, path: Path) -> Sequence[str]:
+    """Register a fine-tune file. The sensor asks for tests when there is something to test."""
+    add(instance, lake, tunes.read(path))
+    return []
 
 
 @dg.op

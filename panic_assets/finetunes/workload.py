@@ -1,43 +1,20 @@
 """The fine-tunes workload."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.config import FAMILY, SUFFIX
 from panic_assets.finetunes.repair import repair
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.training.spaces import space_of
-from panic_assets.workload import Command, Drop, Graph, Workload
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from panic_assets.resources import LakeResource
-
-
-def _graph() -> Graph:
-    from panic_assets.finetunes import assets, checks, jobs, sensors
-
-    return Graph(assets=assets.ASSETS, checks=checks.CHECKS, jobs=jobs.JOBS, sensors=[sensors.finetune_work])
-
-
-def _register(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) -> Sequence[str]:
-    from panic_assets.finetunes import config, jobs
-
-    jobs.add(instance, lake, config.read(path))
-    return []  # The sensor `finetune_work` starts tests when there is something to test.
-
+from panic_assets.workload import Command, Drop, Workload, later
 
 WORKLOAD = Workload(
     name="finetunes",
     purpose="Test image fine-tunes epoch by epoch: which checkpoint is best, what it draws badly, when training may stop.",
     tables=TABLES,
-    graph=_graph,
+    graph=later("panic_assets.finetunes.graph:graph"),
     family=FAMILY,
     spaces=(space_of(FAMILY.name, own=missing.OF_RUN, makes="test_finetune", repair=repair),),
-    drops=(Drop((SUFFIX,), "fine-tune", _register),),
+    drops=(Drop((SUFFIX,), "fine-tune", later("panic_assets.finetunes.jobs:dropped")),),
     commands=(
         Command(
             "finetune",

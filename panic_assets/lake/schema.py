@@ -69,8 +69,8 @@ class Table:
     """A table of the lake.
 
     `key` names the columns that identify a row. `partitioned_by` names the columns (all strings) whose values identify
-    a partition, which is stored and replaced as a whole. `hot` tables are small and often asked: the catalogue copies
-    them.
+    a partition, which is stored and replaced as a whole; the first of them names the partition key of the asset that
+    writes the table. `hot` tables are small and often asked: the catalogue copies them.
     """
 
     name: str

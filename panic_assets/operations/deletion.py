@@ -20,7 +20,6 @@ from panic_assets.lake.lake import Lake
 from panic_assets.operations import journal
 from panic_assets.operations.house import House
 from panic_assets.operations.journal import Deletion, Entry
-from panic_assets.partitions import column_of
 from panic_assets.settings import Home, home
 
 
@@ -35,14 +34,15 @@ def owned_tables(house: House, space: str) -> list[str]:
     assets = (graph.get(key) for key in graph.get_all_asset_keys())
     mine = (asset for asset in assets if getattr(asset.partitions_def, "name", None) == space)
     tables = dict.fromkeys(table for asset in mine for table in asset.metadata.get("tables", ()))
-    column = column_of(space)
+    column = house.space(space).key_column
     return [table for table in tables if column in schemas[table].partitioned_by and schemas[table].owned]
 
 
 def exists(house: House, space: str, key: str) -> bool:
     """Whether Dagster knows the key or the lake has rows under it."""
+    where = {house.space(space).key_column: key}
     return house.instance.has_dynamic_partition(space, key) or any(
-        True for table in owned_tables(house, space) for _ in house.lake.partitions(table, **{column_of(space): key})
+        True for table in owned_tables(house, space) for _ in house.lake.partitions(table, **where)
     )
 
 
@@ -62,7 +62,9 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
     """Carry a planned deletion out. It rebuilds nothing: clusterings show themselves that they are stale."""
     where = home()
     lake, instance = house.lake, house.instance
-    space, key, column = deletion.space, deletion.key, column_of(deletion.space)
+    space, key = deletion.space, deletion.key
+    own = house.space(space)
+    column = own.key_column
     deletion = journal.save(where, deletion, "started")
     assets = [dg.AssetKey.from_user_string(e.asset) for e in deletion.entries]
     doomed = {k for e in deletion.entries for k in e.delete}
@@ -71,7 +73,7 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
         raise UserError(
             f"Dagster run {left[0]} still works on {space} {key!r}; stop it, then delete again to finish the deletion"
         )
-    with lake.lease(f"{space} {key}", wait_seconds=30), without_hook():
+    with lake.lease(own.lease.format(key), wait_seconds=30), without_hook():
         instance.delete_dynamic_partition(space, key)
         for entry, asset in zip(deletion.entries, assets, strict=True):
             if entry.delete:
@@ -83,8 +85,8 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
                     lake.remove(table, trash, **partition)
                     if deletion.purge:
                         shutil.rmtree(lake.folder(table, **partition), ignore_errors=True)
-        _remove_dependents(lake, deletion, trash)
-        _remove_rows(lake, deletion)
+        _remove_dependents(lake, deletion, column, trash)
+        _remove_rows(lake, deletion, column)
     deletion = journal.save(where, deletion, "done")
     build(lake, where.catalogue)
     expire(where)
@@ -110,7 +112,7 @@ def restore(house: House, space: str, key: str) -> Deletion:
         raise UserError(f"{space} {key!r} exists; delete it before restoring the deleted one")
     deletion = kept[-1]
     lake, instance = house.lake, house.instance
-    with lake.lease(f"{space} {key}", wait_seconds=30):
+    with lake.lease(house.space(space).lease.format(key), wait_seconds=30):
         lake.restore(deletion.trash(where))
         instance.add_dynamic_partitions(space, [key])
         for entry in reversed(deletion.entries):
@@ -152,7 +154,7 @@ def expire(where: Home) -> int:
 
 def _entries(house: House, space: str, key: str) -> tuple[Entry, ...]:
     entries = []
-    lake, instance, column = house.lake, house.instance, column_of(space)
+    lake, instance, column = house.lake, house.instance, house.space(space).key_column
     for step in key_deletion(house.graph, instance, space, [key]).steps:
         tables = tables_of(house.graph, step.asset_key)
         stored = [
@@ -185,9 +187,8 @@ def _count(lake: Lake, table: str, named: str, key: str) -> int:
     return lake.sql(query, [key] * len(columns))["n"][0].as_py() if columns else 0
 
 
-def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> None:
+def _remove_dependents(lake: Lake, deletion: Deletion, column: str, trash: Path | None) -> None:
     """Remove partitions of other spaces of which no parent is left."""
-    column = column_of(deletion.space)
     for entry in deletion.entries:
         for table in (t for t in entry.tables if column not in lake.tables[t].partitioned_by):
             for partition, _ in list(lake.partitions(table)):
@@ -195,10 +196,10 @@ def _remove_dependents(lake: Lake, deletion: Deletion, trash: Path | None) -> No
                     lake.remove(table, trash, **partition)
 
 
-def _remove_rows(lake: Lake, deletion: Deletion) -> None:
+def _remove_rows(lake: Lake, deletion: Deletion, column: str) -> None:
     """Take the rows that name the deleted key out of partitions that stay because they have other rows too."""
     for table in {t for e in deletion.entries for t in e.tables}:
-        columns = _naming(lake, table, column_of(deletion.space))
+        columns = _naming(lake, table, column)
         for partition, _ in list(lake.partitions(table)) if columns else []:
             where = " OR ".join(f'"{column}" = ?' for column in columns)
             key = [deletion.key] * len(columns)

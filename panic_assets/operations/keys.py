@@ -9,8 +9,6 @@ from panic_assets.workloads import SPACES
 
 def key_deleted(instance: dg.DagsterInstance, space: str, key: str) -> None:
     """Delete the rest, as the workload of the key does it."""
-    own = SPACES[space].delete if space in SPACES else None
-    if own is not None:
-        own(open_house(instance), space, key)
-    else:
-        deletion.key_deleted(open_house(instance), space, key)
+    if space in SPACES:  # Under the keys of any other space, nothing is stored.
+        finish = SPACES[space].delete or deletion.key_deleted
+        finish(open_house(instance), space, key)

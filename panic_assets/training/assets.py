@@ -13,9 +13,10 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets.partitions import RUN_COLUMN, runs_of
+from panic_assets.partitions import runs_of
 from panic_assets.steps import Outcome, Stage, outcome, stage
 from panic_assets.training import names, runs, settings, stages
+from panic_assets.training.spaces import LEASE
 from panic_assets.training.tables import TABLES
 from panic_assets.workload import Family
 
@@ -32,7 +33,7 @@ def of_run(family: str, group: str) -> Any:
         stage,
         space=runs_of(family),
         group=group,
-        lease=f"{RUN_COLUMN} {{}}",
+        lease=LEASE,
         kinds=KINDS,
         wait_seconds=BACKLOG_SECONDS,
     )

@@ -1,10 +1,9 @@
 """The families of training runs, asked of the workloads: the training spine names none."""
 
-from panic_assets.workload import Family
+from panic_assets.workload import Family, later
 
 
 def families() -> dict[str, Family]:
     """Family name -> what it says of itself."""
-    from panic_assets.workloads import FAMILIES  # Late: the list of workloads imports this room.
-
-    return FAMILIES
+    found: dict[str, Family] = later("panic_assets.workloads:families")()
+    return found

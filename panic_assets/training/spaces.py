@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from panic_assets.lake.lake import Lake
 from panic_assets.training import missing, runs
-from panic_assets.workload import Query, Space
+from panic_assets.workload import Query, Space, later
 
 if TYPE_CHECKING:
-    from panic_assets.operations.house import House
+    pass
 
 COLUMN = "training_run"
+LEASE = "training_run {}"
+"""What whoever works on a run holds."""
 
 
 def space_of(
@@ -26,16 +28,9 @@ def space_of(
         return [row["training_run"] for row in runs.every(lake, family)]
 
     def mended(lake: Lake, name: str) -> Iterator[str]:
-        from panic_assets.training.repair import repair_run
-
-        yield from repair_run(lake, name)
+        yield from later("panic_assets.training.repair:repair_run")(lake, name)
         if repair is not None:
             yield from repair(lake, name)
-
-    def deleted(house: "House", space: str, key: str) -> None:
-        from panic_assets.training import removal
-
-        removal.key_deleted(house, space, key)
 
     return Space(
         name=f"{family}_run",
@@ -44,8 +39,8 @@ def space_of(
         column=COLUMN,
         missing={**missing.spine(family), **(own or {})},
         repair=mended,
-        lease=f"{COLUMN} {{}}",
-        makes=lambda _, __: makes,
-        delete=deleted,
+        lease=LEASE,
+        makes=makes,
+        delete=later("panic_assets.training.removal:key_deleted"),
         defined=keys,
     )

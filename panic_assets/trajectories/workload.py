@@ -1,60 +1,12 @@
 """The trajectories workload."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from panic_assets.lake.lake import Lake
 from panic_assets.trajectories import missing, repair
 from panic_assets.trajectories.config import SUFFIXES, read
 from panic_assets.trajectories.rules import RULES
 from panic_assets.trajectories.tables import TABLES, VIEWS
-from panic_assets.workload import Command, Drop, Graph, Space, Workload
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import dagster as dg
-
-    from panic_assets.resources import LakeResource
+from panic_assets.workload import Command, Drop, Space, Workload, later
 
 _COMMANDS = "panic_assets.trajectories.commands"
-
-
-def _graph() -> Graph:
-    from panic_assets.trajectories import assets, jobs
-
-    return Graph(
-        assets=[
-            assets.experiments,
-            assets.invocations,
-            assets.embeddings,
-            assets.persistence_diagrams,
-            assets.clusters,
-            assets.dynamics,
-            assets.topology,
-            assets.layouts,
-            assets.symbolic_dynamics,
-            assets.cluster_stability,
-            assets.cluster_layers,
-            assets.statistics,
-        ],
-        jobs=jobs.JOBS,
-        schedules=[jobs.nightly_clusters],
-    )
-
-
-def _register(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) -> "Sequence[str]":
-    from panic_assets.trajectories import registration
-
-    return registration.dropped(lake, instance, path)
-
-
-def _perform(_: Lake, __: str) -> str:
-    return "perform_experiment"
-
-
-def _recompute(_: Lake, __: str) -> str:
-    return "recompute_clusters"
 
 
 WORKLOAD = Workload(
@@ -63,7 +15,7 @@ WORKLOAD = Workload(
     tables=TABLES,
     views=VIEWS,
     rules=RULES,
-    graph=_graph,
+    graph=later("panic_assets.trajectories.graph:graph"),
     spaces=(
         Space(
             name="experiment",
@@ -72,7 +24,7 @@ WORKLOAD = Workload(
             missing=missing.OF_EXPERIMENT,
             repair=repair.repair,
             lease="experiment {}",
-            makes=_perform,
+            makes="perform_experiment",
         ),
         Space(
             name="embedding_model",
@@ -81,11 +33,19 @@ WORKLOAD = Workload(
             missing=missing.OF_EMBEDDING_MODEL,
             repair=repair.repair_clusters,
             lease="clusters of {}",
-            makes=_recompute,
+            makes="recompute_clusters",
             defined=missing.embedding_models,
         ),
     ),
-    drops=(Drop(SUFFIXES, "experiment", _register, job="plan_experiment", models=lambda path: read(path).inputs),),
+    drops=(
+        Drop(
+            SUFFIXES,
+            "experiment",
+            later("panic_assets.trajectories.registration:dropped"),
+            job="plan_experiment",
+            models=lambda path: read(path).inputs,
+        ),
+    ),
     commands=(
         Command("experiment", f"{_COMMANDS}.experiment:app", "Perform, show, delete and restore experiments."),
         Command("run", f"{_COMMANDS}.run:app", "Show single runs of experiments: their outputs and loops."),

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,21 +14,26 @@ import pytest
 import yaml
 from dagster._core.test_utils import create_run_for_test
 
+from panic_assets.checks import COMPLETE
 from panic_assets.cli.performing import materialise
-from panic_assets.definitions import build
+from panic_assets.definitions import SENSORS, build
 from panic_assets.errors import UserError
-from panic_assets.finetunes import checks, jobs, missing, sensors, stages, tables
+from panic_assets.finetunes import assets, checks, jobs, missing, sensors, stages, tables
 from panic_assets.finetunes.ab import voting
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.drawing import synthetic
+from panic_assets.finetunes.verdicts.manual import Mark
 from panic_assets.house import open_house
 from panic_assets.lake import invariants
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.training import removal, runs
+from panic_assets_tests.checked import checked
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
+
+(dropped_files,) = [sensor for sensor in SENSORS if sensor.name == "dropped_files"]
 
 
 def rows(lake, query, name=RUN):
@@ -50,34 +56,39 @@ def test_the_job_tests_judges_and_reports(instance, home_lake):
     assert "stop, epoch 3 is best" in metadata["report"].value
     assert metadata["recommendation"].value == "stop, epoch 3 is best"
     pictures = instance.get_latest_materialization_event(dg.AssetKey("test_images")).asset_materialization.metadata
-    assert pictures["pictures"].value.startswith("![pictures](data:image/webp;base64,")
+    assert pictures["pictures"].value.startswith("![the first cell of every epoch](data:image/jpeg;base64,")
     assert len(pictures["pictures"].value) < 50_000
 
 
-def checked(check, name=RUN):
-    return check.op.compute_fn.decorated_fn(SimpleNamespace(partition_key=name), LakeResource())
+def same_pictures():
+    check = checks.pictures_are_what_was_measured
+    return check.op.compute_fn.decorated_fn(SimpleNamespace(partition_key=RUN), LakeResource())
 
 
 def test_the_checks_pass_and_notice(instance, home_lake):
-    ran = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [
-            dg.AssetCheckKey(dg.AssetKey(["image_metrics"]), name)
-            for name in ("tested", "pictures_are_what_was_measured")
-        ]
-    )
-    assert len(ran) == 2, "the job ran them"
-    assert checked(checks.tested).passed
-    assert checked(checks.pictures_are_what_was_measured).passed
+    asked = [
+        dg.AssetCheckKey(dg.AssetKey(asset), name)
+        for asset, name in (
+            ("test_images", COMPLETE),
+            ("image_metrics", COMPLETE),
+            ("image_metrics", "pictures_are_what_was_measured"),
+            ("captions", "captions_valid"),
+        )
+    ]
+    ran = instance.event_log_storage.get_latest_asset_check_execution_by_key(asked)
+    assert set(ran) >= set(asked), "the job ran them"
+    assert checked(assets.test_images, COMPLETE, RUN).passed
+    assert same_pictures().passed
     stored = rows(home_lake, "SELECT * FROM test_images WHERE epoch = 2")
     spoiled = [{**r, "image": b"other"} if i == 0 else r for i, r in enumerate(stored)]
     home_lake.replace("test_images", spoiled, training_run=RUN, checkpoint=stored[0]["checkpoint"])
-    found = checked(checks.pictures_are_what_was_measured)
+    found = same_pictures()
     assert not found.passed
     assert found.metadata["changed"].value == 1
     home_lake.replace("test_images", stored[3:], training_run=RUN, checkpoint=stored[0]["checkpoint"])
-    left = checked(checks.tested)
+    left = checked(assets.test_images, COMPLETE, RUN)
     assert not left.passed
-    assert left.description == "3 test_images missing"
+    assert left.description == "tune lacks 3 of 75 pictures"
 
 
 def sensed(sensor, instance, cursor=None):
@@ -92,12 +103,12 @@ def test_unattended_from_a_dropped_file_to_a_report(instance, home_lake, tmp_pat
     monkeypatch.setenv("PANIC_EXPERIMENTS", str(dropped))
     write_tune(dropped, "alone", depth="quick")
     (dropped / "bad.finetune.yaml").write_text("base: Nothing")
-    told, context = sensed(sensors.finetune_files, instance)
-    assert "1 fine-tunes registered" in told.skip_message
+    told, context = sensed(dropped_files, instance)
+    assert "bad.finetune.yaml is refused: " in told.skip_message
     assert runs.find(home_lake, "bad") is None
-    assert "alone" in instance.get_dynamic_partitions("training_run")
-    told, again = sensed(sensors.finetune_files, instance, context.cursor)
-    assert "0 fine-tunes" in told.skip_message
+    assert "alone" in instance.get_dynamic_partitions("finetune_run")
+    told, again = sensed(dropped_files, instance, context.cursor)
+    assert again.cursor == context.cursor, "each version of a file is tried once"
 
     first, context = sensed(sensors.finetune_work, instance)
     assert isinstance(first, dg.SkipReason), "files must stand still for two looks"
@@ -120,7 +131,6 @@ def test_unattended_from_a_dropped_file_to_a_report(instance, home_lake, tmp_pat
     _, context = sensed(sensors.finetune_work, instance, second.cursor)
     woken, _ = sensed(sensors.finetune_work, instance, context.cursor)
     assert [r.partition_key for r in woken.run_requests] == ["alone"], "new and rewritten checkpoints are tested"
-    assert again is not None
 
 
 def test_what_is_done_is_not_done_again(instance, home_lake):
@@ -139,6 +149,7 @@ def test_deleting_the_run_takes_everything_with_it(instance, home_lake):
     folder.mkdir()
     folder_of(folder, [SOUND])
     stages.check_captions(home_lake, RUN, folder, captions.Rules(), run=RUN)
+    stages.store_mark(home_lake, RUN, Mark(3, "", "ann", 8.0, 7.0, 9.0, "", datetime.now(UTC)))
     removal.delete(open_house(instance), RUN, "block")
     for table in tables.TABLES:
         left = open_lake(home().lake).sql(f"SELECT count(*) AS n FROM {table.name}")["n"][0].as_py()

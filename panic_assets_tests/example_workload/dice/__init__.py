@@ -1,0 +1,1 @@
+"""Rolls of dice: an example of a workload that comes from another package."""
