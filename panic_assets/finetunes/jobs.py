@@ -107,7 +107,7 @@ def add(instance: dg.DagsterInstance, lake: LakeResource, tune: tunes.FineTune) 
 
 
 def dropped(lake: LakeResource, instance: dg.DagsterInstance, path: Path) -> Sequence[str]:
-    """Register a fine-tune file. The sensor asks for tests when there is something to test."""
+    """Register a fine-tune file. The sensor `finetune_work` starts tests when there is something to test."""
     add(instance, lake, tunes.read(path))
     return []
 

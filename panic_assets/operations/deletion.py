@@ -54,7 +54,7 @@ def plan(house: House, space: str, key: str, purge: bool = False) -> Deletion:
             return old
     if not exists(house, space, key):
         known = house.instance.get_dynamic_partitions(space)
-        raise UserError(f"there is no {space} {key!r}{suggest(key, known)}")
+        raise UserError(f"there is no {house.space(space).noun} {key!r}{suggest(key, known)}")
     return journal.begun(space, key, _entries(house, space, key), purge)
 
 
@@ -71,7 +71,7 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
     left = cancel_runs_of(instance, assets, doomed, wait_s=30, spare=spare)
     if left:
         raise UserError(
-            f"Dagster run {left[0]} still works on {space} {key!r}; stop it, then delete again to finish the deletion"
+            f"Dagster run {left[0]} still works on {own.noun} {key!r}; stop it, then delete again to finish the deletion"
         )
     with lake.lease(own.lease.format(key), wait_seconds=30), without_hook():
         instance.delete_dynamic_partition(space, key)
@@ -107,9 +107,9 @@ def restore(house: House, space: str, key: str) -> Deletion:
     if not kept:
         mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
         reason = "it was purged, restored, or deleted too long ago" if mine else "it was never deleted"
-        raise UserError(f"{space} {key!r} cannot be restored: {reason}")
+        raise UserError(f"{house.space(space).noun} {key!r} cannot be restored: {reason}")
     if exists(house, space, key):
-        raise UserError(f"{space} {key!r} exists; delete it before restoring the deleted one")
+        raise UserError(f"{house.space(space).noun} {key!r} exists; delete it before restoring the deleted one")
     deletion = kept[-1]
     lake, instance = house.lake, house.instance
     with lake.lease(house.space(space).lease.format(key), wait_seconds=30):

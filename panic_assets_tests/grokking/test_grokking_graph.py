@@ -664,8 +664,8 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "1 training runs whose parent has neither a row nor a tombstone",
         "Dagster has the key ghost, but there is no training run ghost",
         "training run child has rows, but Dagster has no key for it",
-        "holds an animation that no run has",
-        "nobody knows; `panic grokking ingest` takes it up",
+        "holds an animation that does not belong to a run",
+        "is not registered; `panic grokking ingest` registers it",
     ):
         assert any(sentence in f.sentence for f in found), sentence
 
@@ -680,7 +680,10 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     assert paths == [{"threshold": 0.4, "hysteresis": 0.1}]
     left = doctor.examine(open_house(instance))
     assert [(f.kind, f.sentence.split("/")[-1]) for f in left] == [
-        ("stale", "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up")
+        (
+            "stale",
+            "stranger holds the files of a training run that is not registered; `panic grokking ingest` registers it",
+        )
     ]
 
 
