@@ -12,7 +12,6 @@ from panic_assets.lake.invariants import Finding, all_findings, broken_files
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion, journal
 from panic_assets.operations.house import House
-from panic_assets.partitions import column_of
 from panic_assets.settings import home
 from panic_assets.workload import Space
 from panic_assets.workloads import RULES, SPACES, WORKLOADS
@@ -79,7 +78,7 @@ def examine_keys(house: House) -> Iterator[Finding]:
         sentence = f"the deletion of {begun.space} {begun.key} was interrupted"
         table = SPACES[begun.space].table if begun.space in SPACES else begun.space
         yield Finding("half-written", table, 1, sentence, ((begun.space, begun.key),))
-    told = {(column_of(d.space), d.key) for d in unfinished}
+    told = {(house.spaces[d.space].key_column, d.key) for d in unfinished if d.space in house.spaces}
     for name, space in SPACES.items():
         keys, defined = set(house.instance.get_dynamic_partitions(name)), space.keys(house.lake)
         elsewhere = _elsewhere(house.lake, space)
