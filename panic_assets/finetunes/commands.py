@@ -111,7 +111,7 @@ def _outcome(run: str) -> None:
 @app.command()
 def watch(
     run: Run,
-    every: Annotated[float, typer.Option(help="Look for new checkpoints every so many seconds.")] = 15.0,
+    every: Annotated[float, typer.Option(help="Seconds between two looks for new checkpoints.")] = 15.0,
     once: Annotated[bool, typer.Option("--once", help="Stop when every checkpoint is tested.")] = False,
 ) -> None:
     """Test checkpoints as they appear, until Ctrl-C. `panic ui` does the same for all fine-tunes."""
