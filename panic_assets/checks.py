@@ -34,7 +34,8 @@ def checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 COMPLETE,
                 asset=asset,
                 partitions_def=asset.partitions_def,
-                description="Everything that this asset should hold now is there, made from what is there now.",
+                description="Nothing is missing from this partition of the asset, and it was made from the current rows of "
+                "the assets that it depends on.",
             )
         )
 
@@ -52,7 +53,7 @@ def checks_of(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
 
 
 def table_findings(asset: dg.AssetsDefinition, lake: Lake, key: str) -> Iterator[dg.AssetCheckEvaluation]:
-    """What the checks of an asset's tables say of a partition, for whoever writes one outside of a run of the asset."""
+    """The results of a partition's table checks, for code that writes the partition outside of a run of the asset."""
     for spec in _specs(asset):
         told = result(spec.key, _findings(asset, lake, spec.name, key))
         yield evaluation(spec.key, told, key)
@@ -61,7 +62,7 @@ def table_findings(asset: dg.AssetsDefinition, lake: Lake, key: str) -> Iterator
 def evaluation(
     check: dg.AssetCheckKey, told: dg.AssetCheckResult, partition: str | None = None
 ) -> dg.AssetCheckEvaluation:
-    """A result as an event, for whoever reports it outside of a run."""
+    """A result as an event, for code that reports it outside of a run."""
     return dg.AssetCheckEvaluation(
         asset_key=check.asset_key,
         check_name=check.name,
@@ -91,7 +92,8 @@ def _specs(asset: dg.AssetsDefinition) -> list[dg.AssetCheckSpec]:
             f"{table}{VALID}",
             asset=asset,
             partitions_def=asset.partitions_def,
-            description=f"Every rule of the table {table} holds: types, nulls, finite numbers, keys, references.",
+            description=f"Every row of table {table} keeps its rules: types, nulls, finite numbers, unique keys, and "
+            "references to other rows.",
         )
         for table in checked_tables(asset)
     ]

@@ -1,5 +1,5 @@
-"""Files that people drop into the watched folder: each kind is taken up by the workload that knows it, one try per
-version of a file. A file that is refused is named with the reason, and never stops the others."""
+"""Registers files that people put into the watched folder. The workload that knows the kind of a file registers it. Each
+version of a file is tried once. A file that is refused is named with the reason, and never stops the others."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from panic_assets.workload import Drop, kind_of
 def digest(path: Path) -> str:
     """What a file holds, as a hash; a UserError when it cannot be read."""
     if path.is_dir():
-        raise UserError("it is a folder; a file of this name is read, a folder is not")
+        raise UserError("it is a folder; only a file of this name can be registered")
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
@@ -38,7 +38,8 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
         jobs=[job for job in jobs if job.name in {d.job for d in drops}],
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Takes up files that are dropped into experiments/ ({kinds}). Each version of a file is tried once.",
+        description=f"Registers files that are put into the folder experiments/ ({kinds}), and starts their jobs. Each "
+        "version of a file is tried once. A file that is refused is named in the log, with the reason.",
     )
     def dropped_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         cursor = json.loads(context.cursor or "{}")
@@ -53,7 +54,7 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
             try:
                 seen = digest(path)
             except FileNotFoundError:
-                continue  # Gone again: the next tick will see.
+                continue  # It is gone again: the next tick sees what is there then.
             except UserError as error:
                 seen = str(error)
                 if tried.get(name) != seen:
@@ -72,9 +73,9 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
                 context.log.error(f"{name} is refused: {error}")
             except Exception as error:  # One bad file never stops the others.
                 refused[name] = f"{type(error).__name__}: {error}"
-                context.log.exception(f"{name} could not be taken up as {drop.noun}")
+                context.log.exception(f"{name} could not be registered as {drop.noun}")
             else:
-                # Without a run key: a tick that died here, or a deletion, must not stand in the way.
+                # Without a run key: neither a tick that died here nor a deletion may prevent the job.
                 requests += [dg.RunRequest(job_name=drop.job, partition_key=key) for key in keys if drop.job]
         if changed:
             lake.refresh()
@@ -83,6 +84,6 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
             return dg.SensorResult(run_requests=requests, cursor=after)
         context.update_cursor(after)
         said = "; ".join(f"{name} is refused: {why}" for name, why in refused.items())
-        return dg.SkipReason(said or f"no new file in {folder}")
+        return dg.SkipReason(said or f"there is no new file in {folder}")
 
     return dropped_files

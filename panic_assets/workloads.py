@@ -1,6 +1,6 @@
-"""The list of all workloads. A new one is a folder of its own and one line here, or an installed package.
+"""The list of all workloads. To add one, write a folder and add one line here, or install a package.
 
-A package adds a workload by an entry point of the group `panic_assets.workloads` that names its `Workload`.
+A package adds a workload by an entry point of the group `panic_assets.workloads`, which names its `Workload`.
 """
 
 from collections import Counter
@@ -23,21 +23,25 @@ ENTRY_POINTS = "panic_assets.workloads"
 
 
 def _installed() -> tuple[Workload, ...]:
-    """Workloads of other installed packages, by name. One that cannot be loaded is named, since silence would hide it."""
+    """Workloads of other installed packages, by name. One that cannot be loaded is an error: silence would hide it."""
     found = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
         try:
             workload = point.load()
         except Exception as error:
-            raise UserError(f"the workload {point.name} ({point.value}) cannot be loaded: {error}") from error
+            raise UserError(
+                f"the workload {point.name} ({point.value}) cannot be loaded: {error}; repair or uninstall its package"
+            ) from error
         if not isinstance(workload, Workload):
-            raise UserError(f"the entry point {point.name} ({point.value}) names no Workload")
+            raise UserError(
+                f"the entry point {point.name} ({point.value}) names a {type(workload).__name__}; it must name a Workload"
+            )
         found.append(workload)
     return tuple(found)
 
 
 def _without_clashes(workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
-    """Refuses two workloads that bring something of one name."""
+    """Refuses two workloads that have something of the same name."""
     for what, names in (
         ("name", [w.name for w in workloads]),
         ("table", [t.name for w in workloads for t in w.tables] + [v for w in workloads for v in w.views]),
@@ -49,7 +53,7 @@ def _without_clashes(workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
     ):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise UserError(f"two workloads bring a {what} that is called {twice[0]!r}; rename one of them")
+            raise UserError(f"two workloads have a {what} called {twice[0]!r}; rename one of them")
     return workloads
 
 

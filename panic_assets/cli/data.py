@@ -14,7 +14,7 @@ from panic_assets.cli.output import say, size, table
 from panic_assets.errors import UserError, suggest
 from panic_assets.settings import home
 
-export_app = typer.Typer(no_args_is_help=True, help="Copies of the data for use elsewhere.")
+export_app = typer.Typer(no_args_is_help=True, help="Copy the data for use elsewhere.")
 SHOWN = 100
 
 
@@ -35,16 +35,18 @@ class FileType(StrEnum):
 
 @export_app.callback()
 def _export() -> None:
-    """Keeps `data` a sub-command although it is the only one."""
+    """Makes typer keep `data` as a sub-command, although there is only one."""
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help='SQL, for example "SELECT * FROM runs LIMIT 5".')],
+    sql: Annotated[str, typer.Argument(help='An SQL query, for example "SELECT * FROM runs LIMIT 5".')],
     shape: Annotated[
-        Shape, typer.Option("--format", help="How to print: a table of at most 100 rows, or all rows.")
+        Shape, typer.Option("--format", help="table prints at most 100 rows; csv and json print all.")
     ] = Shape.table,
 ) -> None:
-    """Ask panic.duckdb, read-only. The tables are described in docs/data_dictionary.md; SHOW TABLES lists them."""
+    """Run an SQL query on panic.duckdb, which is opened read-only.
+
+    SHOW TABLES lists the tables; docs/data_dictionary.md describes them."""
     try:
         with duckdb.connect(str(_catalogue()), read_only=True) as connection:
             connection.execute("SET TimeZone='UTC'")
@@ -61,36 +63,41 @@ def query(
     else:
         table(names, rows[:SHOWN])
         if len(rows) > SHOWN:
-            say(f"only the first {SHOWN} rows are shown; --format csv or json gives all")
+            say(f"only the first {SHOWN} rows are shown; --format csv or --format json prints all")
 
 
 @export_app.command("data")
 def export_data(
-    to: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")],
+    to: Annotated[Path, typer.Argument(help="Folder to write to. It is created if it does not exist.")],
     tables: Annotated[
-        list[str] | None, typer.Option("--table", "-t", help="Table; may be given several times; all when not given.")
+        list[str] | None,
+        typer.Option("--table", "-t", help="Export only this table. Repeat it for several; default: all."),
     ] = None,
     experiments: Annotated[
-        list[str] | None, typer.Option("--experiment", "-e", help="Experiment; several times; all when not given.")
+        list[str] | None,
+        typer.Option("--experiment", "-e", help="Export only this experiment. Repeat it for several; default: all."),
     ] = None,
     file_type: Annotated[
-        FileType, typer.Option("--format", help="parquet keeps types; csv leaves image bytes out.")
+        FileType, typer.Option("--format", help="parquet keeps all types; csv leaves out the bytes of images.")
     ] = FileType.parquet,
 ) -> None:
-    """Write tables to a folder, one file each, of all or some experiments."""
+    """Write tables to a folder, one file per table."""
     from panic_assets.lake.lake import literal
     from panic_assets.tables import TABLES
 
     for name in tables or []:
         if name not in TABLES:
             raise UserError(
-                f"--table is {name!r}, which is no table{suggest(name, TABLES)} (known: {', '.join(TABLES)})"
+                f"--table is {name!r}, which is not a table{suggest(name, TABLES)} (accepted: {', '.join(TABLES)})"
             )
     with duckdb.connect(str(_catalogue()), read_only=True) as connection:
         known = [r[0] for r in connection.execute("SELECT experiment FROM experiments").fetchall()]
         for name in experiments or []:
             if name not in known:
-                raise UserError(f"--experiment is {name!r}, which is not there{suggest(name, known)}")
+                raise UserError(
+                    f"--experiment is {name!r}, which is not registered{suggest(name, known)} "
+                    "(`panic experiment list` shows all)"
+                )
         to.mkdir(parents=True, exist_ok=True)
         for name in tables or TABLES:
             schema = TABLES[name]
@@ -105,7 +112,7 @@ def export_data(
 
 
 def _catalogue() -> Path:
-    """The catalogue, built first when it is not there (a fresh home has an empty one)."""
+    """The catalogue. It is built first if it does not exist; in a fresh home it is empty."""
     if not home().catalogue.exists():
         from panic_assets.cli.session import refresh  # Late: a question to what is there needs no lake.
 

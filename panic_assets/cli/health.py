@@ -1,4 +1,4 @@
-"""panic doctor: what is missing, duplicate, mistyped, orphaned or half-written; and its repair."""
+"""panic doctor: finds what is missing, duplicate, mistyped, orphaned or half-written, and repairs it."""
 
 import json
 from enum import StrEnum
@@ -18,11 +18,13 @@ class Shape(StrEnum):
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Delete what is provably wrong and compute what is missing.")
+        bool, typer.Option("--fix", help="Repair: delete rows that break a rule, and compute what is missing.")
     ] = False,
-    shape: Annotated[Shape, typer.Option("--format", help="text for people, json for programs.")] = Shape.text,
+    shape: Annotated[Shape, typer.Option("--format", help="text is for people, json for programs.")] = Shape.text,
 ) -> None:
-    """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
+    """Examine everything that is stored, and with --fix repair it.
+
+    The exit code is 0 if everything is healthy, and 1 if something is wrong (with --fix: is still wrong)."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake, refresh
     from panic_assets.doctor import doctor as medicine
@@ -39,13 +41,13 @@ def doctor(
                 materialise(opened, job, partition, f"{job} of {partition}")
             refresh()
             found = medicine.examine(house)
-    healthy = all(f.kind == "stale" for f in found)  # What is stale waits for a request: that is no illness.
+    healthy = all(f.kind == "stale" for f in found)  # Stale results are made again on request: nothing is wrong.
     if shape is Shape.json:
         print(json.dumps({"healthy": healthy, "findings": [f.as_dict() for f in found]}, indent=1))
     elif found:
-        table(["kind", "table", "count", "finding"], [[f.kind, f.table, f.count, f.sentence] for f in found])
+        table(["kind", "table or stage", "count", "finding"], [[f.kind, f.table, f.count, f.sentence] for f in found])
         if not fix and not healthy:
-            say("repair with ", ("panic doctor --fix", "bold"))
+            say("repair it with ", ("panic doctor --fix", "bold"))
     if shape is Shape.text and healthy:
         say(("healthy", "bold green"))
     raise typer.Exit(0 if healthy else 1)

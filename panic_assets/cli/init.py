@@ -1,4 +1,4 @@
-"""panic init: a folder for one's own work, with examples."""
+"""panic init: makes a folder for one's own work, with examples."""
 
 import shutil
 from pathlib import Path
@@ -14,17 +14,21 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="The folder to make; the current one when not given.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="The folder to make; default: the current one.")] = Path("."),
 ) -> None:
-    """Make a project folder with example experiments. Nothing that is there already is overwritten."""
+    """Make a project folder with example experiments. It overwrites nothing."""
     experiments = folder / "experiments"
     if experiments.exists():
-        raise UserError(f"{experiments} is there already; name another folder")
+        raise UserError(f"{experiments} already exists; name another folder")
     try:
         shutil.copytree(EXAMPLES, experiments / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror or error}; name another folder") from None
-    say("Made ", (str(experiments), "bold"), ", with examples. `panic ui` registers every file put into it. Try:")
+    say(
+        "Made ",
+        (str(experiments), "bold"),
+        ", with examples. `panic ui` registers every file that is put into it. Try:",
+    )
     if folder.resolve() != Path.cwd():
         say(f"  cd {folder}")
     say("  panic experiment perform experiments/examples/first.yaml")

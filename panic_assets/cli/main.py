@@ -1,4 +1,4 @@
-"""The `panic` command. Thin: everything it does can be done from Dagster too."""
+"""The `panic` command. It is thin: everything that it does can be done from Dagster too."""
 
 import atexit
 import importlib.metadata
@@ -17,8 +17,8 @@ COMMANDS = (
     Command("doctor", "panic_assets.cli.health:doctor", "Examine everything that is stored, and repair it."),
     Command("export", "panic_assets.cli.data:export_app", "Copy the data for use elsewhere."),
     Command("init", "panic_assets.cli.init:init", "Make a project folder with example experiments."),
-    Command("model", "panic_assets.cli.model:app", "The models that the platform knows: list, check, fetch, measure."),
-    Command("query", "panic_assets.cli.data:query", "Ask panic.duckdb in SQL."),
+    Command("model", "panic_assets.cli.model:app", "List, check, download and measure models."),
+    Command("query", "panic_assets.cli.data:query", "Run an SQL query on everything that is stored."),
     Command("ui", "panic_assets.cli.ui:ui", "Start the Dagster UI and its daemon."),
 )
 """The platform's own commands; workloads bring theirs."""
@@ -36,8 +36,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Study how models move: trajectories of text-to-image-to-text loops, trained models over their checkpoints. "
-    "Everything is stored in PANIC_HOME (default: .panic in the current folder); removing it starts afresh.",
+    help="Study how models move: what loops of text-to-image and image-to-text models do, and how models change while "
+    "they are trained. Everything is stored in the folder PANIC_HOME (default: .panic in the current folder). Remove "
+    "that folder to start afresh.",
     epilog="Begin with:  panic init my-study",
 )
 
@@ -54,11 +55,11 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of `panic` itself; typer takes its help from above."""
+    """Options of `panic` itself. Typer takes the help from `app`."""
 
 
 def main() -> None:
-    """Run the command; what a user did wrong is said in one sentence, without a traceback."""
+    """Run the command. A user's mistake is printed as one sentence, without a traceback."""
     try:
         app()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""panic model: what can go into a network or embed its outputs."""
+"""panic model: the models that networks consist of, and those that embed their outputs."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,26 +11,26 @@ from panic_assets.workload import Inputs, kind_of
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The models the platform knows. Weights come from the Hugging Face cache (HF_HOME); PANIC_MODEL_PATHS points "
-    "names at folders of your own instead: NAME=/folder,NAME=/folder or a JSON object.",
+    help="List, check, download and measure models. Weights come from the Hugging Face cache (HF_HOME). To use weights "
+    "in a folder of your own, set PANIC_MODEL_PATHS to NAME=/folder,NAME=/folder or to a JSON object.",
 )
 
 
 @app.command("list")
 def list_() -> None:
-    """Every model by role: generators for networks, embedders, and controls."""
+    """List every model by role: generators, which networks consist of, embedders, and controls."""
     from panic_assets.registry import registry
 
     specs = [registry.get(name) for name in registry.names()]
     table(
-        ["name", "role", "takes", "gives", "repository"],
+        ["name", "role", "input", "output", "repository"],
         [[s.name, s.role, s.input, s.output or f"{s.dimension} numbers", s.repository or "built in"] for s in specs],
     )
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-    """Everything the registry says of one model, what `bench` measured, and where its files are."""
+    """Show a model's entry in the registry, what `bench` measured, and where its files are."""
     from dataclasses import asdict
 
     from panic_assets.models import measured, weights
@@ -41,31 +41,35 @@ def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> Non
     if found := measured.all_measured().get(name):
         known["measured"] = asdict(found)
     if spec.repository:
-        known["files"] = weights.local(spec) or f"not here; `panic model fetch {name}` downloads them"
+        known["files"] = weights.local(spec) or f"not on this machine; `panic model fetch {name}` downloads them"
     for key, value in known.items():
         if value not in (None, "", (), False):
             say((f"{key:>15} ", "dim"), str(value))
 
 
-What = Annotated[str, typer.Argument(help="Name of a model, or an experiment file: all the models it names.")]
+What = Annotated[
+    str, typer.Argument(help="Name of a model, or an experiment file, which stands for all models that it names.")
+]
 
 
 @app.command()
 def check(what: What) -> None:
-    """Whether models can run here: weights, licence, memory; and what that will take. Exit code 2 when not."""
+    """Check whether models can run on this machine, and estimate downloads, time and cost.
+
+    It checks weights, licence and memory. The exit code is 2 if a model cannot run."""
     names, items, image_size = _named(what)
     found = _preflight(names, items, image_size)
     _refuse(found)
     table(
-        ["model", "placement", "GPU memory, GB", "to download, GB", "model time, s"],
+        ["model", "placement", "GPU memory (GB)", "to download (GB)", "model time (s)"],
         [[e.name, e.placement, e.vram_gb, e.download_gb, e.seconds] for e in found.estimates],
     )
-    say(f"{found.download_gb:.1f} GB to download, {found.hours:.2f} hours of model time, cost {found.cost:.2f}")
+    say(f"total: {found.download_gb:.1f} GB to download, {found.hours:.2f} hours of model time, cost {found.cost:.2f}")
 
 
 @app.command()
 def fetch(what: What) -> None:
-    """Download weights ahead of time, at the revisions the registry pins."""
+    """Download weights now, in the revisions that the registry names."""
     from panic_assets.models import weights
     from panic_assets.registry import registry
 
@@ -73,14 +77,14 @@ def fetch(what: What) -> None:
         spec = registry.get(name)
         own = weights.overrides().get(name)
         if spec.repository:
-            say((name, "bold"), f": {own}, by PANIC_MODEL_PATHS" if own else f": {weights.fetch(spec)}")
+            say((name, "bold"), f": {own}, from PANIC_MODEL_PATHS" if own else f": {weights.fetch(spec)}")
         else:
-            say((name, "bold"), ": built in, nothing to fetch")
+            say((name, "bold"), ": built in, so there is nothing to download")
 
 
 @app.command()
 def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-    """Measure the best batch size, and whether several copies on one card are faster; later loads use it."""
+    """Measure which batch size is fastest, and whether several copies on one GPU are faster. Later loads use the result."""
     from dataclasses import asdict
 
     from panic_assets.compute import gpus
@@ -90,7 +94,7 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
     spec = registry.get(name)
     cards = gpus.visible_gpus() if spec.device == "gpu" else ()
     if cards:
-        held = gpus.lease(1, spec.least_vram_gb, cards, say)  # nobody else at work on it: times would mean nothing
+        held = gpus.lease(1, spec.least_vram_gb, cards, say)  # Nobody else may work on it, or the times mean nothing.
         try:
             found = measuring.measure(name, f"cuda:{[card.identifier for card in cards].index(held.gpus[0])}")
         finally:

@@ -1,4 +1,4 @@
-"""How the command line looks: tables, sizes, one-sentence errors. Text from data is never read as markup."""
+"""How the command line looks: tables, sizes, errors of one sentence. Text from data is never read as markup."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from rich.text import Text
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 errors = Console(stderr=True, highlight=False)
 BORDERS = 3
-"""What a column takes beside its text: a line and two spaces."""
+"""Characters that a column takes besides its text: a line and two spaces."""
 
 
 def fail(sentence: str) -> None:
@@ -45,7 +45,7 @@ def cell(value: Any) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print rows under headings; numbers to the right. Says so when there are none.
+    """Print rows under headings, with numbers on the right. Prints `none` if there are no rows.
 
     A single row that does not fit, and rows whose headings alone do not, are printed as lines of name and value.
     """
@@ -104,6 +104,6 @@ def confirmed(question: str, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        say("not asked, because there is no terminal to ask on: give --yes to go ahead")
+        say("nothing was changed, because there is no terminal to ask on; give --yes to go ahead")
         return False
     return console.input(Text(f"{question} [y/N] ")).strip().lower() in ("y", "yes")

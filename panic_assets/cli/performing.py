@@ -1,4 +1,4 @@
-"""Performing the graph here, as Dagster would, with progress bars. Imports Dagster: commands that only read do not."""
+"""Runs jobs of the graph in this process, with progress bars. Imports Dagster: commands that only read do not."""
 
 import contextlib
 import os
@@ -27,17 +27,17 @@ from panic_assets.settings import home
 EMBEDDED = "embedded"
 HOURS = 3600.0
 SHOWN = 5
-"""How many of the problems of a step are said; the UI shows all."""
+"""How many of the problems of a stage are printed; the UI shows all."""
 
 
 class Interrupted(UserError):
-    """Ctrl-C during a run: nothing stored is lost."""
+    """Ctrl-C was pressed during a job. Nothing that is stored is lost."""
 
     exit_code = 130
 
 
 def _terminal() -> Console:
-    """The terminal itself: while a step runs, Dagster redirects standard output into the step's log."""
+    """The terminal itself: while a stage runs, Dagster redirects standard output into the log of its step."""
     if not console.is_terminal:
         return console
     return Console(file=os.fdopen(os.dup(sys.stdout.fileno()), "w"), highlight=False, force_terminal=True)
@@ -52,7 +52,7 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """Stages as progress bars with rate and time left; as plain lines where the output is no terminal."""
+    """Stages as progress bars with rate and time left, or as plain lines where the output is not a terminal."""
 
     def __init__(self) -> None:
         columns = (
@@ -66,7 +66,7 @@ class Bars:
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        """A bar of `total` units. One with nothing to do is not shown."""
+        """A bar of `total` units. A bar with nothing to do is not shown."""
         if not total:
             yield lambda _: None
             return
@@ -103,9 +103,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def materialise(
     opened: dg.DagsterInstance, job: str, partition: str | None, what: str, run_config: dict[str, Any] | None = None
 ) -> None:
-    """Run a job of the graph here, for one partition, recorded in Dagster like any other run.
+    """Run a job of the graph here, for one partition. Dagster records it like any other run.
 
-    Waits while another process does the same; raises UserError with the first failure's sentence.
+    Waits while another process runs the same; raises UserError with the sentence of the first failure.
     """
     from panic_assets.definitions import build
 
@@ -136,10 +136,10 @@ def materialise(
         for problem in problems[:SHOWN]:
             say(("note: ", "yellow"), problem)
         if len(problems) > SHOWN:
-            say(("note: ", "yellow"), f"{len(problems) - SHOWN:,} more of these (`panic ui` shows them)")
+            say(("note: ", "yellow"), f"there are {len(problems) - SHOWN:,} more problems; `panic ui` shows them")
         idle = made.get("idle share")
         if idle and isinstance(idle.value, float):
-            busy = f"models were at work {1 - idle.value:.0%} of the time (each batch: `panic ui`)"
+            busy = f"models were at work {1 - idle.value:.0%} of the time; `panic ui` shows this for each batch"
             say((f"{event.step_key}: ", "dim"), busy)
     for check in result.get_asset_check_evaluations():
         if not check.passed:
@@ -151,7 +151,7 @@ def materialise(
 
 
 def _interrupted(what: str) -> Interrupted:
-    return Interrupted(f"interrupted; nothing stored is lost, and asking again carries on with {what}")
+    return Interrupted(f"interrupted; nothing stored is lost, and the same command carries on with {what}")
 
 
 def _failure(events: Sequence[dg.DagsterEvent]) -> str:
@@ -166,11 +166,11 @@ def _failure(events: Sequence[dg.DagsterEvent]) -> str:
         error = getattr(event.event_specific_data, "error", None)
         if error is not None:  # Before any step: a resource that could not be made.
             return _root(error)
-    return "the run failed; `panic ui` shows its log"
+    return "the job failed; `panic ui` shows its log"
 
 
 def _root(error: Any) -> str:
-    """What began it, in one line; of errors meant for people, the sentence alone."""
+    """The first cause, in one line; of an error meant for people, the sentence alone."""
     while error.cause is not None:
         error = error.cause
     text = " ".join(error.message.split())

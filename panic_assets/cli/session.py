@@ -1,4 +1,4 @@
-"""What commands that read work with: the lake and its catalogue. Imports no Dagster."""
+"""The lake and its catalogue, for commands that only read. Imports no Dagster."""
 
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake

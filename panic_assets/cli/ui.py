@@ -1,4 +1,4 @@
-"""panic ui: the Dagster UI and its daemon, on the right home."""
+"""panic ui: starts the Dagster UI and its daemon with the records of PANIC_HOME."""
 
 from typing import Annotated, Any
 
@@ -10,10 +10,10 @@ from panic_assets.cli.output import say
 def ui(
     port: Annotated[int, typer.Option(help="Port of the web page.")] = 3000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; keep it local unless a proxy guards it.")
+        str, typer.Option(help="Address to listen on. Keep it local unless a proxy guards it.")
     ] = "127.0.0.1",
 ) -> None:
-    """Start the Dagster UI and daemon together. Sensors, automation and the launchpad work while it runs."""
+    """Start the Dagster UI and its daemon. While they run, sensors start jobs, and jobs can be launched in the UI."""
     import os
     import signal
     import subprocess
@@ -33,7 +33,7 @@ def ui(
     named = {"PANIC_EXPERIMENTS": given.experiments, "PANIC_TRAINING": given.training}
     inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
     with instance():  # Opened first: the pools have their limits before the daemon starts.
-        say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
+        say("Dagster is at ", (f"http://{host}:{port}", "bold"), f", its home is {home().root}; Ctrl-C stops it")
         # Told to end, it ends Dagster as well: also where Ctrl-C is ignored, as it is for a background job of a script.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # A group of its own, stopped as one: Dagster's own processes do not all follow when their parent is told to end.
@@ -53,7 +53,7 @@ def ui(
 
 
 def _stop(process: Any) -> None:
-    """Ask the whole group to end, and end what is left after ten seconds."""
+    """Tell the whole group to end, and kill what is left after ten seconds."""
     import contextlib
     import os
     import signal

@@ -1,4 +1,4 @@
-"""What is wrong with the platform's data, and its repair: one examination for status, doctor and orphan sensor.
+"""Finds what is wrong with everything that is stored, and repairs it: for status, doctor and the orphan sensor.
 
 Iterates over the workloads and names none.
 """
@@ -23,7 +23,7 @@ def examine(house: House) -> list[Finding]:
     found = list(examine_keys(house))
     files = [f for table in lake.tables for f in broken_files(lake, table)]
     if any(f.file for f in files):
-        return found + files  # No row can be asked before these are repaired.
+        return found + files  # No row can be read before these are repaired.
     for table in lake.tables:
         found += all_findings(lake, RULES, table)
     for workload in WORKLOADS:
@@ -40,7 +40,7 @@ def examine_rows(lake: Lake, space: str, key: str) -> list[Finding]:
 
 
 def repair(house: House, found: list[Finding]) -> Iterator[str]:
-    """Remove what is wrong; says what it did. What is then missing is for `recompute` to name."""
+    """Remove what is wrong, and say what was done. `recompute` then names what is missing."""
     lake = house.lake
     for begun in journal.unfinished(home()):
         deletion.run(house, begun)
@@ -60,7 +60,7 @@ def repair(house: House, found: list[Finding]) -> Iterator[str]:
     if freed:
         yield f"removed {freed:,} bytes of files that nothing refers to"
     for run in fail_dead_runs(house.instance):
-        yield f"marked run {run} as failed: its process is gone"
+        yield f"marked Dagster run {run} as failed, because its process is gone"
 
 
 def recompute(lake: Lake, stale: bool = True) -> Iterator[tuple[str, str]]:
@@ -83,19 +83,21 @@ def examine_keys(house: House) -> Iterator[Finding]:
         keys, defined = set(house.instance.get_dynamic_partitions(name)), space.keys(house.lake)
         elsewhere = _elsewhere(house.lake, space)
         for key in sorted(keys - defined):
-            sentence = f"the key {key} of Dagster names no {space.noun} that is there"
+            sentence = f"Dagster has the key {key}, but there is no {space.noun} {key}"
             if key in elsewhere:
-                sentence = f"{space.noun} {key} has a key in the space {name} of Dagster, which is not its own"
+                sentence = (
+                    f"Dagster has the key {key} in the space {name}, but {space.noun} {key} belongs to another space"
+                )
             yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
         for key in sorted((_stored_keys(house, space) | defined) - keys):
             if (space.key_column, key) not in told:  # Rows of nothing lie in tables that several spaces share.
                 told.add((space.key_column, key))
-                sentence = f"{space.noun} {key} has rows but no key in Dagster"
+                sentence = f"{space.noun} {key} has rows, but Dagster has no key for it"
                 yield Finding("orphaned", space.table, 1, sentence, ((name, key),))
 
 
 def _missing(lake: Lake) -> Iterator[Finding]:
-    """What is missing and nobody works on; without what waits for a request."""
+    """What is missing and nobody works on, except for what is only made on request."""
     for name, space in SPACES.items():
         busy: dict[str, bool] = {}
         for left in space.left(lake):
@@ -110,7 +112,7 @@ def _missing(lake: Lake) -> Iterator[Finding]:
 
 
 def _repair_keys(house: House, space: Space) -> Iterator[str]:
-    """Keys of nothing go; rows without a key get it back where they are whole and nobody deleted them."""
+    """Removes keys without rows. Rows without a key get it back if they are whole and nobody deleted them."""
     keys, defined = set(house.instance.get_dynamic_partitions(space.name)), space.keys(house.lake)
     elsewhere = _elsewhere(house.lake, space)
     for key in sorted(keys - defined):
@@ -119,14 +121,14 @@ def _repair_keys(house: House, space: Space) -> Iterator[str]:
                 house.instance.delete_dynamic_partition(space.name, key)
             else:
                 deletion.run(house, deletion.plan(house, space.name, key))
-        yield f"removed the key {key} of {space.name}, which names no {space.noun} that is there"
+        yield f"removed the key {key} from the space {space.name} of Dagster, because it has no {space.noun} {key}"
     for key in sorted((_stored_keys(house, space) | defined) - keys):
         if key in defined and not _deleted(space.name, key):
             house.instance.add_dynamic_partitions(space.name, [key])
-            yield f"gave {space.noun} {key} its key back"
+            yield f"gave {space.noun} {key} its key in Dagster back"
         else:
             deletion.run(house, deletion.plan(house, space.name, key))
-            yield f"removed rows of {space.noun} {key}, which is not registered (they can be restored)"
+            yield f"removed the rows of {space.noun} {key}, which is not registered; they can be restored"
 
 
 def _stored_keys(house: House, space: Space) -> set[str]:
@@ -147,14 +149,14 @@ def _deleted(space: str, key: str) -> bool:
 
 
 def _repair_files(lake: Lake, finding: Finding) -> Iterator[str]:
-    """Unlist files that are gone or unreadable; remove what an interrupted write left behind."""
+    """Remove files that are gone or unreadable from their lists, and delete what an interrupted write left behind."""
     where: dict[str, Any] = dict(finding.where)
     if set(where) != set(lake.tables[finding.table].partitioned_by if finding.table in lake.tables else ()):
         return
     if finding.file:
         lake.drop_files(finding.table, [finding.file], **where)
-        yield f"unlisted {finding.file} of {finding.table}; its {finding.count:,} rows are made again"
+        yield f"took {finding.file} out of table {finding.table}; its {finding.count:,} rows are made again"
     elif finding.kind == "half-written":
         for path in lake.half_written(finding.table, **where):
             path.unlink()
-            yield f"removed {path.name} of {finding.table}, which an interrupted write left behind"
+            yield f"removed {path.name} from table {finding.table}; an interrupted write had left it behind"

@@ -9,7 +9,8 @@ from panic_assets.resources import LakeResource
 
 @dg.op(name="repair_op")
 def repair_op(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-    """Remove what is provably wrong. The orphan sensor, or `panic doctor --fix`, asks for what is then missing."""
+    """Removes rows, files and keys that break a rule. The orphan sensor or `panic doctor --fix` then has what is missing
+    made."""
     house = open_house(context.instance)
     found = doctor.examine(house)
     for finding in found:
@@ -19,7 +20,7 @@ def repair_op(context: dg.OpExecutionContext, lake: LakeResource) -> None:
     lake.refresh()
 
 
-@dg.job(description="Removes what is provably wrong, as `panic doctor --fix` does.")
+@dg.job(description="Removes rows, files and keys that break a rule, as `panic doctor --fix` does.")
 def repair() -> None:
     repair_op()
 

@@ -1,4 +1,4 @@
-"""The orphan sensor: what the graph says should exist, against what is there; reported, and repaired when allowed."""
+"""The orphan sensor: compares what the graph says should exist with what is there, reports it, and may repair it."""
 
 import hashlib
 import time
@@ -25,10 +25,11 @@ CHECK = "no_orphans"
 @dg.asset_check(
     asset=ROOT,
     name=CHECK,
-    description="Dagster's keys, the lake's rows and unfinished deletions agree; the orphan sensor keeps this current.",
+    description="Every partition key of Dagster has rows, all rows have a key, and no deletion is unfinished. The sensor "
+    "`orphans` keeps this result up to date.",
 )
 def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """The quick part of the examination: keys and partitions, no rows."""
+    """The quick part of the examination: it reads keys and partitions, but no rows."""
     found = list(doctor.examine_keys(open_house(context.instance)))
     return dg.AssetCheckResult(passed=not found, description="; ".join(map(str, found)) or None)
 
@@ -41,11 +42,11 @@ def orphans(jobs: Sequence[Any]) -> dg.SensorDefinition:
         jobs=jobs,
         minimum_interval_seconds=120,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Finishes interrupted deletions, examines everything and reports what is wrong as a check; "
-        "with PANIC_REPAIR=1 it also launches the repair and what is missing.",
+        description="Finishes interrupted deletions, examines everything that is stored, and reports what is wrong as the "
+        "check `no_orphans`. With PANIC_REPAIR=1 it also starts the repair, and the jobs that make what is missing.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        """Level-triggered: what is wrong is asked about at every tick, and the same finding is acted on once an hour."""
+        """Examines everything at every tick, and acts on the same finding once per hour."""
         house = open_house(context.instance)
         for begun in journal.unfinished(home()):
             deletion.run(house, begun)

@@ -1,4 +1,4 @@
-"""The graph of the fine-tunes family: what each checkpoint draws, what that scores, what follows from it, the report."""
+"""The graph of the fine-tunes family: pictures of each checkpoint, their measurements, a summary, reports."""
 
 import dagster as dg
 
@@ -22,14 +22,15 @@ _of_run = training.of_run(FAMILY.name, GROUP)
 
 
 class Deeper(dg.Config):
-    """Epochs to test more deeply than the run's plan says: epoch -> level, like {"3": "full"}."""
+    """Epochs to test with more prompts than the plan of the fine-tune says: epoch -> level, as in {"3": "full"}."""
 
     levels: dict[str, str] = {}  # noqa: RUF012
 
 
 @_of_run(T["prompt_suites"], deps=[SPINE.training_runs])
 def prompt_suites(here: Stage) -> Outcome:
-    """The prompt suite a fine-tune is tested with. Where the fine-tune names none, it is the 15 portraits that ship."""
+    """The prompts and seeds that a fine-tune is tested with. If the fine-tune names none, they are 15 portraits that come
+    with panic."""
     plan = missing.plan(here.lake, here.key)
     new = stages.store_suite(here.lake, plan.name, plan.suite)
     return outcome(
@@ -42,7 +43,7 @@ def prompt_suites(here: Stage) -> Outcome:
 
 @_of_run(T["captions"], T["caption_findings"], deps=[SPINE.training_runs])
 def captions(here: Stage) -> Outcome:
-    """The training captions a fine-tune names, and what the rules find in them. A fine-tune that names none has none."""
+    """The training captions that a fine-tune names, and what is wrong with them by its rules."""
     done = stages.check_run_captions(here.lake, here.key)
     by_rule = here.lake.sql(
         "SELECT rule, count(*) AS findings FROM caption_findings WHERE version = (SELECT max(version) FROM captions) "
@@ -62,7 +63,8 @@ def captions(here: Stage) -> Outcome:
     config=Deeper,
 )
 def test_images(here: Stage) -> Outcome:
-    """What every checkpoint draws for the prompts and seeds that the run's depth asks for. Only missing cells are drawn."""
+    """The pictures that every checkpoint draws for the prompts and seeds of the suite. The depth of the fine-tune says how
+    many prompts each epoch draws. Pictures that exist are not drawn again."""
     levels = {int(epoch): level for epoch, level in here.config(Deeper).levels.items()}
     done = stages.draw(here.lake, here.compute, here.watcher, here.refresh, here.key, levels)
     shown = _first_cells(here.lake, here.key)
@@ -78,7 +80,8 @@ def test_images(here: Stage) -> Outcome:
     compute=True,
 )
 def image_metrics(here: Stage) -> Outcome:
-    """Colour by region, purity and pixel-art quality of every new picture, and what a configured detector sees in it."""
+    """What is measured on every picture: the colours of its regions, colour purity, pixel-art quality, and, if the
+    fine-tune names a detector, the accessories and expressions in it."""
     return outcome(stages.measure(here.lake, here.compute, here.watcher, here.refresh, here.key))
 
 
@@ -93,8 +96,8 @@ def image_metrics(here: Stage) -> Outcome:
     version=stages.MEASURE_VERSION,
 )
 def finetune_summary(here: Stage) -> Outcome:
-    """Averages by epoch on the prompts that epochs share, the best epoch, weak areas and issues; and the metrics from
-    which the training spine concludes."""
+    """Averages of every epoch over prompts that all epochs drew, the best epoch, weak areas, and issues; also the metrics
+    from which convergence and advice follow."""
     done = stages.summarise(here.lake, here.key)
     return outcome(done, **stages.findings(here.lake, here.key))
 
@@ -105,7 +108,8 @@ def finetune_summary(here: Stage) -> Outcome:
     version=REPORT_VERSION,
 )
 def finetune_reports(here: Stage) -> Outcome:
-    """One page per checkpoint and one for the run. `panic finetune report` writes them to files and opens them."""
+    """Reports as web pages: one per checkpoint, and one for the whole fine-tune. `panic finetune report` writes them to
+    files and opens them."""
     done = stages.write_reports(here.lake, here.watcher, here.key)
     report = dg.MetadataValue.md(stages.in_markdown(here.lake, here.key))
     return outcome(done, report=report, **stages.findings(here.lake, here.key))
@@ -113,7 +117,7 @@ def finetune_reports(here: Stage) -> Outcome:
 
 @_of_run(T["ab_results"], T["ab_trials"], T["ab_votes"], deps=[test_images])
 def ab_results(here: Stage) -> Outcome:
-    """How every blind A/B test of the run's checkpoints stands."""
+    """The results so far of every blind A/B test of the fine-tune's checkpoints."""
     done = stages.count_run_votes(here.lake, here.key)
     rows = here.lake.sql("SELECT ab_test, votes, e, verdict FROM ab_results", training_run=here.key).to_pylist()
     return outcome(done, **{r["ab_test"]: f"{r['verdict']} ({r['votes']} votes, e = {r['e']:.2f})" for r in rows})
@@ -132,10 +136,10 @@ ASSETS = [
 
 
 def _first_cells(lake: Lake, name: str) -> str | None:
-    """The first cell of the latest epochs side by side."""
+    """The first picture of each of the latest epochs, side by side."""
     rows = lake.sql(
         "SELECT image FROM test_images QUALIFY row_number() OVER (PARTITION BY epoch ORDER BY prompt, seed) = 1 "
         "ORDER BY epoch DESC LIMIT 12",
         training_run=name,
     )["image"].to_pylist()
-    return strip(rows[::-1], "the first cell of every epoch")
+    return strip(rows[::-1], "the first picture of each of the latest epochs")

@@ -11,10 +11,10 @@ from panic_assets.training.checks import spine_checks
 @dg.asset_check(
     asset=image_metrics,
     partitions_def=image_metrics.partitions_def,
-    description="Every stored picture still has the content hash under which it was measured.",
+    description="Every stored picture is still the one that was measured: its content has the same hash.",
 )
 def pictures_are_what_was_measured(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Hashes every picture of the run again."""
+    """Hashes every picture of the fine-tune again."""
     rows = lake.lake.sql(
         "SELECT count(*) AS n FROM test_images WHERE sha256(image) <> image_hash", training_run=context.partition_key
     ).to_pylist()

@@ -1,4 +1,4 @@
-"""panic finetune: image fine-tunes, from checkpoints that appear to a recommendation."""
+"""panic finetune: tests the checkpoints of image fine-tunes, and recommends one."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +10,9 @@ from panic_assets.cli.output import confirmed, say, table
 from panic_assets.errors import UserError
 
 app = typer.Typer(
-    no_args_is_help=True, help="Test image fine-tunes epoch by epoch; report, advise, vote, check captions."
+    no_args_is_help=True, help="Test image fine-tunes epoch by epoch: reports, advice, blind votes, checks of captions."
 )
-ab = typer.Typer(no_args_is_help=True, help="Blind A/B tests of two checkpoints.")
+ab = typer.Typer(no_args_is_help=True, help="Compare two checkpoints in a blind A/B test.")
 app.add_typer(ab, name="ab")
 
 Run = Annotated[str, typer.Argument(help="Name of the fine-tune.")]
@@ -22,10 +22,10 @@ Test = Annotated[str, typer.Argument(help="Name of the A/B test.")]
 @app.command()
 def add(
     file: Annotated[
-        Path, typer.Argument(help="Fine-tune file, YAML; see experiments/examples/portraits.finetune.yaml.")
+        Path, typer.Argument(help="Fine-tune file in YAML; an example is experiments/examples/portraits.finetune.yaml.")
     ],
 ) -> None:
-    """Register a fine-tune: where its checkpoints appear, what draws, which prompts. Repeating it changes nothing."""
+    """Register a fine-tune. Its file names the folder of its checkpoints, the model that draws, and the prompts."""
     from panic_assets.cli.performing import instance
     from panic_assets.cli.session import refresh
 
@@ -35,7 +35,7 @@ def add(
     say(
         "test it with ",
         (f"panic finetune test {name}", "bold"),
-        ", or unattended: ",
+        ", or test every new checkpoint with ",
         (f"panic finetune watch {name}", "bold"),
     )
 
@@ -59,13 +59,15 @@ def _add(opened: Any, file: Path) -> str:
 @app.command("test")
 def perform(
     run: Run,
-    epoch: Annotated[int | None, typer.Option(help="Test this epoch more deeply than planned.")] = None,
+    epoch: Annotated[int | None, typer.Option(help="Test this epoch at another level than the plan says.")] = None,
     level: Annotated[
-        str | None, typer.Option(help="How deeply: a level of the run's depth; its deepest without.")
+        str | None, typer.Option(help="Level for --epoch: how many prompts it draws. Default: the level with most.")
     ] = None,
-    suite: Annotated[Path | None, typer.Option(help="Test with another suite from now on: a new version.")] = None,
+    suite: Annotated[Path | None, typer.Option(help="From now on, test with the prompts in this file.")] = None,
 ) -> None:
-    """Draw, measure, compare and report what is missing. Ctrl-C loses nothing; asking again carries on."""
+    """Draw, measure, compare and report whatever is missing of a fine-tune.
+
+    Ctrl-C loses nothing: the same command carries on."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import missing, stages
@@ -102,17 +104,17 @@ def _outcome(run: str) -> None:
             f" (confidence {told['confidence']:.0%}); weak areas: {told['weak areas']}",
         )
     else:
-        say("too few epochs are tested to recommend anything")
-    say("read it with ", (f"panic finetune report {run} --open", "bold"))
+        say("there is no recommendation, because too few epochs are tested")
+    say("read the report with ", (f"panic finetune report {run} --open", "bold"))
 
 
 @app.command()
 def watch(
     run: Run,
-    every: Annotated[float, typer.Option(help="Seconds between looks.")] = 15.0,
-    once: Annotated[bool, typer.Option("--once", help="Stop when everything there is is tested.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks for new checkpoints.")] = 15.0,
+    once: Annotated[bool, typer.Option("--once", help="Stop when every checkpoint is tested.")] = False,
 ) -> None:
-    """Test checkpoints as they appear, until Ctrl-C. The Dagster daemon does the same for all fine-tunes."""
+    """Test checkpoints as they appear, until Ctrl-C. `panic ui` does the same for all fine-tunes."""
     import time
 
     from panic_assets.cli.performing import instance, materialise
@@ -137,7 +139,7 @@ def watch(
 
 @app.command("list")
 def list_() -> None:
-    """All fine-tunes: checkpoints, what is tested, what is advised."""
+    """List all fine-tunes: their checkpoints, what is left to draw, and the recommendation."""
     from panic_assets.cli.session import lake
     from panic_assets.finetunes import missing, stages
     from panic_assets.training import runs
@@ -150,23 +152,23 @@ def list_() -> None:
         rows.append(
             [name, len(missing.current(lake(), name)), left, told.get("recommendation", "-"), told["weak areas"]]
         )
-    table(["fine-tune", "checkpoints", "cells left", "recommendation", "weak areas"], rows, title="fine-tunes")
+    table(["fine-tune", "checkpoints", "still missing", "recommendation", "weak areas"], rows, title="fine-tunes")
 
 
 @app.command()
 def score(
     run: Run,
-    epoch: Annotated[int | None, typer.Option(help="Give marks to this epoch; without it, marks are shown.")] = None,
-    reviewer: Annotated[str, typer.Option(help="Who gives the marks.")] = "",
+    epoch: Annotated[int | None, typer.Option(help="Give marks to this epoch. Without it, nothing is stored.")] = None,
+    reviewer: Annotated[str, typer.Option(help="Name of the person who gives the marks.")] = "",
     visual: Annotated[float, typer.Option(help="Visual quality, 0 to 10.")] = -1,
     style: Annotated[float, typer.Option(help="Style, 0 to 10.")] = -1,
-    prompt: Annotated[float, typer.Option(help="Fit to the prompt, 0 to 10.")] = -1,
+    prompt: Annotated[float, typer.Option(help="How well pictures fit their prompt, 0 to 10.")] = -1,
     subject: Annotated[
-        str, typer.Option(help="Id of the prompt that was looked at; the epoch as a whole without.")
+        str, typer.Option(help="Id of the prompt that gets the marks; default: the epoch as a whole.")
     ] = "",
     note: Annotated[str, typer.Option(help="Anything to remember.")] = "",
 ) -> None:
-    """Give an epoch marks of 0 to 10; or show all marks and how far reviewers differ."""
+    """Give an epoch marks of 0 to 10. Then show the averages of all marks, and how far reviewers differ."""
     from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import missing, stages
     from panic_assets.finetunes.verdicts import manual
@@ -182,11 +184,12 @@ def score(
         [s.epoch, s.criterion, round(s.mean, 2), None if s.sd is None else round(s.sd, 2), s.low, s.high, s.reviewers]
         for s in manual.spread(given)
     ]
-    table(["epoch", "criterion", "mean", "sd between reviewers", "lowest", "highest", "reviewers"], rows, title=run)
+    headings = ["epoch", "criterion", "mean mark", "deviation between reviewers", "lowest", "highest", "reviewers"]
+    table(headings, rows, title=run)
     apart = manual.disagreement(given)
     if apart:
         say(
-            "two reviewers of one thing differ by ",
+            "two reviewers of the same pictures differ by ",
             ", ".join(f"{v:.1f} in {k}" for k, v in apart.items()),
             " on average",
         )
@@ -195,11 +198,13 @@ def score(
 @app.command()
 def report(
     run: Run,
-    epoch: Annotated[int | None, typer.Option(help="The report of this epoch; of the run without.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    epoch: Annotated[
+        int | None, typer.Option(help="Write the report of this epoch; default: that of the whole run.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write a report to a file: one page that opens offline."""
+    """Write a report to a file: one page, which needs no network to open."""
     from panic_assets.cli.session import lake
     from panic_assets.finetunes import missing
     from panic_assets.settings import home
@@ -213,7 +218,7 @@ def report(
     if title not in pages:
         there = ", ".join(pages) or "none yet"
         raise UserError(
-            f"there is no report of {title} of {run!r} (there are: {there}); `panic finetune test {run}` makes them"
+            f"there is no report of the {title} of {run!r} (there are: {there}); `panic finetune test {run}` makes them"
         )
     name = "report" if epoch is None else f"epoch-{epoch}"
     path = to or home().root / "reports" / run / f"{name}.html"
@@ -225,8 +230,10 @@ def report(
 
 
 @app.command()
-def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch; of all without.")] = None) -> None:
-    """What it draws badly, by attribute: named ones lie below the others beyond noise."""
+def weak(
+    run: Run, epoch: Annotated[int | None, typer.Option(help="Compare within this epoch; default: all epochs.")] = None
+) -> None:
+    """List attributes, such as blue hair, with their scores. Weak ones score lower than others beyond noise."""
     from panic_assets.cli.session import lake
     from panic_assets.finetunes import missing
 
@@ -253,41 +260,44 @@ def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch
         ]
         for r in rows
     ]
-    table(["attribute", "", "score", "others", "difference", "95%", "q", "cells"], shown, title=run)
+    headings = ["attribute", "verdict", "score", "score of others", "difference", "95% interval", "q", "pairs"]
+    table(headings, shown, title=run)
 
 
 @app.command()
 def detect(
-    labels: Annotated[Path, typer.Argument(help="CSV with columns image, name, present (yes or no).")],
+    labels: Annotated[Path, typer.Argument(help="CSV file with the columns image, name, and present (yes or no).")],
     detector: Annotated[
         str,
         typer.Option(
-            help="Who is asked: a chat model that sees, like Qwen3VL, or a space of embedders, Jina or Nomic."
+            help="Model to test: a chat model that takes images (Qwen3VL), or a pair of embedders (Jina, Nomic)."
         ),
     ],
 ) -> None:
-    """Precision and recall of a detector of accessories and expressions on pictures somebody has labelled."""
+    """Test how well a model detects accessories and expressions in pictures that a person has labelled."""
     from panic_assets.compute.choose import compute_from_environment
     from panic_assets.finetunes.pictures import labelled
 
     told = labelled.judge(labels, detector, compute_from_environment())
     rows = [[a.name, a.pictures, a.cannot_tell, a.precision, a.recall] for a in told]
-    table(["name", "pictures", "cannot tell", "precision", "recall"], rows, title=detector)
+    table(["accessory or expression", "pictures", "cannot tell", "precision", "recall"], rows, title=detector)
 
 
 @app.command()
 def captions(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of .txt captions, with pictures of the same name beside them.")
+        Path,
+        typer.Argument(help="Folder of captions, one .txt file each, with pictures of the same names beside them."),
     ],
     rules: Annotated[
-        Path | None, typer.Option(help="Rules, YAML: rules, least_hex, prefixes, order, words, tolerance.")
+        Path | None,
+        typer.Option(help="YAML file of rules, with fields rules, least_hex, prefixes, order, words, tolerance."),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Show what can be repaired, ask, and repair it.")] = False,
-    undo: Annotated[str, typer.Option(help="Undo this batch of repairs, byte for byte.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    undo: Annotated[str, typer.Option(help="Undo the repairs with this id, byte for byte.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
 ) -> None:
-    """Check training captions; repair what can be repaired without inventing anything. Every repair can be undone."""
+    """Check training captions. With --repair, repair what needs no new words. Every repair can be undone."""
     import yaml
 
     from panic_assets.cli.session import lake, refresh
@@ -302,7 +312,7 @@ def captions(
     name, batch = folder.resolve().name, None
     if undo:
         batch = caption_files.undo(folder, undo)
-        say(f"undone: {len(batch.entries)} captions are as they were before {undo}")
+        say(f"undone: {len(batch.entries)} captions are again as they were before repair {undo}")
     elif repair:
         changes = caption_files.repairs(caption_files.load(folder), wanted)
         for change in changes:
@@ -313,7 +323,7 @@ def captions(
     reports = stages.check_captions(lake(), name, folder, wanted, batch=batch.id if batch else None)
     refresh()
     found = [[r.file.path.name, f.line, f.rule, f.message, f.suggestion] for r in reports for f in r.findings]
-    table(["file", "line", "rule", "finding", "suggestion"], found, title=name)
+    table(["file", "line", "rule", "what is wrong", "suggestion"], found, title=name)
     files = {row[0] for row in found}
     say(f"{len(found)} findings in {len(files)} of {len(reports)} captions")
 
@@ -321,37 +331,41 @@ def captions(
 @ab.command("start")
 def ab_start(
     test: Test,
-    a: Annotated[str, typer.Argument(help="Checkpoint A: run@epoch.")],
-    b: Annotated[str, typer.Argument(help="Checkpoint B: run@epoch.")],
-    votes_per_trial: Annotated[int, typer.Option(help="Votes planned for every trial, each by another rater.")] = 1,
-    fixed: Annotated[int | None, typer.Option(help="Decide once, at this many votes, instead of at any time.")] = None,
+    a: Annotated[str, typer.Argument(help="Checkpoint A as run@epoch, for example portraits@7.")],
+    b: Annotated[str, typer.Argument(help="Checkpoint B as run@epoch.")],
+    votes_per_trial: Annotated[int, typer.Option(help="Votes per trial, each by another rater.")] = 1,
+    fixed: Annotated[
+        int | None, typer.Option(help="Decide once, after this many votes. Default: the verdict holds at any time.")
+    ] = None,
 ) -> None:
-    """Create a blind test on the cells that both checkpoints drew. Its design cannot change afterwards."""
+    """Create a blind test. Each trial shows what both checkpoints drew for one prompt and seed.
+
+    The design of a test cannot be changed afterwards."""
     from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import stages
 
     count = stages.start_test(lake(), test, _checkpoint(a), _checkpoint(b), votes_per_trial, fixed)
     refresh()
-    say(f"{count} trials; vote with ", (f"panic finetune ab vote {test}", "bold"))
+    say(f"{count} trials were made; vote with ", (f"panic finetune ab vote {test}", "bold"))
 
 
 def _checkpoint(text: str) -> tuple[str, int]:
     run, _, epoch = text.rpartition("@")
     if not run or not epoch.isdigit():
-        raise UserError(f"checkpoint is {text!r}; it must be run@epoch, like portraits@7")
+        raise UserError(f"checkpoint is {text!r}; it must be run@epoch, as in portraits@7")
     return run, int(epoch)
 
 
 @ab.command("vote")
 def ab_vote(
     test: Test,
-    trial: Annotated[str, typer.Option(help="Vote here on this trial, instead of opening the page.")] = "",
-    side: Annotated[str, typer.Option(help="left, right or tie.")] = "",
-    rater: Annotated[str, typer.Option(help="Who votes.")] = "",
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.")] = 0,
+    trial: Annotated[str, typer.Option(help="Vote on this trial here, and open no page.")] = "",
+    side: Annotated[str, typer.Option(help="The better picture of --trial: left, right or tie.")] = "",
+    rater: Annotated[str, typer.Option(help="Name of the person who votes on --trial.")] = "",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes any free port.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Vote on a local page that shows no name, or on one trial by options."""
+    """Vote on a local page, which does not show the names of checkpoints; or on one trial, by options."""
     from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import stages
     from panic_assets.finetunes.ab import voting
@@ -363,19 +377,21 @@ def ab_vote(
     booth = voting.Booth(lake(), test)
     with voting.server(booth, port) as served:
         url = f"http://127.0.0.1:{served.server_address[1]}/"
-        say("vote on ", (url, "bold"), "; Ctrl-C ends")
+        say("vote at ", (url, "bold"), "; Ctrl-C ends the voting")
         if browser:
             typer.launch(url)
         try:
             served.serve_forever()
         except KeyboardInterrupt:
             refresh()
-            say(f"see `panic finetune ab result {test}`")
+            say(f"`panic finetune ab result {test}` shows the result")
 
 
 @ab.command("trials")
-def ab_trials(test: Test, rater: Annotated[str, typer.Option(help="Those left for this rater.")] = "") -> None:
-    """Trials that are open, and where each one's two pictures can be looked at: copies without names."""
+def ab_trials(
+    test: Test, rater: Annotated[str, typer.Option(help="Trials that this rater has not voted on.")] = ""
+) -> None:
+    """List open trials, and write their pictures to a folder under names that do not tell the checkpoint."""
     from panic_assets.cli.session import lake
     from panic_assets.finetunes import stages
     from panic_assets.finetunes.pictures.colour import decode, encode
@@ -389,12 +405,12 @@ def ab_trials(test: Test, rater: Annotated[str, typer.Option(help="Those left fo
         for side, which in zip(("left", "right"), sides, strict=True):
             (folder / f"{row['trial']}-{side}.png").write_bytes(encode(decode(stages.trial_image(lake(), row, which))))
         rows.append([row["trial"], row["prompt_text"]])
-    table(["trial", "prompt"], rows, title=f"{test}: pictures in {folder}")
+    table(["trial", "prompt"], rows, title=f"open trials of {test}, with pictures in {folder}")
 
 
 @ab.command("result")
 def ab_result(test: Test) -> None:
-    """How a test stands. Looking as often as one likes is safe; stopping because of what one sees, too."""
+    """Show the result of a test so far. One may look at any time, and may stop because of what one sees."""
     from panic_assets.cli.session import lake, refresh
     from panic_assets.finetunes import stages
 
@@ -409,7 +425,18 @@ def ab_result(test: Test) -> None:
         (f"{first['b_run']}@{first['b_epoch']}", "bold"),
     )
     table(
-        ["votes", "A", "B", "ties", "share of B", "95% (Wilson)", "sign p", "prompts", "p over prompts", "e"],
+        [
+            "votes",
+            "for A",
+            "for B",
+            "ties",
+            "share of B",
+            "95% interval (Wilson)",
+            "p (sign test)",
+            "prompts",
+            "p (sign-flip test)",
+            "e-value",
+        ],
         [
             [
                 f"{told.votes} of {len(rows) * first['votes_per_trial']}",
@@ -427,13 +454,19 @@ def ab_result(test: Test) -> None:
         title=f"{test} ({told.design})",
     )
     if told.side_bias:
-        say((f"raters favour a side: left {told.left} of {told.a + told.b} (p = {told.side_p:.4f})", "yellow"))
+        say(
+            (
+                f"raters favour one side: they chose the left picture in {told.left} of {told.a + told.b} votes "
+                f"(p = {told.side_p:.4f})",
+                "yellow",
+            )
+        )
     say((told.verdict, "bold"))
 
 
 @ab.command("list")
 def ab_list() -> None:
-    """All A/B tests."""
+    """List all A/B tests."""
     from panic_assets.cli.session import lake
 
     rows = (
@@ -441,4 +474,8 @@ def ab_list() -> None:
         .sql("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")
         .to_pylist()
     )
-    table(["test", "run of A", "votes", "trials", "e", "verdict"], [list(r.values()) for r in rows], title="A/B tests")
+    table(
+        ["test", "fine-tune of A", "votes", "trials", "e-value", "verdict"],
+        [list(r.values()) for r in rows],
+        title="A/B tests",
+    )

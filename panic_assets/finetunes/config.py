@@ -156,7 +156,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
 
 
 def check_base(base: str) -> None:
-    """Refuses a base that is no text-to-image model of the registry."""
+    """Refuses a base that is not a text-to-image model of the registry."""
     if base == SYNTHETIC:
         return
     known = [SYNTHETIC, *(s.name for s in registry.generators() if s.output == "image" and s.family == "diffusion")]

@@ -1,4 +1,4 @@
-"""What can be asked of the fine-tunes family from Dagster: add, test, mark, start an A/B test, vote, repair captions."""
+"""The jobs of the fine-tunes family: add, test, mark, start an A/B test, vote, repair captions."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -37,19 +37,21 @@ test_job = dg.define_asset_job(
         "finetune_reports",
         "ab_results",
     ],
-    description="Draws, measures, compares and reports what is missing of a fine-tune; finished work is kept.",
+    description="Draws, measures, compares and reports whatever is missing of a fine-tune. Finished work is kept.",
 )
 
 
 class AddFineTune(dg.Config):
-    """A fine-tune file, as its text; relative paths in it are below PANIC_HOME."""
+    """`definition` is the text of a fine-tune file; relative paths in it start at PANIC_HOME. `name` is used if the text
+    gives none."""
 
     definition: str
     name: str = ""
 
 
 class MarkConfig(dg.Config):
-    """A reviewer's marks of 0 to 10 for an epoch, or for one prompt of it."""
+    """A reviewer's marks of 0 to 10 for an epoch: visual quality, style, fit to the prompt. `subject` is the id of the
+    prompt that gets the marks; without it, the epoch as a whole."""
 
     run: str
     epoch: int
@@ -62,7 +64,8 @@ class MarkConfig(dg.Config):
 
 
 class TestConfig(dg.Config):
-    """A blind test of two checkpoints. `fixed_votes` 0 is the design one may look at any time."""
+    """A blind A/B test of two checkpoints. `fixed_votes` is the number of votes after which it is decided; with 0, the
+    verdict holds at any time."""
 
     test: str
     a_run: str
@@ -74,7 +77,7 @@ class TestConfig(dg.Config):
 
 
 class VoteConfig(dg.Config):
-    """A vote for a side of a trial: left, right or tie."""
+    """A vote on a trial of an A/B test. `side` is left, right or tie."""
 
     test: str
     trial: str
@@ -83,7 +86,7 @@ class VoteConfig(dg.Config):
 
 
 class RepairConfig(dg.Config):
-    """Repair the captions a fine-tune names; or undo a batch of repairs."""
+    """Repairs the captions that a fine-tune names. `undo` is the id of a repair to undo instead."""
 
     run: str
     undo: str = ""
@@ -104,20 +107,20 @@ def add(instance: dg.DagsterInstance, lake: LakeResource, tune: tunes.FineTune) 
 
 
 def dropped(lake: LakeResource, instance: dg.DagsterInstance, path: Path) -> Sequence[str]:
-    """Register a fine-tune file. The sensor asks for tests when there is something to test."""
+    """Register a fine-tune file. The sensor `finetune_work` starts tests when there is something to test."""
     add(instance, lake, tunes.read(path))
     return []
 
 
 @dg.op
 def add_finetune_op(context: dg.OpExecutionContext, config: AddFineTune, lake: LakeResource) -> None:
-    """Register a fine-tune; the sensor tests its checkpoints as they appear."""
+    """Registers a fine-tune. The sensor `finetune_work` then has its checkpoints tested as they appear."""
     _try(lambda: add(context.instance, lake, tunes.parse_text(config.definition, home().root, config.name)))
 
 
 @dg.op
 def mark_finetune_op(context: dg.OpExecutionContext, config: MarkConfig, lake: LakeResource) -> None:
-    """Store a reviewer's marks; the run's summary takes them up."""
+    """Stores a reviewer's marks, and makes the fine-tune's summary again."""
     c = config
 
     def act() -> None:
@@ -132,21 +135,21 @@ def mark_finetune_op(context: dg.OpExecutionContext, config: MarkConfig, lake: L
 
 @dg.op
 def start_ab_test_op(context: dg.OpExecutionContext, config: TestConfig, lake: LakeResource) -> None:
-    """Create the trials of a blind test; `panic finetune ab vote` or the dashboard shows them."""
+    """Makes the trials of a blind A/B test. `panic finetune ab vote` shows them."""
     c = config
 
     def act() -> None:
         a, b = (c.a_run, c.a_epoch), (c.b_run, c.b_epoch)
         count = stages.start_test(lake.lake, c.test, a, b, c.votes_per_trial, c.fixed_votes or None)
         lake.refresh()
-        context.log.info(f"{c.test}: {count} trials")
+        context.log.info(f"A/B test {c.test} has {count} trials")
 
     _try(act)
 
 
 @dg.op
 def vote_ab_test_op(config: VoteConfig, lake: LakeResource) -> None:
-    """Store one vote and count again."""
+    """Stores one vote, and counts all votes again."""
 
     def act() -> None:
         stages.vote(lake.lake, config.test, config.trial, config.rater, config.side)
@@ -157,52 +160,54 @@ def vote_ab_test_op(config: VoteConfig, lake: LakeResource) -> None:
 
 @dg.op
 def repair_captions_op(context: dg.OpExecutionContext, config: RepairConfig, lake: LakeResource) -> None:
-    """Repair what can be repaired, with a backup, as a new caption version; or undo a batch."""
+    """Repairs the captions that need no new words, keeps a backup, and stores a new version of the captions; or undoes a
+    repair."""
 
     def act() -> None:
         plan = missing.plan(lake.lake, config.run)
         where = plan.config.get("captions")
         if not where:
-            raise UserError(f"fine-tune {config.run!r} names no captions")
+            raise UserError(f"fine-tune {config.run!r} names no captions; name their folder under captions in its file")
         folder, rules = Path(where), rules_of.parse_rules(plan.config.get("caption_rules"))
         if config.undo:
             batch = files.undo(folder, config.undo)
         else:
             changes = files.repairs(files.load(folder), rules)
             if not changes:
-                context.log.info("nothing to repair")
+                context.log.info("no caption needs a repair")
                 return
             for change in changes:
                 context.log.info(change.diff)
             batch = files.apply(folder, changes)
         stages.check_captions(lake.lake, config.run, folder, rules, run=config.run, batch=batch.id)
         lake.refresh()
-        context.log.info(f"batch {batch.id}: {len(batch.entries)} captions")
+        done = "undone" if config.undo else "made"
+        context.log.info(f"repair {batch.id} was {done}: {len(batch.entries)} captions")
 
     _try(act)
 
 
-@dg.job(description="Register a fine-tune from its file's text.")
+@dg.job(description="Registers a fine-tune from the text of its file.")
 def add_finetune() -> None:
     add_finetune_op()
 
 
-@dg.job(description="Give an epoch a reviewer's marks: visual quality, style, prompt.")
+@dg.job(description="Stores the marks that a reviewer gives an epoch: visual quality, style, fit to the prompt.")
 def mark_finetune() -> None:
     mark_finetune_op()
 
 
-@dg.job(description="Create a blind A/B test of two checkpoints.")
+@dg.job(description="Makes a blind A/B test of two checkpoints.")
 def start_ab_test() -> None:
     start_ab_test_op()
 
 
-@dg.job(description="Vote in a blind A/B test.")
+@dg.job(description="Stores a vote on one trial of a blind A/B test.")
 def vote_ab_test() -> None:
     vote_ab_test_op()
 
 
-@dg.job(description="Repair a fine-tune's captions, or undo a batch of repairs.")
+@dg.job(description="Repairs the captions of a fine-tune, or undoes a repair.")
 def repair_captions() -> None:
     repair_captions_op()
 

@@ -1,4 +1,4 @@
-"""Repair of a fine-tune's rows: what breaks a rule of its table goes, so that it is found missing and made again."""
+"""Repair of a fine-tune's rows: what breaks a rule of its table goes, so that it counts as missing and is made again."""
 
 from collections.abc import Iterator
 

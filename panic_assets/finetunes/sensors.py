@@ -1,4 +1,4 @@
-"""Checkpoints that appear in the folders of fine-tunes, and cells that nobody has drawn."""
+"""The sensor that has the checkpoints of fine-tunes tested as they appear."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ from panic_assets.training.watch import Cursor, tick
     description="Registers complete checkpoints in the folders of registered fine-tunes, and has them tested.",
 )
 def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-    """Asks once for every state of what is missing, unless a run is at it; a run that failed is asked for again when
-    that changes."""
+    """Starts the test once for every state of what is missing, unless one is running. A test that failed is started again
+    when that state changes."""
     before = json.loads(context.cursor or "{}")
     after, requests, events = {}, [], []
     for row in runs.every(lake.lake, config.FAMILY.name):

@@ -1,4 +1,4 @@
-"""What the fine-tunes workload brings."""
+"""The fine-tunes workload."""
 
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.config import FAMILY, SUFFIX
@@ -9,7 +9,7 @@ from panic_assets.workload import Command, Drop, Workload, later
 
 WORKLOAD = Workload(
     name="finetunes",
-    purpose="Image fine-tunes judged epoch by epoch: which checkpoint is best, where is it weak, and may training stop?",
+    purpose="Test image fine-tunes epoch by epoch: which checkpoint is best, what it draws badly, when training may stop.",
     tables=TABLES,
     graph=later("panic_assets.finetunes.graph:graph"),
     family=FAMILY,
@@ -19,7 +19,7 @@ WORKLOAD = Workload(
         Command(
             "finetune",
             "panic_assets.finetunes.commands:app",
-            "Test image fine-tunes epoch by epoch; report, advise, vote, check captions.",
+            "Test image fine-tunes epoch by epoch: reports, advice, blind votes, checks of captions.",
         ),
     ),
     demo=(

@@ -1,4 +1,4 @@
-"""The graph of the grokking family: trained here or watched, measured at every checkpoint, concluded over the run."""
+"""The graph of the grokking family: runs are trained here or watched, their checkpoints measured, their outcomes found."""
 
 from typing import Any
 
@@ -18,13 +18,14 @@ T = {table.name: table for table in (*TABLES, *tables.TABLES)}
 SPINE = training.spine(FAMILY, GROUP)
 
 _of_run = training.of_run(FAMILY.name, GROUP)
-# Others do not wait for what may take hours: it has a lease of its own.
+# What may take hours has a lease of its own, so that other stages of the run need not wait for it.
 _training: dict[str, Any] = {"lease": "training of {}", "wait_seconds": WAIT_SECONDS}
 _rendering: dict[str, Any] = {"lease": "rendering of {}", "wait_seconds": WAIT_SECONDS}
 
 
 class HomeConfig(dg.Config):
-    """From which concentration a neuron has a frequency, and how far below it may fall; as the last time unless given."""
+    """When a neuron has a frequency: it adopts one when its concentration reaches `threshold`, and keeps it until the
+    concentration falls `hysteresis` below that. Default: the values given last, or 0.5 and 0.1."""
 
     threshold: float | None = None
     hysteresis: float | None = None
@@ -40,7 +41,8 @@ class HomeConfig(dg.Config):
     **_training,
 )
 def grokking_training(here: Stage) -> Outcome:
-    """Trains a run to its end, and goes on bit for bit where it was stopped. A watched run has nothing to train."""
+    """The training itself, with the losses of every epoch. A run that was stopped carries on, with the same result bit for
+    bit. A run whose checkpoints are only watched is not trained."""
     done = stages.train_unless_watched(here.lake, here.compute, here.watcher, here.refresh, settings.read(), here.key)
     last = here.lake.sql(
         "SELECT epoch, train_loss, test_loss FROM grokking_losses ORDER BY epoch DESC LIMIT 1", training_run=here.key
@@ -56,7 +58,8 @@ def grokking_training(here: Stage) -> Outcome:
     version=ANALYSIS_VERSION,
 )
 def grokking_measurements(here: Stage) -> Outcome:
-    """Every checkpoint's spectra, neurons, rings, class components and losses. Only new or changed ones are measured."""
+    """What every checkpoint's weights look like: Fourier spectra, neurons, rings, components of the classes, and losses.
+    Only new or changed checkpoints are measured."""
     return outcome(stages.measure(here.lake, here.watcher, here.refresh, here.key))
 
 
@@ -69,8 +72,7 @@ def grokking_measurements(here: Stage) -> Outcome:
     config=HomeConfig,
 )
 def grokking_frequencies(here: Stage) -> Outcome:
-    """When each weight space adopted each frequency; and every neuron's path through frequencies, with how the number
-    of changes depends on the threshold."""
+    """At which epoch each weight space adopted each frequency, and which frequencies every neuron had over the epochs."""
     given = here.config(HomeConfig)
     return outcome(stages.frequencies(here.lake, here.key, given.threshold, given.hysteresis))
 
@@ -87,17 +89,18 @@ def grokking_frequencies(here: Stage) -> Outcome:
     deps=[grokking_measurements],
 )
 def grokking_trajectories(here: Stage) -> Outcome:
-    """The path through parameter space beside its nulls, each matrix's components, the ring's tones, the circle test."""
+    """The path of the weights over the epochs, compared with random walks; the components of each matrix; and the circle
+    test, which tells whether the weights move on a ring."""
     done = stages.trajectories(here.lake, here.watcher, here.key)
     said = here.lake.sql("SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=here.key)
     circle = said["said"].to_pylist()
-    return outcome(done, circle_hypothesis=circle[0] if circle else None)
+    return outcome(done, circle_test=circle[0] if circle else None)
 
 
 @_of_run(T["grokking_outcomes"], T["loss_events"], deps=[grokking_frequencies])
 def grokking_outcomes(here: Stage) -> Outcome:
-    """How the run ended, how well its frequencies keep answers apart, the events of its losses, and epochs whose
-    checkpoints are worth adding."""
+    """How the training run ended, how well its frequencies separate the answers, the events of its losses, and epochs
+    whose checkpoints are worth adding."""
     done = stages.conclude(here.lake, here.key)
     found = here.lake.sql(
         "SELECT outcome, onset, separation, final_loss, final_accuracy FROM grokking_outcomes", training_run=here.key
@@ -108,7 +111,8 @@ def grokking_outcomes(here: Stage) -> Outcome:
 
 @_of_run(T["renders"], deps=[SPINE.checkpoints], **_rendering)
 def grokking_renders(here: Stage) -> Outcome:
-    """The animations that were asked for: queued ones are drawn, outdated ones are drawn again."""
+    """The animations that were requested. Queued ones are drawn; those that are older than the newest checkpoint are drawn
+    again."""
     done = rendering.perform(here.lake, here.watcher, here.key)
     rows = here.lake.sql("SELECT path FROM renders WHERE status = 'done' ORDER BY computed_at", training_run=here.key)
     files = [p for p in rows["path"].to_pylist() if p]

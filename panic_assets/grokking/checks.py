@@ -12,13 +12,17 @@ from panic_assets.training.checks import spine_checks
 @dg.asset_check(
     asset=SPINE.checkpoints,
     partitions_def=SPINE.checkpoints.partitions_def,
-    description="A control changes nothing, so its checkpoints equal its parent's bit for bit. Other runs pass.",
+    description="If the training run is a control, which changes nothing, its checkpoints equal those of its parent bit for "
+    "bit. All other runs pass.",
 )
 def control_reproduces_parent(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Compares content hashes with those of the parent."""
     differs = stages.control_differs(lake.lake, context.partition_key)
     epochs = ", ".join(map(str, (differs or [])[:10]))
-    return dg.AssetCheckResult(passed=not differs, description=f"differs at epochs {epochs}" if differs else None)
+    return dg.AssetCheckResult(
+        passed=not differs,
+        description=f"its checkpoints differ from those of its parent at epochs {epochs}" if differs else None,
+    )
 
 
 CHECKS = [*spine_checks(FAMILY, SPINE), control_reproduces_parent]

@@ -1,4 +1,4 @@
-"""panic grokking: train modular-addition transformers, and see what they do while they learn."""
+"""panic grokking: trains small transformers on modular addition, and analyses their weights at every checkpoint."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,15 +9,18 @@ from panic_assets.cli.output import say, table
 from panic_assets.grokking.config import FAMILY
 
 app = typer.Typer(
-    no_args_is_help=True, help="Modular-addition transformers: training, sweeps, analyses, interventions."
+    no_args_is_help=True,
+    help="Train small transformers on modular addition, and analyse their weights at every checkpoint.",
 )
-File = Annotated[Path, typer.Argument(help="Grokking file (*.grokking, YAML); see experiments/examples/.")]
+File = Annotated[Path, typer.Argument(help="Grokking file (*.grokking, in YAML); experiments/examples/ has examples.")]
 Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 
 
 @app.command()
 def train(file: File) -> None:
-    """Train the runs of a file to the end and analyse them. Ctrl-C loses nothing; asking again goes on bit for bit."""
+    """Train the runs of a file to the end, and analyse them.
+
+    Ctrl-C loses nothing: the same command carries on, with the same result bit for bit."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.grokking import config
 
@@ -30,7 +33,7 @@ def train(file: File) -> None:
 
 @app.command()
 def sweep(file: File) -> None:
-    """Train every prime x seed x data seed of a file together, and compare how each ended with the first."""
+    """Train every combination of prime, seed and data seed in a file, and compare how each run ended with the first."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.grokking import config
@@ -50,31 +53,33 @@ def sweep(file: File) -> None:
         [names],
     )
     headings = [
-        "run",
+        "training run",
         "outcome",
-        "onset",
-        "final loss",
-        "rebound",
+        "onset epoch",
+        "final test loss",
+        "final / lowest loss",
         "frequencies",
-        "d(F)",
-        "onset - base",
-        "log10 loss / base",
+        "smallest answer distance",
+        "onset after first run's",
+        "log10 of loss / first run's",
     ]
     table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"sweep {file.stem}")
 
 
 @app.command()
 def analyse(
-    names: Annotated[list[str] | None, typer.Argument(help="Runs; all of the family when none is given.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of training runs; default: all of the family.")
+    ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Concentration from which a neuron has a frequency; as the last time, first 0.5."),
+        typer.Option(help="A neuron adopts a frequency at this concentration. Default: the last one given, or 0.5."),
     ] = None,
     hysteresis: Annotated[
-        float | None, typer.Option(help="How far below it may fall; as the last time, first 0.1.")
+        float | None, typer.Option(help="A neuron keeps it until this far below. Default: the last one given, or 0.1.")
     ] = None,
 ) -> None:
-    """Analyse what was not analysed yet, and conclude again."""
+    """Analyse checkpoints that were not analysed yet, and describe again how each run ended."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.training import runs
@@ -90,10 +95,12 @@ def analyse(
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="Folder of checkpoint_epoch_00000.safetensors files.")],
-    name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of checkpoints, named as in checkpoint_epoch_00000.safetensors.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the training run; default: the name of the folder.")] = None,
 ) -> None:
-    """Register checkpoints that somebody else trained, in the same layout, and analyse them. The files stay there."""
+    """Register checkpoints that were trained elsewhere, in the same layout, and analyse them. The files stay there."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.training import registration, runs
@@ -111,10 +118,10 @@ def ingest(
 def plan(
     name: Name,
     add: Annotated[
-        bool, typer.Option("--add", help="Train those stretches again, to keep the proposed epochs.")
+        bool, typer.Option("--add", help="Train those stretches again, and keep the proposed epochs.")
     ] = False,
 ) -> None:
-    """Events of the losses, where checkpoints lie too far apart to see them, and epochs worth adding."""
+    """List events of the losses, such as a steep descent. Propose epochs to add where checkpoints are too far apart."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.grokking import stages
@@ -126,36 +133,50 @@ def plan(
            FROM loss_events ORDER BY epoch, split""",
         training_run=name,
     )
-    headings = ["loss", "event", "epoch", "value", "from", "to", "ratio", "too coarse", "gap", "add"]
+    headings = [
+        "loss",
+        "event",
+        "at epoch",
+        "loss there",
+        "from epoch",
+        "to epoch",
+        "rebound ratio",
+        "checkpoints too coarse",
+        "widest gap",
+        "epochs to add",
+    ]
     table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"events of {name}")
     extra = stages.proposal(lake(), name)
     if not extra:
-        say("the checkpoints show every event")
+        say("the checkpoints are close enough to show every event")
     elif not add:
-        say(f"{len(extra):,} epochs proposed; ", (f"panic grokking plan {name} --add", "bold"), " keeps them")
+        say(f"{len(extra):,} epochs are proposed; ", (f"panic grokking plan {name} --add", "bold"), " adds them")
     else:
         with instance() as opened:
             run_config = {"ops": {"add_checkpoints_op": {"config": {"run": name}}}}
             materialise(opened, "add_grokking_checkpoints", None, f"training {name} again", run_config)
             materialise(opened, "analyse_grokking", name, f"analysing {name}")
-        say(f"{len(extra):,} epochs added; nothing old was touched")
+        say(f"{len(extra):,} epochs were added; older checkpoints are unchanged")
 
 
 @app.command()
 def intervene(
     name: Name,
-    epoch: Annotated[int, typer.Option(help="Checkpoint of the parent to start from.")],
+    epoch: Annotated[int, typer.Option(help="Epoch of the parent's checkpoint to start from.")],
     gain: Annotated[
-        list[str] | None, typer.Option(help="FREQUENCY:FACTOR at the attention output; may be repeated.")
+        list[str] | None,
+        typer.Option(help="FREQUENCY:FACTOR multiplies a frequency of the attention output. Repeatable."),
     ] = None,
-    until: Annotated[int | None, typer.Option(help="Epoch at which gains end; the run's own end unless given.")] = None,
-    ramp: Annotated[int, typer.Option(help="Epochs over which gains ease in and out.")] = 0,
-    weight_decay: Annotated[float | None, typer.Option(help="Another weight decay.")] = None,
-    train_fraction: Annotated[float | None, typer.Option(help="Another share of training pairs.")] = None,
-    data_seed: Annotated[int | None, typer.Option(help="Other training pairs.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Last epoch of the child; the parent's unless given.")] = None,
+    until: Annotated[
+        int | None, typer.Option(help="Last epoch of the gains; default: the last epoch of the child.")
+    ] = None,
+    ramp: Annotated[int, typer.Option(help="Number of epochs over which gains are turned up, and down again.")] = 0,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of the child.")] = None,
+    train_fraction: Annotated[float | None, typer.Option(help="Share of pairs that the child trains on.")] = None,
+    data_seed: Annotated[int | None, typer.Option(help="Seed that chooses the child's training pairs.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Last epoch of the child; default: that of the parent.")] = None,
 ) -> None:
-    """Train a child run from a checkpoint with something changed, and the no-op control it is compared with."""
+    """Train a child run from a checkpoint of another run, with something changed; and a control, with nothing changed."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
@@ -190,15 +211,18 @@ def intervene(
 def animate(
     name: Name,
     view: Annotated[
-        str, typer.Argument(help="embedding, centroids, ring, trajectory, spectrum, spaces or neurons.")
+        str, typer.Argument(help="What to draw: embedding, centroids, ring, trajectory, spectrum, spaces or neurons.")
     ] = "ring",
     option: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: matrix, basis, site, k, group, components, space.")
+        list[str] | None,
+        typer.Option(help="NAME=VALUE, as in k=5; names: matrix, basis, site, k, group, components, space."),
     ] = None,
-    file_format: Annotated[str, typer.Option("--format", help="html, gif or mp4.")] = "html",
-    cancel: Annotated[str | None, typer.Option(help="Instead: cancel this render.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="Format of the file: html, gif or mp4.")] = "html",
+    cancel: Annotated[str | None, typer.Option(help="Draw nothing, but cancel this animation.")] = None,
 ) -> None:
-    """Draw a view over all epochs. The same request is drawn once; an interrupted one goes on where it was."""
+    """Draw an animation of a training run over its epochs.
+
+    An animation that exists is not drawn again. One that was interrupted is finished."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
@@ -206,7 +230,7 @@ def animate(
 
     if cancel:
         renders.cancel(lake(), name, cancel)
-        say(f"cancelled {cancel}")
+        say(f"cancelled animation {cancel}")
         return
     options = {}
     for text in option or []:
@@ -223,7 +247,8 @@ def animate(
         row = renders.get(lake(), name, render)
         assert row is not None
     if row["status"] != "done":
-        raise UserError(f"{view} of {name} is {row['status']}" + (f": {row['failure']}" if row["failure"] else ""))
+        why = f": {row['failure']}" if row["failure"] else ""
+        raise UserError(f"the animation {view} of training run {name} was not drawn; it is {row['status']}{why}")
     say("drawn: ", (row["path"], "bold"))
 
 
@@ -236,12 +261,12 @@ def _register(opened: Any, run: Any) -> None:
     registration.add_keys(opened, FAMILY.name, [run.name])
     say(
         (run.name, "bold"),
-        f": {run.recipe.epochs:,} epochs, {len(run.save_at):,} checkpoints, {'new' if new else 'known'}",
+        f": {run.recipe.epochs:,} epochs, {len(run.save_at):,} checkpoints, {'registered' if new else 'registered already'}",
     )
 
 
 def _report(name: str, new: bool = True) -> None:
-    """What a run came to, in a few lines."""
+    """Print how a training run ended, in a few lines."""
     from panic_assets.cli.session import lake
     from panic_assets.grokking import stages
 
@@ -251,24 +276,26 @@ def _report(name: str, new: bool = True) -> None:
         onset = f"from epoch {o['onset']:,}" if o["onset"] is not None else "never"
         say(
             (name, "bold"),
-            f": {o['outcome']}; generalises {onset}; final test loss {o['final_loss']:.3g}, accuracy "
+            f": {o['outcome']}; it generalises {onset}; final test loss {o['final_loss']:.3g}, test accuracy "
             f"{o['final_accuracy']:.1%}; frequencies of W_E: {', '.join(o['frequencies']) or 'none'}",
         )
         if o["base_run"]:
-            shift = "" if o["onset_shift"] is None else f"onset {o['onset_shift']:+,} epochs"
-            say(f"  against {o['base_run']}: {shift or 'no onset to compare'}")
+            shift = "" if o["onset_shift"] is None else f"it generalises {o['onset_shift']:+,} epochs later"
+            say(f"  compared with {o['base_run']}: {shift or 'one of the two never generalises'}")
     said = (
         lake()
         .sql("SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=name)["said"]
         .to_pylist()
     )
     for sentence in said:
-        say("  circle hypothesis ", sentence)
+        say("  circle test: ", sentence)
     differs = stages.control_differs(lake(), name)
     if differs is not None:
         say(
             "  control: ",
-            "its checkpoints are its parent's, bit for bit" if not differs else f"DIFFERS at {differs[:5]}",
+            "its checkpoints equal those of its parent, bit for bit"
+            if not differs
+            else f"its checkpoints DIFFER from those of its parent at epochs {', '.join(map(str, differs[:5]))}",
         )
     for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
         say("  advice: ", advice)

@@ -1,4 +1,4 @@
-"""What can be asked of the grokking family from Dagster: train, analyse, sweep, intervene, add checkpoints."""
+"""The jobs of the grokking family: train, analyse, sweep, intervene, add checkpoints, draw animations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,22 +33,23 @@ RUNS = names.asset(FAMILY.name, "training_runs")
 train_job = dg.define_asset_job(
     "train_grokking",
     [RUNS, "grokking_training", *ANALYSIS, "grokking_renders"],
-    description="Trains a registered run to its end and analyses its checkpoints; goes on where it was stopped.",
+    description="Trains a registered run to its end and analyses its checkpoints. A run that was stopped carries on.",
 )
 analyse_job = dg.define_asset_job(
     "analyse_grokking",
     [RUNS, *ANALYSIS],
-    description="Analyses what was not analysed of a run's checkpoints, and concludes again.",
+    description="Analyses the checkpoints of a training run that were not analysed yet, and describes again how it ended.",
 )
 render_job = dg.define_asset_job(
     "render_grokking",
     ["grokking_renders"],
-    description="Draws the animations of a run that are queued, interrupted or outdated.",
+    description="Draws the animations of a training run that are queued or were interrupted, or that a new checkpoint has "
+    "outdated.",
 )
 
 
 class RenderConfig(dg.Config):
-    """An animation to draw: view and options as in `panic grokking animate`."""
+    """An animation to draw. Views and options are those of `panic grokking animate`; `format` is html, gif or mp4."""
 
     run: str
     view: str
@@ -57,13 +58,16 @@ class RenderConfig(dg.Config):
 
 
 class SweepConfig(dg.Config):
-    """A grokking file, as its text."""
+    """The text of a grokking file, as in experiments/examples/quick.grokking."""
 
     definition: str
 
 
 class InterveneConfig(dg.Config):
-    """What to change from a parent's checkpoint on. A gain is [frequency, factor, from epoch, until epoch, ramp]."""
+    """What a child run changes, and the `epoch` of the parent's checkpoint that it starts from.
+
+    A gain is [frequency, factor, first epoch, last epoch, epochs of the ramp], as in [17, 0.5, 1000, 2000, 100]. What is
+    not given stays as it is in the parent."""
 
     parent: str
     epoch: int
@@ -75,7 +79,7 @@ class InterveneConfig(dg.Config):
 
 
 class AddConfig(dg.Config):
-    """Epochs to add to a finished run; those the planner proposes when none are named."""
+    """Epochs whose checkpoints are added to a finished training run. Default: those that the planner proposes."""
 
     run: str
     epochs: list[int] = []  # noqa: RUF012
@@ -88,7 +92,7 @@ def sweep_grokking_op(
     lake: LakeResource,
     compute: dg.ResourceParam[Compute],
 ) -> None:
-    """Register every prime x seed x data seed of the definition and train them all, batched where that wins."""
+    """Registers every combination of prime, seed and data seed, and trains them all; as one batch where that is faster."""
     from panic_assets.grokking.config import parse
 
     _try(lambda: _train(context, lake, compute, [_add(context, lake, c) for c in parse(_yaml(config.definition))]))
@@ -101,7 +105,7 @@ def intervene_grokking_op(
     lake: LakeResource,
     compute: dg.ResourceParam[Compute],
 ) -> None:
-    """Register the child run and its no-op control, and train both."""
+    """Registers the child run and its control, which changes nothing, and trains both."""
     what = Intervention(
         tuple(Gain(int(k), factor, int(a), int(b), int(r)) for k, factor, a, b, r in config.gains),
         config.weight_decay,
@@ -121,13 +125,13 @@ def intervene_grokking_op(
 def add_checkpoints_op(
     context: dg.OpExecutionContext, config: AddConfig, lake: LakeResource, compute: dg.ResourceParam[Compute]
 ) -> None:
-    """Train a stretch again with the same seeds to keep more epochs; nothing old is touched."""
+    """Trains stretches of a run again with the same seeds, to keep more epochs. Older checkpoints stay as they are."""
 
     def act() -> None:
         extra = config.epochs or stages.proposal(lake.lake, config.run)
         with lake.lake.lease(f"training of {config.run}", 30):
             done = stages.add_checkpoints(lake.lake, compute, Logged(context), config.run, extra)
-        context.log.info(f"{done.rows} checkpoints added")
+        context.log.info(f"{done.rows} checkpoints were added to training run {config.run}")
         _told(context, lake, [ANALYSIS[0]], [config.run])
 
     _try(act)
@@ -135,7 +139,7 @@ def add_checkpoints_op(
 
 @dg.op
 def animate_grokking_op(context: dg.OpExecutionContext, config: RenderConfig, lake: LakeResource) -> None:
-    """Queue an animation and draw what is queued for the run."""
+    """Queues an animation, and draws everything that is queued for the training run."""
 
     def act() -> None:
         renders.request(lake.lake, config.run, config.view, config.options, config.format)
@@ -148,22 +152,25 @@ def animate_grokking_op(context: dg.OpExecutionContext, config: RenderConfig, la
     _try(act)
 
 
-@dg.job(description="Draw an animation of a run: queued, drawn once, and drawn again when its checkpoints change.")
+@dg.job(description="Draws an animation of a training run. It is drawn again when the run's checkpoints change.")
 def animate_grokking() -> None:
     animate_grokking_op()
 
 
-@dg.job(description="Train every prime x seed x data seed of a definition, in one step; batched on a GPU.")
+@dg.job(description="Trains every combination of prime, seed and data seed in a grokking file; on a GPU as one batch.")
 def sweep_grokking() -> None:
     sweep_grokking_op()
 
 
-@dg.job(description="Change something from a run's checkpoint on: trains the child and its no-op control.")
+@dg.job(
+    description="Trains a child run from a checkpoint of another run, with something changed; and a control, with nothing "
+    "changed."
+)
 def intervene_grokking() -> None:
     intervene_grokking_op()
 
 
-@dg.job(description="Keep more epochs of a finished run: trains a stretch of it again, with the same seeds.")
+@dg.job(description="Adds checkpoints to a finished training run: trains stretches of it again, with the same seeds.")
 def add_grokking_checkpoints() -> None:
     add_checkpoints_op()
 
@@ -172,9 +179,9 @@ def _yaml(text: str) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"the definition is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"the definition is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError("the definition must be a mapping; see experiments/examples/")
+        raise UserError(f"the definition is not a mapping; it must be one with fields of {', '.join(config.FIELDS)}")
     return raw
 
 

@@ -23,7 +23,7 @@ def repair(lake: Lake, name: str) -> Iterator[str]:
         from panic_assets.grokking import stages
 
         stages.store_losses(lake, name)
-        yield "copied its losses again"
+        yield "copied the losses of its training again"
     broken = [t for t in ANALYSES if all_findings(lake, RULES, t, training_run=name)]
     if all_findings(lake, RULES, "metrics", training_run=name, source=SOURCE):
         lake.remove("metrics", training_run=name, source=SOURCE)
@@ -32,4 +32,4 @@ def repair(lake: Lake, name: str) -> Iterator[str]:
         for table in {*broken, "grokking_analyses"} - {"metrics"}:
             for partition, _ in list(lake.partitions(table, training_run=name)):
                 lake.remove(table, None, **partition)
-        yield f"dropped {', '.join(broken)}; they are made again"
+        yield f"removed its rows of {', '.join(broken)}; they are made again"

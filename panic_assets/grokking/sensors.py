@@ -1,4 +1,4 @@
-"""Runs of the grokking family with checkpoints that nobody has analysed."""
+"""The sensor that has new checkpoints of the grokking family analysed."""
 
 import hashlib
 
@@ -15,12 +15,12 @@ from panic_assets.training import runs
     job=analyse_job,
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Analyses checkpoints that are new or were written again, while the run is trained too.",
+    description="Has checkpoints analysed that are new or were written again, also while their run is still trained.",
 )
 def grokking_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-    """Asks once for every state of a run's checkpoints; one that failed is asked for again when they change.
+    """Starts the analysis once for every state of a run's checkpoints. One that failed is started again when they change.
 
-    Not while a run is at it: checkpoints that come in faster than they are analysed are analysed together.
+    Starts none while one is running: checkpoints that come in faster than they are analysed are analysed together.
     """
     requests = []
     for name, left in missing.waiting(lake.lake, in_training=True).items():
@@ -31,4 +31,4 @@ def grokking_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
             continue
         digest = hashlib.sha256(" ".join(r["content_hash"] for r in left).encode()).hexdigest()[:16]
         requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
-    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no checkpoint waits to be analysed")
+    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("every checkpoint is analysed")

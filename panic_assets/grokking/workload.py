@@ -1,4 +1,4 @@
-"""What the grokking workload brings."""
+"""The grokking workload."""
 
 from panic_assets.grokking import missing
 from panic_assets.grokking.config import FAMILY, SUFFIX
@@ -10,7 +10,7 @@ from panic_assets.workload import Command, Drop, Workload, later
 
 WORKLOAD = Workload(
     name="grokking",
-    purpose="Small transformers learn modular arithmetic: what do their weights do at every checkpoint?",
+    purpose="Train small transformers on modular addition, and analyse what their weights do at every checkpoint.",
     tables=TABLES,
     rules=RULES,
     graph=later("panic_assets.grokking.graph:graph"),
@@ -23,7 +23,7 @@ WORKLOAD = Workload(
         Command(
             "grokking",
             "panic_assets.grokking.commands:app",
-            "Train small transformers on modular addition and analyse their weights at every checkpoint.",
+            "Train small transformers on modular addition, and analyse their weights at every checkpoint.",
         ),
     ),
     demo=(

@@ -1,6 +1,6 @@
-"""Deleting a partition key and all that hangs on it, along the asset graph; and undoing it for a while.
+"""Deletes a partition key and everything made from it, along the asset graph. It can be undone for a while.
 
-Written down first, then done in an order that an interruption at any point leaves finishable: cancel runs,
+A deletion is written down first. Its order lets it be finished after an interruption at any point: cancel Dagster's runs,
 delete the key, wipe materialisations (leaves first), remove rows. Every step may be repeated.
 """
 
@@ -47,19 +47,19 @@ def exists(house: House, space: str, key: str) -> bool:
 
 
 def plan(house: House, space: str, key: str, purge: bool = False) -> Deletion:
-    """What deleting a key would do, asset by asset, leaves first. An interrupted deletion of the key is that one."""
+    """What deleting a key would do, asset by asset, leaves first. If its deletion was interrupted, that deletion."""
     where = home()
     for old in journal.unfinished(where):
         if (old.space, old.key) == (space, key):
             return old
     if not exists(house, space, key):
         known = house.instance.get_dynamic_partitions(space)
-        raise UserError(f"there is no {space} {key!r}{suggest(key, known)}")
+        raise UserError(f"there is no {house.space(space).noun} {key!r}{suggest(key, known)}")
     return journal.begun(space, key, _entries(house, space, key), purge)
 
 
 def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion:
-    """Carry a planned deletion out. Rebuilds are not done here: stale clusterings say themselves that they are."""
+    """Carry a planned deletion out. It rebuilds nothing: clusterings show themselves that they are stale."""
     where = home()
     lake, instance = house.lake, house.instance
     space, key = deletion.space, deletion.key
@@ -70,7 +70,9 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
     doomed = {k for e in deletion.entries for k in e.delete}
     left = cancel_runs_of(instance, assets, doomed, wait_s=30, spare=spare)
     if left:
-        raise UserError(f"run {left[0]} still works on {space} {key!r}; stop it, then ask again to finish the deletion")
+        raise UserError(
+            f"Dagster run {left[0]} still works on {own.noun} {key!r}; stop it, then delete again to finish the deletion"
+        )
     with lake.lease(own.lease.format(key), wait_seconds=30), without_hook():
         instance.delete_dynamic_partition(space, key)
         for entry, asset in zip(deletion.entries, assets, strict=True):
@@ -92,7 +94,7 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
 
 
 def key_deleted(house: House, space: str, key: str) -> None:
-    """The key was deleted in Dagster (its delete button, its API): do the rest. Spaces without tables: nothing to do."""
+    """A key was deleted in Dagster, by its delete button or its API: do the rest. A space without tables has no rest."""
     if owned_tables(house, space):
         with without_hook():
             run(house, journal.begun(space, key, _entries(house, space, key), purge=False))
@@ -104,10 +106,10 @@ def restore(house: House, space: str, key: str) -> Deletion:
     kept = [d for d in restorable(space) if d.key == key]
     if not kept:
         mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
-        reason = "it was purged, restored or deleted too long ago" if mine else "it was never deleted"
-        raise UserError(f"{space} {key!r} cannot be restored: {reason}")
+        reason = "it was purged, restored, or deleted too long ago" if mine else "it was never deleted"
+        raise UserError(f"{house.space(space).noun} {key!r} cannot be restored: {reason}")
     if exists(house, space, key):
-        raise UserError(f"{space} {key!r} exists; delete it before restoring the deleted one")
+        raise UserError(f"{house.space(space).noun} {key!r} exists; delete it before restoring the deleted one")
     deletion = kept[-1]
     lake, instance = house.lake, house.instance
     with lake.lease(house.space(space).lease.format(key), wait_seconds=30):
@@ -140,7 +142,7 @@ def deleted() -> list[Deletion]:
 
 
 def expire(where: Home) -> int:
-    """Forget what was kept for a restore for long enough; returns how many deletions became final."""
+    """Remove what was kept long enough for a restore. Returns how many deletions became final."""
     count = 0
     for deletion in journal.read(where):
         until = deletion.restorable_until()
@@ -161,7 +163,7 @@ def _entries(house: House, space: str, key: str) -> tuple[Entry, ...]:
         rows, size = sum(m.rows for m in stored), sum(m.bytes for m in stored)
         rows += sum(_count(lake, t, column, key) for t in tables if column not in lake.tables[t].partitioned_by)
         made = instance.get_materialized_partitions(step.asset_key)
-        # Partitions of other spaces were never all made: only what is there is worth naming.
+        # Not all partitions of other spaces were ever made: only what is there is named.
         there = {key, *made, *(v for t in tables for p, _ in lake.partitions(t) for v in p.values())}
         entries.append(
             Entry(
@@ -186,7 +188,7 @@ def _count(lake: Lake, table: str, named: str, key: str) -> int:
 
 
 def _remove_dependents(lake: Lake, deletion: Deletion, column: str, trash: Path | None) -> None:
-    """Remove partitions of other spaces that died because no parent of theirs survived."""
+    """Remove partitions of other spaces of which no parent is left."""
     for entry in deletion.entries:
         for table in (t for t in entry.tables if column not in lake.tables[t].partitioned_by):
             for partition, _ in list(lake.partitions(table)):
@@ -195,7 +197,7 @@ def _remove_dependents(lake: Lake, deletion: Deletion, column: str, trash: Path 
 
 
 def _remove_rows(lake: Lake, deletion: Deletion, column: str) -> None:
-    """Take the rows that name the deleted key out of partitions that survive because they are others' too."""
+    """Take the rows that name the deleted key out of partitions that stay because they have other rows too."""
     for table in {t for e in deletion.entries for t in e.tables}:
         columns = _naming(lake, table, column)
         for partition, _ in list(lake.partitions(table)) if columns else []:

@@ -1,4 +1,4 @@
-"""What an operation works on."""
+"""The House: what an operation works on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from panic_assets.workload import Space
 
 @dataclass(frozen=True)
 class House:
-    """The lake, Dagster's records, the asset graph that says what follows from what, and the spaces of its keys."""
+    """The lake, Dagster's records, the asset graph, which says what is made from what, and the spaces of its keys."""
 
     lake: Lake
     instance: dg.DagsterInstance

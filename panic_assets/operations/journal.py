@@ -1,4 +1,4 @@
-"""Deletions written down before they start, so that whoever comes next can finish or undo them."""
+"""The journal of deletions. Each is written down before it starts, so that it can be finished or undone later."""
 
 import json
 import time
@@ -17,7 +17,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Entry:
-    """What a deletion does to one asset: partitions that go, or are rebuilt, and the rows and bytes that go."""
+    """What a deletion does to one asset: partitions that are deleted or rebuilt, and rows and bytes that are removed."""
 
     asset: str
     tables: tuple[str, ...]
@@ -26,7 +26,7 @@ class Entry:
     rows: int
     bytes: int
     materialised: tuple[str, ...] = ()
-    """Partitions that had been materialised: a restore records them again."""
+    """Partitions that were materialised before. A restore records them again."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Deletion:
         return home.lake / ".trash" / self.identifier
 
     def restorable_until(self) -> float | None:
-        """Seconds since 1970; None when it was purged, restored or is not done."""
+        """Seconds since 1970; None if it was purged, was restored or is not done."""
         if self.purge or self.state != "done":
             return None
         return self.at + DAY * variables.read().trash_days
@@ -73,7 +73,7 @@ def save(home: Home, deletion: Deletion, state: str) -> Deletion:
 
 
 def read(home: Home) -> Iterator[Deletion]:
-    """All that were written down, oldest first."""
+    """All deletions that were written down, oldest first."""
     for path in sorted(home.deletions.glob("*.json")):
         raw = json.loads(path.read_text())
         listed: list[dict[str, Any]] = raw.pop("entries")
@@ -84,5 +84,5 @@ def read(home: Home) -> Iterator[Deletion]:
 
 
 def unfinished(home: Home) -> list[Deletion]:
-    """Deletions that were begun and not ended."""
+    """Deletions that were begun and not finished."""
     return [d for d in read(home) if d.state == "started"]

@@ -1,4 +1,4 @@
-"""A partition key deleted in Dagster, by its delete button or its API: what becomes of the rest."""
+"""Finishes the deletion of a partition key that was deleted in Dagster, by its delete button or its API."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ from panic_assets.workloads import SPACES
 
 
 def key_deleted(instance: dg.DagsterInstance, space: str, key: str) -> None:
-    """Do the rest, in the way of the workload whose key it was."""
+    """Delete the rest, as the workload of the key does it."""
     if space in SPACES:  # Under the keys of any other space, nothing is stored.
         finish = SPACES[space].delete or deletion.key_deleted
         finish(open_house(instance), space, key)

@@ -1,4 +1,4 @@
-"""The spine that all training families share: runs -> checkpoints -> (a family's measurements) -> advice, cost, word.
+"""The spine that all training families share: runs -> checkpoints -> (a family's measurements) -> advice, cost, messages.
 
 `spine` makes it for one family, in the family's own partition space: one run of Dagster can then do all that a training
 run needs, which it cannot do over two spaces, and no run is a missing partition of another family. A family adds assets of
@@ -64,7 +64,7 @@ def spine(family: Family, group: str) -> Spine:
 
     @make(T["training_runs"], *logged, name=named("training_runs"))
     def training_runs(here: Stage) -> Outcome:
-        """A registered training run: its family, its configuration, where it started from, and how it stands."""
+        """The registered training run: its family, its configuration, the checkpoint it started from, and its status."""
         row = runs.get(here.lake, here.key)
         ancestors = runs.lineage(here.lake).ancestors(here.key)
         return outcome(
@@ -79,7 +79,8 @@ def spine(family: Family, group: str) -> Spine:
 
     @make(T["checkpoints"], T["checkpoint_problems"], name=named("checkpoints"), deps=[training_runs, *trained])
     def checkpoints(here: Stage) -> Outcome:
-        """The complete checkpoint files of a run, by content hash. The sensor that watches folders registers them too."""
+        """The complete checkpoint files of a training run, each with its content hash. Sensors that watch folders register
+        them too."""
         done = stages.register_checkpoints(here.lake, here.key)
         known = runs.checkpoints(here.lake, here.key)
         return outcome(
@@ -92,8 +93,8 @@ def spine(family: Family, group: str) -> Spine:
 
     @make(T["convergence"], T["advice"], name=named("convergence"), deps=[checkpoints, *measured])
     def convergence(here: Stage) -> Outcome:
-        """Whether to go on training: a state for every target metric and epoch, and advice when all agree. Nothing acts
-        on it."""
+        """Whether to go on training: the state of every target metric at every epoch, and one piece of advice from all of
+        them. Nothing acts on the advice."""
         done = stages.converge(here.lake, here.key, settings.read())
         advice = here.lake.sql("SELECT sentence, best_epoch FROM advice", training_run=here.key).to_pylist()
         latest = here.lake.sql(
@@ -106,8 +107,8 @@ def spine(family: Family, group: str) -> Spine:
 
     @make(T["costs"], name=named("costs"), deps=[checkpoints])
     def costs(here: Stage) -> Outcome:
-        """What every epoch has cost, by measured times or (then marked as estimated) by the files' times; and what
-        keeping the files costs."""
+        """What every epoch has cost, and what it costs to keep the checkpoint files. Where times were not measured, they
+        are estimated from the times of the files, and marked as estimated."""
         found = settings.read()
         done = stages.price(here.lake, here.key, found)
         now = stages.outlook_of(here.lake, here.key, found)
@@ -115,7 +116,8 @@ def spine(family: Family, group: str) -> Spine:
 
     @make(T["notifications"], name=named("notifications"), deps=[convergence])
     def notifications(here: Stage) -> Outcome:
-        """Tells the receivers in training.yaml about every change of state, once. A failure to send fails nothing."""
+        """Messages to the receivers that training.yaml names: one for every change of a target metric's state. A message
+        that cannot be sent does not make the stage fail."""
         return outcome(stages.tell(here.lake, here.key, settings.read()))
 
     return Spine(training_runs, checkpoints, convergence, costs, notifications)

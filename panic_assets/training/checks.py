@@ -35,7 +35,8 @@ def convergence_states(family: Family, spine: Spine) -> dg.AssetChecksDefinition
                 f"{metric}_state",
                 asset=spine.convergence,
                 partitions_def=spine.convergence.partitions_def,
-                description=f"{metric} is not degrading and has not passed its best. A warning: advice, not action.",
+                description=f"The state of {metric} is neither `degrading` nor `optimal`. If this fails, it is a warning "
+                "and nothing acts on it.",
             )
             for metric in metrics
         ],
@@ -53,7 +54,9 @@ def convergence_states(family: Family, spine: Spine) -> dg.AssetChecksDefinition
                 check_name=check.name,
                 passed=not rows or rows[0]["state"] not in ("degrading", "optimal"),
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{rows[0]['state']}: {rows[0]['reason']}" if rows else "this run does not aim at it",
+                description=f"{rows[0]['state']}: {rows[0]['reason']}"
+                if rows
+                else "it is not a target metric of this run",
                 metadata={k: rows[0][k] for k in SHOWN if rows and rows[0][k] is not None},
             )
 
@@ -61,13 +64,14 @@ def convergence_states(family: Family, spine: Spine) -> dg.AssetChecksDefinition
 
 
 def lineage_whole(spine: Spine) -> dg.AssetChecksDefinition:
-    """Deleting a parent in the UI does not ask; this check says so."""
+    """The UI deletes a parent without asking. This check shows it."""
 
     @dg.asset_check(
         asset=spine.training_runs,
         partitions_def=spine.training_runs.partitions_def,
         name="lineage_whole",
-        description="The run's ancestors are all there (or have left a tombstone), and it does not descend from itself.",
+        description="Every ancestor of the training run is registered, or was deleted and left a tombstone, and the run "
+        "does not descend from itself.",
     )
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         try:

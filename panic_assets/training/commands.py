@@ -1,4 +1,4 @@
-"""panic training: what is trained, where it came from, how it stands, what it costs, what the rule would have said."""
+"""panic training: shows and deletes training runs: their status, lineage, cost, and what the convergence rule advises."""
 
 from typing import Annotated, Any
 
@@ -6,13 +6,15 @@ import typer
 
 from panic_assets.cli.output import confirmed, say, size, table
 
-app = typer.Typer(no_args_is_help=True, help="Training runs of every family: lineage, convergence, cost.")
+app = typer.Typer(
+    no_args_is_help=True, help="Show and delete training runs of every family: lineage, convergence, cost."
+)
 Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 
 
 @app.command("list")
 def list_() -> None:
-    """All training runs: status, checkpoints, advice, cost; and files that were found to be no checkpoints."""
+    """List all training runs: status, checkpoints, advice and cost. Also list files that are not valid checkpoints."""
     from panic_assets.cli.session import lake
 
     rows = lake().sql(
@@ -25,16 +27,27 @@ def list_() -> None:
            LEFT JOIN (SELECT training_run, sum(cost) AS spent FROM costs GROUP BY ALL) k USING (training_run)
            ORDER BY r.created_at"""
     )
-    headings = ["run", "family", "status", "parent", "checkpoints", "latest", "planned", "advice", "best epoch", "cost"]
+    headings = [
+        "training run",
+        "family",
+        "status",
+        "parent",
+        "checkpoints",
+        "latest epoch",
+        "planned epochs",
+        "advice",
+        "best epoch",
+        "cost",
+    ]
     table(headings, [list(r.values()) for r in rows.to_pylist()], title="training runs")
     problems = lake().sql("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at").to_pylist()
     if problems:
-        table(["file", "what is wrong with it", "seen"], [list(r.values()) for r in problems], title="no checkpoints")
+        table(["file", "what is wrong", "seen at"], [list(r.values()) for r in problems], title="not valid checkpoints")
 
 
 @app.command()
 def show(name: Name) -> None:
-    """One run: configuration, lineage, checkpoints, what its target metrics say, and the animations asked for."""
+    """Show one training run: configuration, lineage, checkpoints, convergence of its target metrics, and animations."""
     from panic_assets.cli.session import lake
     from panic_assets.training import runs, stages
 
@@ -51,7 +64,7 @@ def show(name: Name) -> None:
     kept = runs.checkpoints(lake(), name)
     if kept:
         say(
-            f"{len(kept):,} checkpoints, epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
+            f"{len(kept):,} checkpoints of epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
             size(sum(r["size"] for r in kept)),
         )
     rows = lake().sql(
@@ -59,7 +72,18 @@ def show(name: Name) -> None:
            FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 ORDER BY metric""",
         training_run=name,
     )
-    headings = ["metric", "epoch", "state", "best epoch", "best", "last", "slope", "from", "to", "why"]
+    headings = [
+        "metric",
+        "epoch",
+        "state",
+        "best epoch",
+        "best value",
+        "last value",
+        "slope",
+        "slope, low",
+        "slope, high",
+        "reason",
+    ]
     table(headings, [list(r.values()) for r in rows.to_pylist()], title="convergence")
     for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
         say(("advice: ", "bold"), advice)
@@ -75,13 +99,13 @@ def show(name: Name) -> None:
         .to_pylist()
     )
     if drawn:
-        headings = ["view", "options", "format", "status", "frames", "of", "file", "render"]
+        headings = ["view", "options", "format", "status", "frames drawn", "frames", "file or failure", "animation"]
         table(headings, [list(r.values()) for r in drawn], title="animations")
 
 
 @app.command()
-def tree(name: Annotated[str | None, typer.Argument(help="Root of the tree; all when not given.")] = None) -> None:
-    """Which run started from which checkpoint."""
+def tree(name: Annotated[str | None, typer.Argument(help="Root of the tree; default: every root.")] = None) -> None:
+    """Show which training run started from which checkpoint."""
     from rich.tree import Tree
 
     from panic_assets.cli.output import console
@@ -102,15 +126,17 @@ def tree(name: Annotated[str | None, typer.Argument(help="Root of the tree; all 
         grow(top, root)
         console.print(top)
     if not status:
-        say("no training runs yet")
+        say("there are no training runs yet; `panic grokking train` and `panic finetune add` make some")
 
 
 @app.command()
 def cost(
-    name: Annotated[str | None, typer.Argument(help="Name of the training run; all when not given.")] = None,
-    early: Annotated[int | None, typer.Option(help="Project the first epochs, up to this one, to other cards.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the training run; default: all.")] = None,
+    early: Annotated[
+        int | None, typer.Option(help="Estimate what the epochs up to this one would have cost on other cards.")
+    ] = None,
 ) -> None:
-    """What runs have cost, dearest first, the failed ones apart; and what is projected against the budget."""
+    """Show what training runs have cost and will cost, the most expensive first. Failed runs are listed once more below."""
     from panic_assets.cli.session import lake
     from panic_assets.training import runs, settings, stages
     from panic_assets.training.cost import by_cost
@@ -124,25 +150,25 @@ def cost(
         now = stages.outlook_of(lake(), each, found)
         spent = lake().sql("SELECT sum(cost) AS n FROM costs", training_run=each)["n"][0].as_py()
         totals[each] = spent or 0.0
-        note = "estimated from file times" if now.estimated else "; ".join(done.problems)
+        note = "estimated from the times of the files" if now.estimated else "; ".join(done.problems)
         rows.append([each, spent, now.per_epoch, now.projected, now.budget, note])
     rows.sort(key=lambda r: -(r[1] or 0))
-    table(["run", "spent", "per epoch", "projected", "budget", ""], rows, title="cost")
+    table(["training run", "spent", "per epoch", "projected", "budget", "notes"], rows, title="cost")
     status = {r["training_run"]: r["status"] for r in runs.every(lake())}
-    table(["run", "spent"], by_cost(totals, status), title="failed runs")
+    table(["training run", "spent"], by_cost(totals, status), title="failed runs")
     if name and early is not None:
         projected = stages.cheaper(lake(), name, early, found)
-        headings = ["card", "hours", "cost", "saves", ""]
+        headings = ["card", "hours", "cost", "saves", "notes"]
         table(
             headings,
             [[c.card, c.hours, c.cost, c.saves, c.note] for c in projected],
-            title=f"epochs up to {early} elsewhere",
+            title=f"epochs up to {early} on other cards",
         )
 
 
 @app.command()
 def replay(name: Name) -> None:
-    """What the rule says of a run epoch by epoch, and what obeying it would have given away."""
+    """Show the state of the convergence rule at every epoch of a run, and what stopping by the rule would have missed."""
     from panic_assets.cli.session import lake
     from panic_assets.training import runs, settings, stages
     from panic_assets.training.replay import follow
@@ -150,7 +176,10 @@ def replay(name: Name) -> None:
     targets = runs.targets(runs.get(lake(), name), settings.read())
     series = stages.metric_series(lake(), name, targets)
     if not series:
-        say(f"{name} has no values of its target metrics ({', '.join(targets) or 'none are set'})")
+        if targets:
+            say(f"training run {name} has no values of its target metrics ({', '.join(targets)}); measure them first")
+        else:
+            say(f"training run {name} has no target metrics; name some under targets in training.yaml")
     for metric, values in sorted(series.items()):
         rows = lake().sql(
             "SELECT epoch, state, last_value, best_epoch, regret, reason FROM convergence WHERE metric = ? ORDER BY epoch",
@@ -158,18 +187,19 @@ def replay(name: Name) -> None:
             training_run=name,
         )
         table(
-            ["epoch", "state", "value", "best so far", "regret", "why"],
+            ["epoch", "state", "value", "best epoch so far", "missed by stopping", "reason"],
             [list(r.values()) for r in rows.to_pylist()],
             title=metric,
         )
         done = follow(values, targets[metric])
         assert done is not None
         if done.stop_epoch is None:
-            say("the rule never says stop")
+            say(f"by {metric}, the rule never says stop")
         else:
             say(
-                f"obeyed, it stops at epoch {done.stop_epoch:,} ({done.state}) with epoch {done.best_epoch:,}, saves "
-                f"{done.epochs_saved:,} epochs and gives away {done.regret:.4g} against epoch {done.true_best_epoch:,}"
+                f"by {metric}, the rule says stop at epoch {done.stop_epoch:,} ({done.state}), where epoch "
+                f"{done.best_epoch:,} is best so far; this saves {done.epochs_saved:,} epochs, and misses an improvement "
+                f"of {done.regret:.4g} at epoch {done.true_best_epoch:,}, the best of the whole run"
             )
 
 
@@ -177,26 +207,29 @@ def replay(name: Name) -> None:
 def delete(
     name: Name,
     tombstone: Annotated[
-        bool, typer.Option("--tombstone", help="Leave name and lineage if runs started from it.")
+        bool, typer.Option("--tombstone", help="If other runs started from it, keep its name and lineage.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
-    """Delete a run, everything made from it and the files trained here; refused while other runs started from it."""
+    """Delete a training run, everything made from it, and its files if it was trained here.
+
+    A run from which other runs started is only deleted with --tombstone."""
     from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.training import removal
 
     with instance() as opened:
         planned, fate = removal.plan(open_house(opened), name, "tombstone" if tombstone else "block")
-        say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; a tombstone stays" if fate == "tombstone" else ""))
+        kept = "; its name and lineage are kept" if fate == "tombstone" else ""
+        say(f"{planned.rows:,} rows, {size(planned.bytes)}{kept}")
         if confirmed(f"Delete training run {name}?", yes):
             removal.delete(open_house(opened), name, "tombstone" if tombstone else "block")
-            say((f"deleted {name}", "bold"), f"; `panic training restore {name}` brings it back for a while")
+            say((f"deleted {name}", "bold"), f"; for a while, `panic training restore {name}` brings it back")
 
 
 @app.command()
 def restore(name: Name) -> None:
-    """Bring a deleted run back, with its rows and files."""
+    """Restore a deleted training run, with its rows and files."""
     from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.training import removal

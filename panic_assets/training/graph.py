@@ -13,7 +13,7 @@ def graph() -> Graph:
     conclude = dg.define_asset_job(
         CONCLUDE,
         [names.asset(FAMILY.name, shared) for shared in names.SPINE],
-        description="Registers the checkpoints of a run of your own training loop, and concludes from its metrics.",
+        description="Registers the checkpoints of a run of your own training loop, and gives advice from its metrics.",
     )
     return Graph(
         assets=spine.assets,

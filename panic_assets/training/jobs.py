@@ -9,7 +9,8 @@ from panic_assets.training.lineage import OnDelete
 
 
 class DeleteRunConfig(dg.Config):
-    """Which run; and whether one that others started from leaves a tombstone instead of being refused."""
+    """The training run to delete. With `tombstone`, a run from which others started is deleted too: its name and lineage
+    are kept. Without, it is refused."""
 
     name: str
     tombstone: bool = False
@@ -17,16 +18,16 @@ class DeleteRunConfig(dg.Config):
 
 @dg.op
 def delete_training_run_op(context: dg.OpExecutionContext, config: DeleteRunConfig) -> None:
-    """Delete a run along the asset graph, with the files that were trained here."""
+    """Deletes a training run and everything made from it, with its files if it was trained here."""
     try:
         mode: OnDelete = "tombstone" if config.tombstone else "block"
         done = removal.delete(open_house(context.instance), config.name, mode, spare=(context.run_id,))
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    context.log.info(f"deleted {done.key}: {done.rows:,} rows")
+    context.log.info(f"deleted training run {done.key}: {done.rows:,} rows")
 
 
-@dg.job(description="Delete a training run and everything made from it; refused while other runs started from it.")
+@dg.job(description="Deletes a training run and everything made from it. Refuses a run from which other runs started.")
 def delete_training_run() -> None:
     delete_training_run_op()
 

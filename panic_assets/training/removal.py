@@ -50,7 +50,7 @@ def delete(house: House, name: str, mode: OnDelete = "block", spare: tuple[str, 
 
 
 def key_deleted(house: House, space: str, key: str) -> None:
-    """The key was deleted in Dagster. A button asks no questions: a run that others started from leaves a tombstone."""
+    """The key was deleted in Dagster, where nothing is asked. A run from which others started leaves a tombstone."""
     row = runs.find(house.lake, key)
     if row is None:
         deletion.key_deleted(house, space, key)
@@ -59,7 +59,7 @@ def key_deleted(house: House, space: str, key: str) -> None:
 
 
 def keep_files(deletion: Deletion, folder: Path) -> None:
-    """Put a deleted run's files with what is kept for a restore."""
+    """Move a deleted run's files to the files that are kept for a restore."""
     kept = deletion.trash(home()) / FILES
     kept.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, kept / folder.name)

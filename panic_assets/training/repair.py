@@ -1,4 +1,4 @@
-"""What is wrong with training runs, and its repair: lineage, rows that follow from others, files of runs that are gone."""
+"""Finds and repairs what is wrong with training runs: lineage, rows made from other rows, files of runs that are gone."""
 
 import hashlib
 import shutil
@@ -15,19 +15,19 @@ from panic_assets.training import registration, removal, runs, settings, stages
 from panic_assets.training.rules import RULES
 
 REMADE = {"convergence": stages.converge, "advice": stages.converge, "costs": stages.price}
-"""Tables that follow from others in no time -> what makes them."""
+"""Tables that are quickly made from others -> the function that makes them."""
 
 
 def examine_files(lake: Lake) -> Iterator[Finding]:
-    """Files of runs that are gone. Those of a run that was deleted here are left over; others wait to be taken up."""
+    """Files of runs that have no rows: they are left over from a deletion, or were never registered."""
     deleted = _deleted()
     for folder in _strangers(lake):
         kind: Kind = "orphaned" if folder.name in deleted else "stale"
-        fate = "was deleted" if folder.name in deleted else "nobody knows; `panic grokking ingest` takes it up"
+        fate = "was deleted" if folder.name in deleted else "is not registered; `panic grokking ingest` registers it"
         sentence = f"{folder} holds the files of a training run that {fate}"
         yield Finding(kind, "training_runs", 1, sentence, (("training_run", folder.name),))
     for folder in _undrawn(lake):
-        yield Finding("orphaned", "renders", 1, f"{folder} holds an animation that no run has")
+        yield Finding("orphaned", "renders", 1, f"{folder} holds an animation that does not belong to a run")
 
 
 def mend(house: House) -> Iterator[str]:
@@ -37,22 +37,22 @@ def mend(house: House) -> Iterator[str]:
     for child in [r for r in rows.values() if r["parent_run"] and r["parent_run"] not in rows]:
         runs.bury(lake, _unknown(child))
         registration.add_keys(house.instance, child["family"], [child["parent_run"]])
-        yield f"left a tombstone of {child['parent_run']}, from which {child['training_run']} started"
+        yield f"made a tombstone of {child['parent_run']}, from which {child['training_run']} started"
     deleted = _deleted()
     for folder in _strangers(lake):
         if folder.name in deleted:
             removal.keep_files(deleted[folder.name], folder)
-            yield f"put the files of {folder.name}, which was deleted, with what is kept for a restore"
+            yield f"moved the files of {folder.name}, which was deleted, to the files kept for a restore"
     for folder in _undrawn(lake):
         shutil.rmtree(folder)
-        yield f"removed {folder.name}, an animation that no run has"
+        yield f"removed animation {folder.name}, which does not belong to a run"
 
 
 def repair_run(lake: Lake, name: str) -> Iterator[str]:
     """Make again what is broken and follows from other rows of a run. The caller holds the run's lease."""
     if all_findings(lake, RULES, "checkpoints", training_run=name):
         stages.mark_current(lake, name)
-        yield "the newest version of every checkpoint is the current one"
+        yield "marked the newest version of every checkpoint as the current one"
     for table, make in REMADE.items():
         if all_findings(lake, RULES, table, training_run=name):
             make(lake, name, settings.read())
@@ -70,13 +70,13 @@ def _unknown(child: dict[str, Any]) -> dict[str, Any]:
 
 
 def _strangers(lake: Lake) -> list[Path]:
-    """Folders of runs trained here of which the lake knows nothing."""
+    """Folders of runs that were trained here and have no row in the lake."""
     known = {p["training_run"] for p, _ in lake.partitions("training_runs")}
     return [f for f in _folders(home().root / "training") if f.name not in known]
 
 
 def _undrawn(lake: Lake) -> list[Path]:
-    """Folders of animations that no row tells of."""
+    """Folders of animations that have no row."""
     known = set(lake.sql("SELECT render FROM renders")["render"].to_pylist())
     return [f for f in _folders(home().root / "renders") if f.name not in known]
 

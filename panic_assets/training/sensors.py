@@ -1,4 +1,4 @@
-"""Outside facts: checkpoint files that appear in watched folders. What they set off is each family's business."""
+"""Registers checkpoint files that appear in watched folders. Each family decides what is then done with them."""
 
 import json
 
@@ -13,10 +13,11 @@ from panic_assets.training.watch import Cursor, Registered, Watch, tick
 @dg.sensor(
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers complete checkpoints in the folders that training.yaml watches; reports files that are none.",
+    description="Registers complete checkpoint files in the folders that training.yaml names under watch. It reports files "
+    "that are not valid checkpoints.",
 )
 def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-    """A file is taken when it stood still for two ticks, once by its content, whatever the restarts."""
+    """Registers a file when it has not changed for two ticks. Each content is registered once, also after a restart."""
     try:
         watches = settings.read().watches
     except UserError as error:
@@ -37,13 +38,16 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
                 touched[name] = touched.get(name, 0) + len(mine)
                 family_of[name] = watch.family
         for report in found.reports:
-            context.log.warning(f"not a checkpoint: {report.path}: {report.why}")
+            context.log.warning(f"{report.path} is not a valid checkpoint: {report.why}")
         stages.store_reports(lake.lake, watch, found.reports)
         waiting += len(found.cursor.waiting)
         after[key] = found.cursor.to_json()
     if not touched:
         context.update_cursor(json.dumps(after))
-        return dg.SkipReason(f"no new checkpoint in {len(watches)} folders; {waiting} files are waiting to stand still")
+        return dg.SkipReason(
+            f"there is no new checkpoint in {len(watches)} folders; {waiting} files are waiting, because they may still "
+            "be written"
+        )
     lake.refresh()
     events = [
         dg.AssetMaterialization(

@@ -1,8 +1,8 @@
-"""What an installation says once, in `training.yaml`: rates, watched folders, targets, receivers, auto-stop.
+"""The settings of an installation, in `training.yaml`: rates, watched folders, targets, receivers of messages, auto-stop.
 
-The file lies in PANIC_HOME, or where PANIC_TRAINING points. Without one: no rates, nothing watched, nobody told.
+The file is in PANIC_HOME, or where PANIC_TRAINING says. Without it there are no rates, watched folders and receivers.
 
-    rates:                                  # prices of an hour; `storage` is a GB for 30 days
+    rates:                                  # prices per hour; `storage` is priced per GB and 30 days
       - {card: A40, price: 1.69, from: 2026-01-01}
       - {card: storage, price: 0.02, from: 2026-01-01}
     watch:
@@ -66,7 +66,7 @@ def read() -> Settings:
 def parse(raw: Any) -> Settings:
     """Validate what the file holds. The first thing wrong raises UserError."""
     if not isinstance(raw, Mapping):
-        raise UserError(f"training settings must be a mapping of {', '.join(FIELDS)}")
+        raise UserError(f"training.yaml is not a mapping; it must be one with fields of {', '.join(FIELDS)}")
     for key in raw:
         if key not in FIELDS:
             raise UserError(
@@ -90,21 +90,21 @@ def parse_targets(raw: Any, name: str) -> dict[str, float]:
         raise UserError(f"{name} is {raw!r}; it must map metrics to tolerances, as in {{test_accuracy: 0.02}}")
     for metric, tolerance in raw.items():
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise UserError(f"{name}.{metric} is {tolerance!r}; a tolerance of zero or more is accepted")
+            raise UserError(f"{name}.{metric} is {tolerance!r}; it must be a tolerance of 0 or more")
     return {str(metric): float(tolerance) for metric, tolerance in raw.items()}
 
 
 def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = raw.get(name) or {}
     if not isinstance(value, Mapping):
-        raise UserError(f"{name} is {value!r}; it must be a mapping")
+        raise UserError(f"{name} is {value!r}; it must be a mapping of names to values")
     return value
 
 
 def _items(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     value = raw.get(name) or []
     if not isinstance(value, list) or not all(isinstance(v, Mapping) for v in value):
-        raise UserError(f"{name} must be a list of mappings")
+        raise UserError(f"{name} is {value!r}; it must be a list of mappings")
     return value
 
 
@@ -115,14 +115,17 @@ def _watch(raw: Mapping[str, Any]) -> Watch:
             raise UserError(
                 f"unknown field {key!r} of watch{suggest(str(key), accepted)} (accepted: {', '.join(accepted)})"
             )
-    if not raw.get("url") or not raw.get("family"):
-        raise UserError(f"watch {dict(raw)} needs family and url")
+    lacking = [field for field in ("family", "url") if not raw.get(field)]
+    if lacking:
+        raise UserError(f"watch {dict(raw)} lacks {' and '.join(lacking)}; every watch needs family and url")
     known = families()
     if raw["family"] not in known:
         near = suggest(str(raw["family"]), known)
         raise UserError(f"watch names the family {raw['family']!r}{near} (accepted: {', '.join(known)})")
     if not known[raw["family"]].pattern and not raw.get("pattern"):
-        raise UserError(f"watch of family {raw['family']!r} needs a pattern, as in model-{{epoch:04d}}.safetensors")
+        raise UserError(
+            f"watch of family {raw['family']!r} lacks a pattern; give one, as in model-{{epoch:04d}}.safetensors"
+        )
     epochs = raw.get("epochs")
     if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
         raise UserError(f"watch.epochs is {epochs!r}; it must be a whole number of 1 or more")
@@ -138,7 +141,7 @@ def _stop(raw: Any) -> StopRule | None:
     if raw is None:
         return None
     if not isinstance(raw, Mapping) or not isinstance(raw.get("threshold"), int | float):
-        raise UserError(f"stop is {raw!r}; it needs a threshold, and may say on: spent or projected, and dry_run")
+        raise UserError(f"stop is {raw!r}; it must have a number as threshold, and may have on and dry_run")
     on, dry_run = raw.get("on", "spent"), raw.get("dry_run", True)
     if on not in ("spent", "projected"):
         raise UserError(f"stop.on is {on!r}; accepted: spent, projected")

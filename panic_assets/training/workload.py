@@ -1,4 +1,4 @@
-"""What the training spine brings: tables that all families share, and a family for people's own training loops."""
+"""The workload of training: tables that all families share, and a family for people's own training loops."""
 
 from panic_assets.training.rules import RULES
 from panic_assets.training.spaces import space_of
@@ -6,13 +6,13 @@ from panic_assets.training.tables import TABLES, VIEWS
 from panic_assets.workload import Command, Family, Workload, later
 
 FAMILY = Family(name="training", pattern="")
-"""Runs of people's own training loops: they name their files' pattern, and log their own metrics."""
+"""Runs of people's own training loops, which name the pattern of their files and log their own metrics."""
 CONCLUDE = "conclude_training"
 
 
 WORKLOAD = Workload(
     name="training",
-    purpose="What all training families share: runs, checkpoints, convergence, advice, cost; and your own training loops.",
+    purpose="Follow training runs of any kind, your own loops included: checkpoints, convergence, advice, cost.",
     tables=TABLES,
     views=VIEWS,
     rules=RULES,
@@ -23,7 +23,7 @@ WORKLOAD = Workload(
         Command(
             "training",
             "panic_assets.training.commands:app",
-            "Training runs of every family: lineage, convergence, cost.",
+            "Show and delete training runs of every family: lineage, convergence, cost.",
         ),
     ),
     examine=later("panic_assets.training.repair:examine_files"),

@@ -33,37 +33,48 @@ _ALL_EXPERIMENTS = dg.AllPartitionMapping()
 
 
 class DiagramConfig(dg.Config):
-    """Which homology. What is left out stays as it was in the experiment: at first H0 and H1, modulo 2, by chord."""
+    """How diagrams are computed. What is not given stays as it is in the experiment; at first it is H0 and H1, modulo 2,
+    by chord."""
 
-    max_dimension: int | None = Field(default=None, ge=0, le=2, description="2 adds voids, which takes much longer.")
-    field: int | None = Field(default=None, description="Coefficients modulo this prime.")
-    metric: str | None = Field(default=None, description="chord, or angle (radians).")
+    max_dimension: int | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="Highest homology dimension: 0, 1 or 2. 2 adds voids, and takes much longer.",
+    )
+    field: int | None = Field(default=None, description="Prime number: homology is computed modulo it.")
+    metric: str | None = Field(default=None, description="Distance between vectors: chord, or angle in radians.")
 
 
 class ClusterConfig(dg.Config):
-    """By default all vectors are clustered again. `assign_only` puts new vectors into the existing clusters."""
+    """By default, all vectors are clustered again. With `assign_only`, new vectors are put into the existing clusters."""
 
     assign_only: bool = False
 
 
 class DynamicsConfig(dg.Config):
-    """How many runs and repetitions are compared with chance."""
+    """How many runs are compared with chance, and how often."""
 
-    null_runs: int = Field(default=20, ge=0, description="Runs that are compared with chance.")
-    null_points: int = Field(default=300, ge=3, description="Outputs, from a run's start, compared with chance.")
-    replicates: int = Field(default=39, ge=1, description="Repetitions of each kind of chance.")
+    null_runs: int = Field(default=20, ge=0, description="Number of runs that are compared with chance.")
+    null_points: int = Field(
+        default=300, ge=3, description="Number of outputs per run that are compared with chance, from its start."
+    )
+    replicates: int = Field(default=39, ge=1, description="Number of random surrogates of each kind.")
 
 
 class TopologyConfig(DynamicsConfig):
-    """How many runs and repetitions. Each repetition costs diagrams; distances cost the square of the runs."""
+    """How many runs are compared, and how often. Time grows with `replicates`, and with the square of `distance_runs`."""
 
-    distance_runs: int = Field(default=100, ge=2, description="Runs whose diagrams are compared in pairs.")
-    across_runs: int = Field(default=20, ge=0, description="Runs per experiment compared with those of the others.")
+    distance_runs: int = Field(default=100, ge=2, description="Number of runs whose diagrams are compared in pairs.")
+    across_runs: int = Field(
+        default=20, ge=0, description="Number of runs per experiment that are compared with runs of other experiments."
+    )
 
 
 @_of_experiment(T["experiments"], T["runs"], group=GROUP, kinds={"parquet", "duckdb"})
 def experiments(here: Stage) -> Outcome:
-    """An experiment as it was registered, and its planned runs: one per network, prompt and seed, each with its id."""
+    """The definition of a registered experiment, and its planned runs. A run is one network that starts from one prompt
+    with one seed."""
     found = stages.plan(here.lake, here.key)
     return outcome(
         stages.Done(),
@@ -88,7 +99,8 @@ def experiments(here: Stage) -> Outcome:
     automation=FOLLOW,
 )
 def invocations(here: Stage) -> Outcome:
-    """Every model call of every run. Runs that share a network advance together as a batch, until they loop or end."""
+    """Every model call of every run, with its output: a text or an image. Runs that share a network advance in lockstep,
+    as a batch, until they loop or reach their length."""
     done = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key)
     shown: dict[str, Any] = {}
     if walked := sum(pace.wall for pace in done.paces):
@@ -96,7 +108,7 @@ def invocations(here: Stage) -> Outcome:
         rows = ((p.batch, round(p.busy, 1), round(p.wall, 1), f"{p.idle:.1%}") for p in idle)
         shown["idle share"] = round(1 - sum(pace.busy for pace in done.paces) / walked, 4)
         shown["batches"] = dg.MetadataValue.md(
-            markdown(("batch", "seconds in models", "seconds", "idle share"), rows, characters=120),
+            markdown(("batch", "seconds in model calls", "seconds in all", "idle share"), rows, characters=120),
         )
     counted = here.lake.sql(
         """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
@@ -125,7 +137,7 @@ def invocations(here: Stage) -> Outcome:
     automation=FOLLOW,
 )
 def embeddings(here: Stage) -> Outcome:
-    """A vector for every output, by every embedding model of its modality that the experiment names."""
+    """The vector of every output, by every embedding model of the experiment that takes its kind: texts or images."""
     done = stages.embed(here.lake, here.compute, here.watcher, here.refresh, here.key)
     models = here.lake.sql("SELECT count(DISTINCT embedding_model) AS n FROM embeddings", experiment=here.key)
     return outcome(done, embedding_models=models["n"][0].as_py())
@@ -143,7 +155,8 @@ def embeddings(here: Stage) -> Outcome:
     automation=FOLLOW,
 )
 def persistence_diagrams(here: Stage) -> Outcome:
-    """The persistence diagram of every complete run, by every embedding model: its bars, and one summary per dimension."""
+    """The persistence diagram of every complete run, by every embedding model. A bar of a diagram is a loop (or a cluster,
+    or a void) in the cloud of the run's vectors, from its birth to its death; longer bars are clearer."""
     asked = here.config(DiagramConfig).model_dump()
     done = stages.diagrams(here.lake, here.compute, here.watcher, here.refresh, here.key, **asked)
     by_dimension = here.lake.sql(
@@ -170,7 +183,8 @@ def persistence_diagrams(here: Stage) -> Outcome:
     config=ClusterConfig,
 )
 def clusters(here: Stage) -> Outcome:
-    """Clusters of one embedding model's vectors, pooled over all experiments. Made on request or by the schedule only."""
+    """Clusters of the vectors of an embedding model, pooled over all experiments. They are made on request, or by the
+    schedule `nightly_clusters`."""
     only = here.config(ClusterConfig).assign_only
     row = (stages.assign if only else stages.cluster)(here.lake, here.watcher, here.key)
     if row is None:
@@ -199,8 +213,8 @@ def clusters(here: Stage) -> Outcome:
     config=DynamicsConfig,
 )
 def dynamics(here: Stage) -> Outcome:
-    """How runs move: drift from the prompt, memory, recurrence, change points, divergence of runs, and recoverability of
-    the prompt from the outputs."""
+    """How runs move: how far they drift from the prompt, how long they remember, how often they come back, where they
+    change, whether they diverge, and whether the prompt can be told from the outputs."""
     asked = here.config(DynamicsConfig).model_dump()
     done = stages.dynamics(here.lake, here.compute, here.watcher, here.key, **asked)
     return outcome(
@@ -229,22 +243,23 @@ def dynamics(here: Stage) -> Outcome:
     config=TopologyConfig,
 )
 def topology(here: Stage) -> Outcome:
-    """Diagrams as curves and images, how far apart they are, and whether chance would have made them."""
+    """Comparisons of persistence diagrams: as curves and images, by their distances, and with diagrams that chance makes."""
     done = stages.topology(here.lake, here.watcher, here.key, **here.config(TopologyConfig).model_dump())
     return outcome(done, **_averages(here, "topology_nulls", "percentile"))
 
 
 @_analysis(T["layout_points"], deps=[topology], kinds={"parquet", "python"})
 def layouts(here: Stage) -> Outcome:
-    """Flat maps (t-SNE) of all outputs, and of runs by the distance of their diagrams. For charts, not for claims."""
+    """Flat maps (t-SNE) of all outputs, and of runs by the distances of their diagrams. Use them for charts, and not as
+    evidence."""
     done = stages.layouts(here.lake, here.watcher, here.key)
     return outcome(done, **_averages(here, "layout_points", "trustworthiness"))
 
 
 @_analysis_of_model(*(T[name] for name in stages.SYMBOL_TABLES), deps=[clusters], kinds={"parquet", "python"})
 def symbolic_dynamics(here: Stage) -> Outcome:
-    """Runs as sequences of clusters: how long they stay, where they move and end, Markov state models, and whether
-    those models hold."""
+    """Runs as sequences of clusters: how long they stay in each, where they go next, where they end; Markov state models
+    of this, and tests of those models."""
     return outcome(stages.symbols(here.lake, here.watcher, here.key))
 
 
@@ -252,8 +267,8 @@ def symbolic_dynamics(here: Stage) -> Outcome:
     T["clustering_stability"], T["cluster_stability"], deps=[clusters], kinds={"parquet", "scikitlearn"}
 )
 def cluster_stability(here: Stage) -> Outcome:
-    """Whether the clusters are real: how many come back when subsamples are clustered, and how many a cloud without
-    clusters gives."""
+    """Tests of whether clusters are real: how many come back when subsamples are clustered, and how many are found in
+    random vectors that have no clusters."""
     done = stages.stability(here.lake, here.watcher, here.key)
     found = here.lake.sql(
         "SELECT agreement, clusters, null_clusters FROM clustering_stability", embedding_model=here.key
@@ -268,7 +283,8 @@ def cluster_stability(here: Stage) -> Outcome:
     kinds={"parquet", "python"},
 )
 def cluster_layers(here: Stage) -> Outcome:
-    """Clusters at several resolutions (EVoC), for more vectors than HDBSCAN can take. EVoC compiles at its first use."""
+    """Clusters of an embedding model's vectors at several resolutions, by EVoC, which can take more vectors than HDBSCAN.
+    EVoC compiles when it is used first."""
     here.say(layers.COMPILES)
     done = stages.layers(here.lake, here.watcher, here.key)
     return outcome(done, layers=done.rows)
@@ -291,7 +307,8 @@ def cluster_layers(here: Stage) -> Outcome:
     kinds={"parquet", "python"},
 )
 def statistics(here: Stage) -> Outcome:
-    """Which part of the system decides each outcome: mixed-effects models, their tests, and sentences that sum them up."""
+    """Tests of what decides each outcome, the network, the prompt or the embedding model, by mixed-effects models; and
+    sentences that sum up the results."""
     done = stages.statistics(here.lake, here.watcher, here.key)
     said = here.lake.sql("SELECT sentence FROM findings ORDER BY outcome, position LIMIT 5", experiment=here.key)
     sentences = said["sentence"].to_pylist()
@@ -299,7 +316,7 @@ def statistics(here: Stage) -> Outcome:
 
 
 def _averages(here: Stage, table: str, *columns: str) -> dict[str, Any]:
-    """Mean of each column over the partition's rows, where it has any."""
+    """Mean of each column over the partition's rows; without a column that has no values."""
     asked = ", ".join(f'avg("{c}") AS "mean {c}"' for c in columns)
     row = here.lake.sql(f"SELECT {asked} FROM {table}", experiment=here.key).to_pylist()[0]
     return {name: round(value, 4) for name, value in row.items() if value is not None}
@@ -315,4 +332,4 @@ def _last_pictures(lake: Lake, experiment: str) -> str | None:
                  WHERE type = 'image' GROUP BY run_id ORDER BY run_id LIMIT 8) USING (run_id, sequence_number)""",
         experiment=experiment,
     )["output_image"].to_pylist()
-    return strip(rows, "last pictures")
+    return strip(rows, "last pictures of runs")

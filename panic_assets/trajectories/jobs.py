@@ -1,4 +1,4 @@
-"""What can be asked of the trajectories workload from Dagster: register, perform, cluster, analyse, delete, restore."""
+"""The jobs of the trajectories workload: register, perform, cluster, analyse, delete, restore."""
 
 import dagster as dg
 from pydantic import Field
@@ -17,57 +17,63 @@ plan_experiment = dg.define_asset_job(
     "plan_experiment",
     ["experiments"],
     partitions_def=EXPERIMENT,
-    description="Plans the runs of a registered experiment. The automation then performs it.",
+    description="Plans the runs of a registered experiment. The sensor `automation` then has it performed.",
 )
 perform_experiment = dg.define_asset_job(
     "perform_experiment",
     list(missing.PERFORMED),
     partitions_def=EXPERIMENT,
-    description="Makes everything that is missing of an experiment, from its runs to its diagrams.",
+    description="Performs an experiment: makes what is missing of it, from model calls to persistence diagrams.",
 )
 analyse_experiment = dg.define_asset_job(
     "analyse_experiment",
     ["dynamics", "topology", "layouts", "statistics"],
     partitions_def=EXPERIMENT,
-    description="Makes every analysis of one finished experiment.",
+    description="Makes every analysis of a finished experiment.",
 )
 recompute_clusters = dg.define_asset_job(
     "recompute_clusters",
     ["clusters"],
     partitions_def=EMBEDDING_MODEL,
-    description="Clusters one embedding model's vectors again, pooled over all experiments.",
+    description="Clusters the vectors of an embedding model again, pooled over all experiments.",
 )
 analyse_clusters = dg.define_asset_job(
     "analyse_clusters",
     ["symbolic_dynamics", "cluster_stability"],
     partitions_def=EMBEDDING_MODEL,
-    description="Describes runs as sequences of one embedding model's clusters, and tests whether the clusters hold.",
+    description="Describes runs as sequences of an embedding model's clusters, and tests whether the clusters are real.",
 )
 recompute_layers = dg.define_asset_job(
     "recompute_layers",
     ["cluster_layers"],
     partitions_def=EMBEDDING_MODEL,
-    description="Clusters one embedding model's vectors at several resolutions (EVoC), pooled over all experiments.",
+    description="Clusters the vectors of an embedding model at several resolutions with EVoC, pooled over all experiments.",
 )
 
 
 class ExperimentConfig(dg.Config):
-    """An experiment as typed into the launchpad: the fields of an experiment file."""
+    """An experiment. The fields are those of an experiment file, as in experiments/examples/first.yaml."""
 
-    name: str = Field(description="what it is called from now on: the key of its partition")
-    networks: list[list[str]] = Field(description="each a list of models that take turns; the first one reads text")
-    prompts: list[str] = Field(description="where runs start; every network starts from each of them")
-    seeds: list[int] | None = Field(default=None, description="one run each; -1 is an unseeded run")
-    seed_count: int | None = Field(default=None, description="instead of seeds: this many unseeded runs")
-    embedding_models: list[str] = Field(description="what outputs are embedded with; more can be named later")
-    max_length: int = Field(description="invocations in a run, unless it loops before")
-    image_size: int | None = Field(default=None, description="pixels per side; without it, what each model likes best")
-    image_format: str = Field(default="png", description="how images are stored: png and webp lose nothing, jpeg does")
+    name: str = Field(description="The name of the experiment, which is also its partition key.")
+    networks: list[list[str]] = Field(
+        description="Lists of models. The models of a list take turns; the first must take text."
+    )
+    prompts: list[str] = Field(description="Texts that runs start from. Every network starts from each of them.")
+    seeds: list[int] | None = Field(default=None, description="Seeds, with one run per seed; -1 makes an unseeded run.")
+    seed_count: int | None = Field(default=None, description="Instead of seeds: the number of unseeded runs.")
+    embedding_models: list[str] = Field(description="Models that embed the outputs. More can be added later.")
+    max_length: int = Field(description="Number of model calls per run. A run that loops ends earlier.")
+    image_size: int | None = Field(
+        default=None, description="Side length of images in pixels. Default: the size that each model was trained with."
+    )
+    image_format: str = Field(
+        default="png", description="How images are stored: png or webp (both lossless), or jpeg (lossy)."
+    )
 
 
 @dg.op(tags=on(CPU)["op_tags"])
 def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: LakeResource) -> None:
-    """Validate and store the definition, add its partition keys and plan its runs; the rest of the graph follows."""
+    """Checks and stores an experiment, adds its partition keys, and plans its runs. The rest of the graph follows."""
     given = {k: v for k, v in config.model_dump().items() if v is not None}
     try:
         found, _ = registration.add(lake, context.instance, parse(given))
@@ -87,7 +93,7 @@ def register(context: dg.OpExecutionContext, config: ExperimentConfig, lake: Lak
 
 
 class DeleteConfig(dg.Config):
-    """Which experiment, and how."""
+    """The name of the experiment. `dry_run` only prints what would be deleted; with `purge` it cannot be restored."""
 
     name: str
     dry_run: bool = False
@@ -95,14 +101,14 @@ class DeleteConfig(dg.Config):
 
 
 class RestoreConfig(dg.Config):
-    """Which experiment."""
+    """The name of the deleted experiment."""
 
     name: str
 
 
 @dg.op(name="delete_experiment_op")
 def delete(context: dg.OpExecutionContext, config: DeleteConfig) -> None:
-    """Print what goes, by asset, rows and bytes; then delete it along the graph, unless `dry_run`."""
+    """Logs what is deleted of each asset, and deletes it, unless `dry_run` is set."""
     house = open_house(context.instance)
     try:
         planned = deletion.plan(house, "experiment", config.name, config.purge)
@@ -118,25 +124,27 @@ def delete(context: dg.OpExecutionContext, config: DeleteConfig) -> None:
 
 @dg.op(name="restore_experiment_op")
 def restore(context: dg.OpExecutionContext, config: RestoreConfig) -> None:
-    """Bring a deleted experiment back."""
+    """Restores a deleted experiment."""
     try:
         done = deletion.restore(open_house(context.instance), "experiment", config.name)
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    context.log.info(f"{done.rows:,} rows restored")
+    context.log.info(f"{done.rows:,} rows were restored")
 
 
-@dg.job(description="Registers an experiment from the launchpad. With the daemon running, it is then performed.")
+@dg.job(
+    description="Registers an experiment that is typed into the launchpad. While the daemon runs, it is then performed."
+)
 def register_experiment() -> None:
     register()
 
 
-@dg.job(description="Deletes an experiment and everything made from it, along the asset graph.")
+@dg.job(description="Deletes an experiment and everything made from it.")
 def delete_experiment() -> None:
     delete()
 
 
-@dg.job(description="Brings back an experiment that was deleted less than PANIC_TRASH_DAYS (7) days ago.")
+@dg.job(description="Restores an experiment that was deleted less than PANIC_TRASH_DAYS (7) days ago.")
 def restore_experiment() -> None:
     restore()
 
@@ -145,10 +153,10 @@ def restore_experiment() -> None:
     job=recompute_clusters,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every night, pools the clusters that are stale again.",
+    description="Every night at 3:00, clusters the vectors of embedding models again whose clusters are stale.",
 )
 def nightly_clusters(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> list[dg.RunRequest]:
-    """Asks for the stale clusterings only."""
+    """Starts a job for every stale clustering."""
     day = context.scheduled_execution_time.date().isoformat()
     return [dg.RunRequest(partition_key=m, run_key=f"{m}-{day}") for m in missing.stale_clusterings(lake.lake)]
 

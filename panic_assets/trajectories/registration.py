@@ -1,4 +1,4 @@
-"""How an experiment enters: its definition into the lake, its keys into Dagster. Safe to repeat at any point."""
+"""Registers an experiment: its definition in the lake, its keys in Dagster. It may be repeated at any point."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add(lake: "LakeResource", instance: "dg.DagsterInstance", wanted: Definition) -> tuple[Definition, bool]:
-    """Register an experiment: (its definition as it now stands, whether something is new)."""
+    """Register an experiment. Returns its definition as it is now, and whether something is new."""
     from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT, add_keys
 
     found, changed = stages.register(lake.lake, wanted)
@@ -25,6 +25,6 @@ def add(lake: "LakeResource", instance: "dg.DagsterInstance", wanted: Definition
 
 
 def dropped(lake: "LakeResource", instance: "dg.DagsterInstance", path: Path) -> Sequence[str]:
-    """Register an experiment file; its name when something of it is left to be performed."""
+    """Register an experiment file. Returns its name if something of it is still to be performed."""
     found, _ = add(lake, instance, config.read(path))
     return [found.name] if any(m.count for m in missing.to_perform(lake.lake, found.name)) else []

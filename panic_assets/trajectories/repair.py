@@ -71,7 +71,7 @@ def repair_clusters(lake: Lake, model: str) -> Iterator[str]:
         return
     for table in tables:
         if lake.remove(table, embedding_model=model):
-            yield f"removed {table} of {model}: it will be made again"
+            yield f"removed {table} of {model}; they are made again"
 
 
 def _prefix(lake: Lake) -> str:

@@ -1,4 +1,4 @@
-"""What the trajectories workload brings."""
+"""The trajectories workload."""
 
 from panic_assets.trajectories import missing, repair
 from panic_assets.trajectories.config import SUFFIXES, read
@@ -11,7 +11,7 @@ _COMMANDS = "panic_assets.trajectories.commands"
 
 WORKLOAD = Workload(
     name="trajectories",
-    purpose="Text-to-image and image-to-text models in a loop: where do runs go, and what decides it?",
+    purpose="Let text-to-image and image-to-text models run in a loop, and study where the runs go and what decides it.",
     tables=TABLES,
     views=VIEWS,
     rules=RULES,
@@ -47,11 +47,11 @@ WORKLOAD = Workload(
         ),
     ),
     commands=(
-        Command("experiment", f"{_COMMANDS}.experiment:app", "Perform, watch, delete and restore experiments."),
-        Command("run", f"{_COMMANDS}.run:app", "The runs of experiments: what they gave, and their loops."),
-        Command("cluster", f"{_COMMANDS}.cluster:app", "Clusters of embeddings, pooled over all experiments."),
+        Command("experiment", f"{_COMMANDS}.experiment:app", "Perform, show, delete and restore experiments."),
+        Command("run", f"{_COMMANDS}.run:app", "Show single runs of experiments: their outputs and loops."),
+        Command("cluster", f"{_COMMANDS}.cluster:app", "Cluster the vectors of each embedding model."),
         Command("analyse", f"{_COMMANDS}.analyse:analyse", "Make every analysis of a finished experiment."),
-        Command("compare", f"{_COMMANDS}.analyse:compare", "Print what the analyses of an experiment found."),
+        Command("compare", f"{_COMMANDS}.analyse:compare", "Print the results of experiments side by side."),
     ),
     demo=("panic experiment perform experiments/examples/demo.yaml", "panic cluster recompute"),
 )

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from typer import Typer
-from typer.main import get_command
+import typer
 
 from panic_assets.cli.main import app
 from panic_assets.settings import PROJECT
@@ -17,13 +16,14 @@ FILES = [
 ]
 
 
-def verbs(typer: Typer) -> dict[str, set[str]]:
+def verbs() -> dict[str, set[str]]:
     """First words -> second words; none after a command that is one word."""
-    top = get_command(typer).commands
-    return {name: set(getattr(command, "commands", ())) for name, command in top.items()}
+    top = typer.main.get_command(app)
+    context = typer.Context(top)
+    return {name: set(getattr(top.get_command(context, name), "commands", ())) for name in top.list_commands(context)}
 
 
-KNOWN = verbs(app)
+KNOWN = verbs()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PROJECT)))

@@ -39,7 +39,7 @@ def test_perform_ends_with_where_the_results_are_and_three_queries_that_work(
         assert json.loads(out), query
     code, out, _ = panic("experiment", "perform", tmp_path / "cats.yaml")
     assert code == 0
-    assert "known already" in out
+    assert "registered already" in out
 
 
 def test_perform_from_another_directory(

@@ -38,7 +38,7 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
         assert instance.get_materialized_partitions(dg.AssetKey(key)) == {"DummyText", "RandomWalk"}
     assert instance.get_materialized_partitions(dg.AssetKey("cluster_layers")) == set()  # compiles for minutes
     code, out, err = panic("cluster", "assign")
-    assert (code, out) == (0, "no clusters are stale: nothing to do\n"), err
+    assert (code, out) == (0, "no clusters are stale, so there is nothing to do\n"), err
     stages.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
     stages.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
     stages.statistics(lake, Nobody(), "b")
@@ -66,7 +66,7 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
 def test_refusals(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     for words, sentence in [
         (("analyse", "nobody"), "experiment 'nobody' has no definition"),
-        (("compare", "a", "a"), "experiment 'a' is given 2 times; give each once"),
+        (("compare", "a", "a"), "experiment 'a' is given 2 times; give each experiment once"),
     ]:
         code, _, err = panic(*words)
         assert code == 2

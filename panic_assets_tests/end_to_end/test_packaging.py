@@ -237,7 +237,7 @@ def test_an_experiment_is_performed_without_a_checkout(installed):
     assert json.loads(asked.stdout) == [{"n": 8}], asked.stderr
     assert sorted(path.name for path in study.iterdir()) == [".panic", "experiments"]
     again = installed.panic("init", "study")
-    assert (again.returncode, "study/experiments is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "study/experiments already exists" in again.stderr) == (2, True)
 
 
 def test_an_installed_package_names_what_an_extra_consists_of(installed):

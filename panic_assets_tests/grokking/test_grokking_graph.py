@@ -251,7 +251,7 @@ def test_checkpoints_that_are_all_the_same_make_no_path(lake):
 def test_interventions_come_with_a_control_that_is_the_parent_bit_for_bit(panic, lake):
     code, out, err = panic("grokking", "intervene", RUN, "--epoch", 20, "--gain", "2:0", "--until", 50)
     assert code == 0, err
-    assert "its checkpoints are its parent's, bit for bit" in out
+    assert "its checkpoints equal those of its parent, bit for bit" in out
     child, control = f"{RUN}-e20-k2x0", f"{RUN}-e20-control"
     assert stages.control_differs(lake, control) == []
     parent = {r["epoch"]: r["content_hash"] for r in runs.checkpoints(lake, RUN)}
@@ -662,15 +662,15 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
         "spectra whose shares do not add up to 1",
         "rows of grokking_lissajous repeat the key",
         "1 training runs whose parent has neither a row nor a tombstone",
-        "key ghost of Dagster names no training run that is there",
-        "training run child has rows but no key in Dagster",
-        "holds an animation that no run has",
-        "nobody knows; `panic grokking ingest` takes it up",
+        "Dagster has the key ghost, but there is no training run ghost",
+        "training run child has rows, but Dagster has no key for it",
+        "holds an animation that does not belong to a run",
+        "is not registered; `panic grokking ingest` registers it",
     ):
         assert any(sentence in f.sentence for f in found), sentence
 
     said = "\n".join(doctor.repair(open_house(instance), found))
-    for words in ("tombstone of gone", "gave training run child its key back", "removed the key ghost"):
+    for words in ("tombstone of gone", "gave training run child its key in Dagster back", "removed the key ghost"):
         assert words in said
     assert list(doctor.recompute(lake)) == [("analyse_grokking", RUN)]
     code, out, err = panic("grokking", "analyse", RUN, "--threshold", 0.4)
@@ -680,7 +680,10 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
     assert paths == [{"threshold": 0.4, "hysteresis": 0.1}]
     left = doctor.examine(open_house(instance))
     assert [(f.kind, f.sentence.split("/")[-1]) for f in left] == [
-        ("stale", "stranger holds the files of a training run that nobody knows; `panic grokking ingest` takes it up")
+        (
+            "stale",
+            "stranger holds the files of a training run that is not registered; `panic grokking ingest` registers it",
+        )
     ]
 
 

@@ -193,15 +193,15 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
 def test_bad_settings_are_refused_in_a_sentence(lake):
     for raw, sentence in [
         ({"wathc": []}, "did you mean 'watch'"),
-        ({"watch": [{"url": "/x"}]}, "needs family and url"),
+        ({"watch": [{"url": "/x"}]}, "lacks family; every watch needs family and url"),
         ({"watch": [{"url": "/x", "family": "new"}]}, "names the family 'new'.*accepted: training, grokking, finetune"),
-        ({"watch": [{"url": "/x", "family": "training"}]}, "needs a pattern"),
+        ({"watch": [{"url": "/x", "family": "training"}]}, "lacks a pattern; give one"),
         ({"watch": [{"url": "/x", "family": "finetune", "epochs": 0}]}, "watch.epochs is 0"),
         ({"targets": {"finetune": {"score": "x"}}}, "targets.finetune.score is 'x'"),
-        ({"stop": {"on": "spent"}}, "needs a threshold"),
+        ({"stop": {"on": "spent"}}, "must have a number as threshold"),
         ({"stop": {"threshold": 1, "on": "both"}}, "stop.on is 'both'"),
-        ({"rates": {"card": "x"}}, "rates must be a list"),
-        ([], "must be a mapping"),
+        ({"rates": {"card": "x"}}, "it must be a list of mappings"),
+        ([], "is not a mapping; it must be one with fields of"),
     ]:
         with pytest.raises(UserError, match=sentence):
             settings.parse(raw)

@@ -79,7 +79,7 @@ def test_each_stage_says_what_it_made(instance: dg.DagsterInstance) -> None:
         assert said[name]["seconds"] >= 0
         assert said[name]["preview"].startswith("| ")
         assert "problems" not in said[name]
-    assert said["invocations"]["pictures"].startswith("![last pictures](data:image/jpeg;base64,")
+    assert said["invocations"]["pictures"].startswith("![last pictures of runs](data:image/jpeg;base64,")
     assert len(said["invocations"]["pictures"]) < 50_000
     assert 0 <= said["invocations"]["idle share"] <= 1
     assert "| 3 runs of DummyT2I-DummyI2T in experiment a | " in said["invocations"]["batches"]

@@ -157,7 +157,7 @@ def undo(folder: Path, batch_id: str) -> Batch:
     if not (backup / "batch.json").exists():
         known = batches(folder)
         raise UserError(
-            f"there is no batch {batch_id!r} to undo{suggest(batch_id, known)} (accepted: {', '.join(known) or 'none'})"
+            f"there is no repair {batch_id!r} to undo{suggest(batch_id, known)} (accepted: {', '.join(known) or 'none'})"
         )
     raw = json.loads((backup / "batch.json").read_text())
     batch = Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
@@ -166,7 +166,8 @@ def undo(folder: Path, batch_id: str) -> Batch:
         now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
         if now not in (entry.before, entry.after):
             raise UserError(
-                f"{path} was edited after batch {batch_id}; undo would lose that edit, so nothing was written"
+                f"{path} was edited after repair {batch_id}; undoing the repair would lose that edit, so nothing was "
+                "written"
             )
     for entry in batch.entries:
         _write(folder / entry.name, (backup / entry.name).read_bytes())

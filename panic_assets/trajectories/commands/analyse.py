@@ -1,4 +1,4 @@
-"""panic analyse computes the analyses of an experiment; panic compare prints those of several side by side."""
+"""panic analyse makes the analyses of an experiment; panic compare prints those of several side by side."""
 
 from collections import Counter
 from typing import Annotated
@@ -13,10 +13,14 @@ Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
 
 def analyse(
     name: Name,
-    distance_runs: Annotated[int, typer.Option(min=2, help="Runs whose diagrams are compared in pairs.")] = 100,
-    null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
+    distance_runs: Annotated[
+        int, typer.Option(min=2, help="Number of runs whose diagrams are compared in pairs.")
+    ] = 100,
+    null_runs: Annotated[int, typer.Option(min=0, help="Number of runs that are compared with chance.")] = 20,
 ) -> None:
-    """Compute the dynamics, topology, layouts, statistics and symbolic dynamics of a finished experiment."""
+    """Make every analysis of a finished experiment, and print the results.
+
+    These are its dynamics, topology, layouts, statistics and symbolic dynamics."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
@@ -43,8 +47,10 @@ def analyse(
     compare([name])
 
 
-def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or several side by side.")]) -> None:
-    """Print the results of one experiment, or of several side by side. Controls are listed like any other model."""
+def compare(names: Annotated[list[str], typer.Argument(help="Names of one or more experiments.")]) -> None:
+    """Print the results of one experiment, or of several side by side.
+
+    Control models are listed like all other embedding models."""
     from panic_assets.cli.session import lake
     from panic_assets.errors import UserError
     from panic_assets.trajectories import stages
@@ -52,7 +58,7 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
     for name, times in Counter(names).items():
         stages.registered(lake(), name)
         if times > 1:
-            raise UserError(f"experiment {name!r} is given {times} times; give each once")
+            raise UserError(f"experiment {name!r} is given {times} times; give each experiment once")
         if lake().manifest("run_dynamics", experiment=name, embedding_model=_any_model(name)) is None:
             raise UserError(f"experiment {name!r} is not analysed; analyse it with `panic analyse {name}`")
     wanted = [names]

@@ -1,4 +1,4 @@
-"""panic cluster: clusters of each embedding model's vectors, pooled over all experiments."""
+"""panic cluster: clusters the vectors of each embedding model, pooled over all experiments."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,7 +7,9 @@ import typer
 
 from panic_assets.cli.output import say, table
 
-app = typer.Typer(no_args_is_help=True, help="Clusters of embeddings, pooled over all experiments.")
+app = typer.Typer(
+    no_args_is_help=True, help="Cluster the vectors of each embedding model, pooled over all experiments."
+)
 
 
 @app.command()
@@ -16,7 +18,7 @@ def recompute(
         list[str] | None, typer.Argument(help="Embedding models; by default all whose clusters are stale.")
     ] = None,
 ) -> None:
-    """Cluster again. The previous clusters stay readable until the new ones are swapped in."""
+    """Cluster vectors again. The old clusters stay readable until the new ones replace them."""
     _with_stale(models)
 
 
@@ -29,7 +31,7 @@ def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) 
     wanted = [registry.get(m).name for m in models or []]
     wanted = wanted or missing.stale_clusterings(lake())
     if not wanted:
-        say("no clusters are stale: nothing to do")
+        say("no clusters are stale, so there is nothing to do")
         return
     with instance() as opened:
         recompute_models(opened, wanted, config)
@@ -42,13 +44,13 @@ def assign(
         list[str] | None, typer.Argument(help="Embedding models; by default all whose clusters are stale.")
     ] = None,
 ) -> None:
-    """Assign new vectors to the existing clusters. This is quick, but it finds no new clusters."""
+    """Put new vectors into the existing clusters. This is quick, but it finds no new clusters."""
     _with_stale(models, {"ops": {"clusters": {"config": {"assign_only": True}}}})
 
 
 @app.command()
-def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> None:
-    """Cluster at several resolutions with EVoC, which can take more vectors than `recompute`; then list the layers."""
+def layers(model: Annotated[str, typer.Argument(help="Name of the embedding model.")]) -> None:
+    """Cluster vectors at several resolutions, and list the layers. EVoC can take more vectors than `recompute`."""
     from panic_assets.cli.performing import instance, materialise
     from panic_assets.cli.session import lake
     from panic_assets.registry import registry
@@ -87,24 +89,24 @@ def list_() -> None:
             "embedding model",
             "clusters",
             "vectors",
-            "distinct",
+            "distinct vectors",
             "outliers",
-            "assigned",
+            "assigned later",
             "experiments",
-            "least size",
-            "computed",
-            "",
+            "smallest allowed",
+            "computed at",
+            "state",
         ],
-        [[*r.values(), "stale" if r["embedding_model"] in stale else ""] for r in rows],
+        [[*r.values(), "stale" if r["embedding_model"] in stale else "current"] for r in rows],
         title="clusterings",
     )
     if stale - made:
-        say("not clustered yet: ", ", ".join(sorted(stale - made)))
+        say("these embedding models are not clustered yet: ", ", ".join(sorted(stale - made)))
 
 
 @app.command()
 def show(
-    model: Annotated[str, typer.Argument(help="Embedding model.")],
+    model: Annotated[str, typer.Argument(help="Name of the embedding model.")],
     limit: Annotated[int, typer.Option(help="Show at most this many clusters.")] = 20,
 ) -> None:
     """Show the largest clusters of one model, each with its medoid: the member nearest to all others."""
@@ -116,11 +118,14 @@ def show(
         [limit + 1],
         embedding_model=registry.get(model).name,
     )
-    table(["cluster", "size", "medoid", "medoid's invocation"], [list(r.values()) for r in rows.to_pylist()])
+    table(
+        ["cluster", "members", "text of the medoid", "invocation of the medoid"],
+        [list(r.values()) for r in rows.to_pylist()],
+    )
 
 
 def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:
-    """Materialise the clusters of some models here."""
+    """Cluster the vectors of some embedding models here."""
     from panic_assets.cli.performing import materialise
 
     for model in models:

@@ -1,4 +1,4 @@
-"""panic experiment: register, perform, inspect, delete and restore experiments."""
+"""panic experiment: registers, performs, shows, deletes and restores experiments."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,21 +8,21 @@ import typer
 
 from panic_assets.cli.output import confirmed, say, size, table
 
-app = typer.Typer(no_args_is_help=True, help="Perform, watch, delete and restore experiments.")
+app = typer.Typer(no_args_is_help=True, help="Perform, show, delete and restore experiments.")
 
-File = Annotated[Path, typer.Argument(help="Experiment file, JSON or YAML; see experiments/examples/.")]
+File = Annotated[Path, typer.Argument(help="Experiment file in YAML or JSON; experiments/examples/ has examples.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
 MaxDimension = Annotated[
-    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams: 1 by default; 2 is slow.")
+    int | None, typer.Option(min=0, max=2, help="Highest homology dimension of the diagrams. Default: 1; 2 is slow.")
 ]
-Field = Annotated[int | None, typer.Option(help="Prime number: homology has coefficients modulo this; 2 by default.")]
-Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (the default), or angle in radians.")]
+Field = Annotated[int | None, typer.Option(help="Compute homology modulo this prime number. Default: 2.")]
+Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (default), or angle in radians.")]
 
 
 @app.command()
 def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
-    """Register an experiment and carry it out to the end. Ctrl-C loses nothing: run it again and it carries on."""
+    """Register an experiment, and perform it to the end. Ctrl-C loses nothing: the same command carries on."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.performing import instance
     from panic_assets.trajectories import config
@@ -36,7 +36,7 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
 
 @app.command()
 def add(file: File) -> None:
-    """Register an experiment. `resume`, the daemon or `dagster asset materialize` performs it later."""
+    """Register an experiment, without performing it. `panic experiment resume` or `panic ui` performs it later."""
     from panic_assets.cli.performing import instance
     from panic_assets.cli.session import refresh
 
@@ -48,12 +48,12 @@ def add(file: File) -> None:
 
 @app.command()
 def resume(
-    name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the experiment; default: all.")] = None,
     max_dimension: MaxDimension = None,
     field: Field = None,
     metric: Metric = None,
 ) -> None:
-    """Carry on where an experiment was interrupted: keep what is there, and make what is missing."""
+    """Perform what is missing of an experiment. What is there is kept."""
     from panic_assets.cli.model import check_models
     from panic_assets.cli.performing import instance
     from panic_assets.cli.session import lake
@@ -78,7 +78,7 @@ def resume(
 
 @app.command("list")
 def list_() -> None:
-    """List all experiments, how far they are, and which deleted ones can be restored."""
+    """List all experiments and their progress, and deleted experiments that can be restored."""
     from panic_assets.cli.session import lake
     from panic_assets.operations import deletion
 
@@ -89,22 +89,22 @@ def list_() -> None:
            GROUP BY ALL ORDER BY e.created_at"""
     )
     table(
-        ["experiment", "runs", "complete", "invocations", "embedding models", "registered"],
+        ["experiment", "runs", "complete runs", "invocations", "embedding models", "registered at"],
         [list(r.values()) for r in rows.to_pylist()],
         title="experiments",
     )
     kept = deletion.restorable("experiment")
     if kept:
         table(
-            ["experiment", "deleted", "restorable until", "rows"],
+            ["experiment", "deleted at", "can be restored until", "rows"],
             [[d.key, _time(d.at), _time(d.restorable_until() or 0), d.rows] for d in kept],
-            title="deleted",
+            title="deleted experiments",
         )
 
 
 @app.command()
 def show(name: Name) -> None:
-    """Show one experiment's definition, and its runs by network."""
+    """Show the definition of an experiment, and how many runs of each network looped, failed or reached full length."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories import stages
 
@@ -120,15 +120,15 @@ def show(name: Name) -> None:
            FROM runs GROUP BY network ORDER BY network""",
         experiment=name,
     )
-    headings = ["network", "runs", "reached length", "looped", "failed", "invocations", "median loop length"]
+    headings = ["network", "runs", "reached full length", "looped", "failed", "invocations", "median loop length"]
     table(headings, [list(r.values()) for r in rows.to_pylist()])
 
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the experiment; default: all.")] = None,
 ) -> None:
-    """Show what is done and what is missing, stage by stage; who works on it; and what is wrong."""
+    """Show what each stage has made and what is missing, who works on an experiment, and what is wrong with its rows."""
     from panic_assets.cli.session import lake
     from panic_assets.doctor import doctor
     from panic_assets.trajectories import missing, stages
@@ -136,29 +136,32 @@ def status(
     names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
     for each in names:
         holder = lake().leased(f"experiment {each}")
-        say((each, "bold"), f": being worked on by {holder}" if holder else "")
+        say((each, "bold"), f": it is being worked on by {holder}" if holder else "")
         rows = [
-            [m.stage, m.of, m.total - m.count, m.total, m.unit, "" if m.count else "done"]
+            [m.stage, m.of, m.total - m.count, m.total, m.unit, "incomplete" if m.count else "done"]
             for m in missing.to_perform(lake(), each)
         ]
-        table(["stage", "embedding model", "have", "want", "unit", ""], rows)
+        table(["stage", "embedding model", "made", "of", "unit", "state"], rows)
         for finding in doctor.examine_rows(lake(), "experiment", each):
-            say(("  wrong ", "red"), str(finding))
+            say(("  wrong: ", "red"), str(finding))
     stale = missing.stale_clusterings(lake())
     if stale:
-        say(("clusters are stale: ", "yellow"), ", ".join(stale), " (", ("panic cluster recompute", "bold"), ")")
+        command = ("panic cluster recompute", "bold")
+        say(("the clusters of these embedding models are stale: ", "yellow"), ", ".join(stale), "; run ", command)
     if not names:
-        say("no experiments yet; see ", ("panic experiment perform --help", "bold"))
+        say("there are no experiments yet; register one with ", ("panic experiment perform FILE", "bold"))
 
 
 @app.command()
 def delete(
     name: Name,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be deleted, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Delete for good: it cannot be restored.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete for ever: it cannot be restored.")] = False,
 ) -> None:
-    """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
+    """Delete an experiment and everything made from it. It can be restored for PANIC_TRASH_DAYS (7) days."""
     from panic_assets.cli.performing import instance
     from panic_assets.cli.session import lake
     from panic_assets.house import open_house
@@ -169,7 +172,7 @@ def delete(
     with instance() as opened:
         planned = deletion.plan(open_house(opened), "experiment", name, purge)
         table(
-            ["asset", "tables", "rows", "size", "partitions"],
+            ["asset", "tables", "rows", "size", "what happens to its partitions"],
             [
                 [e.asset, ", ".join(e.tables), e.rows, size(e.bytes), _fate(e.delete, e.rebuild)]
                 for e in planned.entries
@@ -177,7 +180,7 @@ def delete(
             ],
             title=f"deleting experiment {name}",
         )
-        say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; nothing is kept for a restore" if purge else ""))
+        say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; it cannot be restored" if purge else ""))
         if dry_run or not confirmed(f"Delete experiment {name}?", yes):
             return
         done = deletion.run(open_house(opened), planned)
@@ -192,14 +195,17 @@ def delete(
 
 @app.command()
 def restore(name: Name) -> None:
-    """Bring a deleted experiment back, with its rows and its place in Dagster."""
+    """Restore a deleted experiment, with its rows and its key in Dagster."""
     from panic_assets.cli.performing import instance
     from panic_assets.house import open_house
     from panic_assets.operations import deletion
 
     with instance() as opened:
         done = deletion.restore(open_house(opened), "experiment", name)
-    say((f"restored {name}", "bold"), f": {done.rows:,} rows; clusters that pooled it are stale until recomputed")
+    say(
+        (f"restored {name}", "bold"),
+        f": {done.rows:,} rows; clusters that pool it are stale until they are computed again",
+    )
 
 
 def _add(opened: Any, file: Path) -> str:
@@ -207,12 +213,12 @@ def _add(opened: Any, file: Path) -> str:
     from panic_assets.trajectories import config, registration
 
     found, changed = registration.add(LakeResource(), opened, config.read(file))
-    say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'known already'}")
+    say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'registered already'}")
     return found.name
 
 
 def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
-    """The settings of diagrams that were given. Bad ones are refused here; the others stay as they were."""
+    """The settings of diagrams that are given; wrong ones are refused. Those that are not given stay as they are."""
     from panic_assets.trajectories.topology.homology import Homology
 
     given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
@@ -242,7 +248,7 @@ def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
     table(
         ["embedding model", "network", "dimension", "diagrams", "mean entropy", "mean finite bars", "longest bar"],
         [list(r.values()) for r in rows],
-        title=f"persistence in {name}",
+        title=f"persistence of {name}",
     )
     counted = (
         lake()
@@ -255,7 +261,7 @@ def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
     )
     failed = f", {counted['failed']:,} failed" if counted["failed"] else ""
     say(f"{counted['runs']:,} runs ({counted['looped']:,} looped{failed}), {counted['n']:,} invocations")
-    say("results: ", (str(home().catalogue), "bold"), " (DuckDB; open it read-only). Try:")
+    say("the results are in ", (str(home().catalogue), "bold"), ", a DuckDB file; open it read-only. Try:")
     model = rows[0]["embedding_model"] if rows else None
     for query in _queries(name, model):
         say("  panic query ", (f'"{query}"', "cyan"))

@@ -1,4 +1,4 @@
-"""panic run: the single runs of experiments."""
+"""panic run: shows single runs of experiments. A run is one network that starts from one prompt with one seed."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,13 +7,15 @@ import typer
 
 from panic_assets.cli.output import console, say, table
 
-app = typer.Typer(no_args_is_help=True, help="Runs: one network, prompt and seed each.")
+app = typer.Typer(no_args_is_help=True, help="Show single runs of experiments: one network, one prompt, one seed.")
 
 
 @app.command("list")
 def list_(
-    experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")] = None,
-    limit: Annotated[int, typer.Option(help="Show at most this many.")] = 50,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="List runs of this experiment only.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Show at most this many runs.")] = 50,
 ) -> None:
     """List runs and how they ended."""
     from panic_assets.cli.session import lake
@@ -29,10 +31,10 @@ def list_(
         )
         .to_pylist()
     )
-    headings = ["run", "experiment", "network", "prompt", "seed", "length", "stopped by", "loop length"]
+    headings = ["run", "experiment", "network", "prompt", "seed", "length", "ended by", "loop length"]
     table(headings, [list(r.values()) for r in rows[:limit]])
     if len(rows) > limit:
-        say(f"only the first {limit:,} are shown; --limit shows more")
+        say(f"only the first {limit:,} runs are shown; --limit shows more")
 
 
 @app.command()
@@ -40,7 +42,7 @@ def show(
     run_id: Annotated[str, typer.Argument(help="Id of the run, or its beginning.")],
     limit: Annotated[int, typer.Option(help="Show at most this many invocations.")] = 20,
 ) -> None:
-    """Show one run: how it ended, and its first invocations."""
+    """Show one run: how it ended, and its first invocations, which are the calls of its models."""
     from panic_assets.cli.session import lake
 
     run = _run(run_id)
@@ -60,12 +62,16 @@ def show(
 @app.command()
 def loop(
     run_id: Annotated[str, typer.Argument(help="Id of the run, or its beginning.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Embedding model.")],
-    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; by default the longest.")] = None,
-    dimension: Annotated[int, typer.Option(min=1, max=2, help="1: a loop. 2: a void, as the loop around it.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of the embedding model.")],
+    bar: Annotated[int | None, typer.Option(min=0, help="Number of the bar; default: the longest.")] = None,
+    dimension: Annotated[
+        int, typer.Option(min=1, max=2, help="1 for a loop, 2 for a void, which is shown as the loop around it.")
+    ] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the images to this folder.")] = None,
 ) -> None:
-    """Show the outputs that make a bar of a persistence diagram: a loop through them, and what begins and ends it."""
+    """Show the outputs that a bar of a persistence diagram stands for.
+
+    They form a loop: in it the run comes back to where it was. The outputs at its birth and at its death are shown too."""
     from panic_assets.cli.session import lake
     from panic_assets.trajectories.stages.loops import representative
 
@@ -97,7 +103,7 @@ def loop(
         for step in images.values():
             if step.image is not None:
                 (out / f"{step.sequence_number:06}.{step.image_format}").write_bytes(step.image)
-        say(f"{len(images)} images in {out}")
+        say(f"{len(images)} images were written to {out}")
 
 
 def _run(run_id: str) -> dict[str, Any]:

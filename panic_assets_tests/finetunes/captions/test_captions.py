@@ -185,7 +185,7 @@ def test_batch_preview_apply_second_pass_undo(tmp_path):
     assert {f.path.name: f.hash for f in caption_files.load(folder)} == before
     assert caption_files.set_hash(caption_files.load(folder)) == version
     assert caption_files.batches(folder) == []
-    with pytest.raises(UserError, match="no batch"):
+    with pytest.raises(UserError, match="no repair"):
         caption_files.undo(folder, batch.id)
 
 
