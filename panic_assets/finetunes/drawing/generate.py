@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError
@@ -86,7 +85,7 @@ def paint(pipe: Any, cell: Cell, generation: Generation) -> np.ndarray:
 
     size = {} if generation.size is None else {"height": generation.size, "width": generation.size}
     with torch.inference_mode():
-        image: Image.Image = pipe(
+        image = pipe(
             **long_prompts.arguments(pipe, cell.prompt.text, cell.prompt.negative),
             num_inference_steps=generation.steps,
             guidance_scale=generation.guidance,

@@ -5,17 +5,22 @@ that counts pixels works on *weighted colours*: the distinct colours of a region
 No arithmetic happens in 8 bits, where 0 - 255 is 1.
 """
 
+from __future__ import annotations
+
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.errors import UserError
 from panic_assets.graphics import images
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 SAME = 10.0
@@ -78,6 +83,8 @@ def decode(data: bytes) -> np.ndarray:
 
 def encode(rgb: np.ndarray) -> bytes:
     """uint8 RGB as PNG bytes without any metadata: the same pixels give the same bytes."""
+    from PIL import Image  # Late: commands that only read encode nothing.
+
     return images.encode(Image.fromarray(rgb, "RGB"), "small png")
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from panic_assets.compute.protocol import Compute, Needs
@@ -149,6 +148,8 @@ class _Contents:
 
     def blocks(self, experiment: str, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """Rows without a vector, in the order they were stored, with their vectors."""
+        import pyarrow.compute as pc  # Late: the definitions do not wait for it.
+
         content = f"output_{self.spec.input}"
         columns = ["invocation_id", "run_id", "sequence_number", "content_hash", "type", content]
         for path in self.lake.files("invocations", experiment=experiment):
