@@ -1,23 +1,30 @@
 """What can be asked of the grokking family from Dagster: train, analyse, sweep, intervene, add checkpoints."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.compute.choose import side_by_side
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, stages
+from panic_assets.grokking import config
 from panic_assets.grokking.config import FAMILY, Intervention
 from panic_assets.grokking.learning.recipe import Gain
-from panic_assets.grokking.pictures import renders
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.progress import Logged
 from panic_assets.resources import LakeResource
 from panic_assets.steps import GPU, on
 from panic_assets.training import names, registration, settings
+
+if TYPE_CHECKING:
+    from panic_assets.grokking import stages
+    from panic_assets.grokking.pictures import renders
+else:
+    stages = asleep("panic_assets.grokking.stages")
+    renders = asleep("panic_assets.grokking.pictures.renders")
 
 ANALYSIS = (
     names.asset(FAMILY.name, "checkpoints"),

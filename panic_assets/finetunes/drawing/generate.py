@@ -21,8 +21,6 @@ from panic_assets.finetunes.drawing.depth import Cell
 from panic_assets.finetunes.drawing.suites import Generation
 from panic_assets.finetunes.pictures.colour import encode, flatten, name_of
 
-VERSION = "2"
-"""Raise it when the same cell would give another picture."""
 SYNTHETIC = "Synthetic"
 """A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says.
 

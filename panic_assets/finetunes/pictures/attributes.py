@@ -68,7 +68,7 @@ class Viewers:
                 )
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Viewers":
+    def of(cls, config: Mapping[str, Any]) -> Viewers:
         """Of a fine-tune's configuration. A detector that is a space compares picture and prompt, too."""
         detector, alignment = config.get("detector"), config.get("alignment")
         return cls(detector, alignment or (detector if detector in tuple(SPACES) else None))

@@ -19,7 +19,6 @@ from panic_assets.finetunes.verdicts import charts
 from panic_assets.finetunes.verdicts.issues import ABSENT
 from panic_assets.finetunes.verdicts.summary import TARGET
 
-VERSION = "2"
 _SIDE = 128
 """Side of a picture in a comparison; its heat map compares these pixels."""
 _TILE = 64

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-
 from panic_assets.graphics import images
 from panic_assets.models.protocol import Content
 

@@ -13,7 +13,8 @@ from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
 from panic_assets.models import weights
 from panic_assets.registry.spec import ModelSpec
-from panic_assets.trajectories.runs.embed import CODE_VERSION, ToEmbed, Vectors, embed
+from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
+from panic_assets.trajectories.versions import EMBED_VERSION
 
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
 RUNS_A_QUERY = 64
@@ -91,7 +92,7 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
             "normalised": constant(spec.normalised),
             "vector": vector_array(values),
             "embedded_at": constant(datetime.now(UTC)),
-            "code_version": constant(CODE_VERSION),
+            "code_version": constant(EMBED_VERSION),
         }
     )
 

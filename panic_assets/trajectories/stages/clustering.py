@@ -20,8 +20,7 @@ from panic_assets.trajectories.clusters.clustering import OUTLIER
 from panic_assets.trajectories.clusters.clustering import cluster as find
 from panic_assets.trajectories.clusters.stability import assign as nearest
 from panic_assets.trajectories.runs.vectors import matrix
-
-CLUSTER_VERSION = "2"
+from panic_assets.trajectories.versions import CLUSTER_VERSION
 
 
 def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
