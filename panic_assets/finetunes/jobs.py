@@ -33,7 +33,7 @@ def _shared(name: str) -> str:
 
 test_job = dg.define_asset_job(
     "test_finetune",
-    [
+    dg.AssetSelection.assets(
         _shared("training_runs"),
         "prompt_suites",
         "captions",
@@ -46,7 +46,7 @@ test_job = dg.define_asset_job(
         _shared("notifications"),
         "finetune_reports",
         "ab_results",
-    ],
+    ),
     description="Draws, measures, compares and reports what is missing of a fine-tune; finished work is kept.",
 )
 

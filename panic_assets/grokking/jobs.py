@@ -39,17 +39,17 @@ ANALYSIS = (
 RUNS = names.asset(FAMILY.name, "training_runs")
 train_job = dg.define_asset_job(
     "train_grokking",
-    [RUNS, "grokking_training", *ANALYSIS, "grokking_renders"],
+    dg.AssetSelection.assets(RUNS, "grokking_training", *ANALYSIS, "grokking_renders"),
     description="Trains a registered run to its end and analyses its checkpoints; goes on where it was stopped.",
 )
 analyse_job = dg.define_asset_job(
     "analyse_grokking",
-    [RUNS, *ANALYSIS],
+    dg.AssetSelection.assets(RUNS, *ANALYSIS),
     description="Analyses what was not analysed of a run's checkpoints, and concludes again.",
 )
 render_job = dg.define_asset_job(
     "render_grokking",
-    ["grokking_renders"],
+    dg.AssetSelection.assets("grokking_renders"),
     description="Draws the animations of a run that are queued, interrupted or outdated.",
 )
 

@@ -27,7 +27,7 @@ def _graph() -> Graph:
     spine = assets.spine(FAMILY, "training")
     conclude = dg.define_asset_job(
         CONCLUDE,
-        [names.asset(FAMILY.name, shared) for shared in names.SPINE],
+        dg.AssetSelection.assets(*(names.asset(FAMILY.name, shared) for shared in names.SPINE)),
         description="Registers the checkpoints of a run of your own training loop, and concludes from its metrics.",
     )
     return Graph(

@@ -15,37 +15,37 @@ from panic_assets.trajectories.config import parse
 
 plan_experiment = dg.define_asset_job(
     "plan_experiment",
-    ["experiments"],
+    dg.AssetSelection.assets("experiments"),
     partitions_def=EXPERIMENT,
     description="Plans the runs of a registered experiment. The automation then performs it.",
 )
 perform_experiment = dg.define_asset_job(
     "perform_experiment",
-    list(missing.PERFORMED),
+    dg.AssetSelection.assets(*missing.PERFORMED),
     partitions_def=EXPERIMENT,
     description="Makes everything that is missing of an experiment, from its runs to its diagrams.",
 )
 analyse_experiment = dg.define_asset_job(
     "analyse_experiment",
-    ["dynamics", "topology", "layouts", "statistics"],
+    dg.AssetSelection.assets("dynamics", "topology", "layouts", "statistics"),
     partitions_def=EXPERIMENT,
     description="Makes every analysis of one finished experiment.",
 )
 recompute_clusters = dg.define_asset_job(
     "recompute_clusters",
-    ["clusters"],
+    dg.AssetSelection.assets("clusters"),
     partitions_def=EMBEDDING_MODEL,
     description="Clusters one embedding model's vectors again, pooled over all experiments.",
 )
 analyse_clusters = dg.define_asset_job(
     "analyse_clusters",
-    ["symbolic_dynamics", "cluster_stability"],
+    dg.AssetSelection.assets("symbolic_dynamics", "cluster_stability"),
     partitions_def=EMBEDDING_MODEL,
     description="Describes runs as sequences of one embedding model's clusters, and tests whether the clusters hold.",
 )
 recompute_layers = dg.define_asset_job(
     "recompute_layers",
-    ["cluster_layers"],
+    dg.AssetSelection.assets("cluster_layers"),
     partitions_def=EMBEDDING_MODEL,
     description="Clusters one embedding model's vectors at several resolutions (EVoC), pooled over all experiments.",
 )
