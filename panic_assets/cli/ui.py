@@ -21,13 +21,9 @@ def ui(
 
     from panic_assets import variables
     from panic_assets.cli.performing import instance
-    from panic_assets.instance.home import WORKSPACE_YAML
     from panic_assets.settings import home
 
-    command = [
-        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE_YAML)),
-        *("--port", str(port), "--host", host, "--log-level", "warning"),
-    ]
+    command = [sys.executable, "-m", "panic_assets.instance.serve", str(port), host]
     # Dagster works in the home: what was named from this folder is named in full.
     given = variables.read()
     named = {"PANIC_EXPERIMENTS": given.experiments, "PANIC_TRAINING": given.training}
