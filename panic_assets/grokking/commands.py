@@ -218,7 +218,7 @@ def animate(
         typer.Option(help="NAME=VALUE, as in k=5; names: matrix, basis, site, k, group, components, space."),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Format of the file: html, gif or mp4.")] = "html",
-    cancel: Annotated[str | None, typer.Option(help="Draw nothing, but cancel this animation.")] = None,
+    cancel: Annotated[str | None, typer.Option(help="Draw nothing, but cancel the animation with this id.")] = None,
 ) -> None:
     """Draw an animation of a training run over its epochs.
 

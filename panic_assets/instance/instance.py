@@ -52,5 +52,5 @@ class PanicInstance(DagsterInstance):
         except Exception as error:
             logger.error(
                 f"{partitions_def_name} {partition_key!r} is deleted, but not everything made from it: {error}; "
-                "the orphan sensor will finish the deletion, and so does `panic doctor --fix`"
+                "the sensor `orphans` or `panic doctor --fix` finishes the deletion"
             )

@@ -83,7 +83,7 @@ class PanicRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         self._misses[run.run_id] += 1
         if self._misses[run.run_id] < MISSES:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "not found once, asking again")
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its worker was not found once; it is looked for again")
         del self._misses[run.run_id]
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its worker was not found {MISSES} times in a row")
 

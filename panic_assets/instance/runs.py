@@ -78,5 +78,5 @@ def _cancel(instance: DagsterInstance, run: DagsterRun) -> None:
     except DagsterUserCodeUnreachableError:
         stopping = False
     if not stopping and launcher.process_is_alive(run.tags) is not True:
-        instance.report_run_canceled(run, "Cancelled; what executed this run could not be found.")
+        instance.report_run_canceled(run, "Cancelled. The process that executed this run was not found.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

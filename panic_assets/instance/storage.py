@@ -39,7 +39,9 @@ PATIENCE_SECONDS = 60
 def require_known_dagster(version: str = dagster.__version__) -> None:
     """Refuses a Dagster whose internals were not checked, before anything is written with it."""
     if not Version(OLDEST) <= Version(version) < Version(NEWEST):
-        raise UserError(f"dagster is {version}; this release of panic_assets needs dagster>={OLDEST},<{NEWEST}")
+        raise UserError(
+            f"dagster is {version}; this release of panic_assets needs dagster>={OLDEST},<{NEWEST}; install one of these"
+        )
 
 
 def dagster_home() -> str:
