@@ -21,7 +21,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, HIDDEN_TAG_PREFIX, MAX_RET
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
-HOST, PID, STARTED = (f"{HIDDEN_TAG_PREFIX}panic/{name}" for name in ("host", "pid", "pid_started"))
+HOST, PID, STARTED = (f"{HIDDEN_TAG_PREFIX}panic_{name}" for name in ("host", "pid", "pid_started"))
 """The UI does not show tags of this prefix."""
 MISSES = 2
 """A worker counts as dead when it was not found this many times in a row: one may be a restarting server."""
