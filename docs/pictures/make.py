@@ -32,7 +32,7 @@ def graph(page: Any, url: str) -> bytes:
     page.goto(url + GRAPH, wait_until="domcontentloaded")
     page.get_by_text("100% filled").first.wait_for()
     page.wait_for_load_state("networkidle")
-    return page.screenshot()
+    return page.screenshot(clip={"x": 240, "y": 280, "width": 1320, "height": 440})
 
 
 def main(picture: str, source: str) -> None:
