@@ -8,8 +8,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 
-from packaging.requirements import Requirement
-
 from panic_assets.errors import UserError
 from panic_assets.settings import PROJECT
 
@@ -40,6 +38,8 @@ def command(name: str) -> str:
 
 def _parts(name: str) -> Iterator[str]:
     """The requirements of an extra, as a shell takes them."""
+    from packaging.requirements import Requirement  # Late: only a refusal needs it.
+
     for requirement in map(Requirement, importlib.metadata.requires(DISTRIBUTION) or ()):
         if requirement.marker and requirement.marker.evaluate({"extra": name}) and "extra" in str(requirement.marker):
             requirement.marker = None

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-import duckdb
 
+from panic_assets.asleep import asleep
 from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.compute.tags import DEVICE, op_tags
 from panic_assets.errors import UserError
@@ -24,6 +24,11 @@ from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.schema import DUCKDB, Table
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.resources import LakeResource
+
+if TYPE_CHECKING:
+    import duckdb
+else:
+    duckdb = asleep("duckdb")
 
 OWNERS = ["team:panic"]
 WAIT_SECONDS = 30.0

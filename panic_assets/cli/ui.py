@@ -21,18 +21,14 @@ def ui(
 
     from panic_assets import variables
     from panic_assets.cli.performing import instance
-    from panic_assets.instance.home import WORKSPACE_YAML
     from panic_assets.settings import home
 
-    command = [
-        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE_YAML)),
-        *("--port", str(port), "--host", host, "--log-level", "warning"),
-    ]
+    command = [sys.executable, "-m", "panic_assets.instance.serve", str(port), host]
     # Dagster works in the home: what was named from this folder is named in full.
     given = variables.read()
     named = {"PANIC_EXPERIMENTS": given.experiments, "PANIC_TRAINING": given.training}
-    inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
-    with instance():  # Opened first: the pools have their limits before the daemon starts.
+    with instance():  # Opened first: the pools have their limits before the daemon starts, and DAGSTER_HOME is set.
+        inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
         say("Dagster is at ", (f"http://{host}:{port}", "bold"), f", its home is {home().root}; Ctrl-C stops it")
         # Told to end, it ends Dagster as well: also where Ctrl-C is ignored, as it is for a background job of a script.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -4,10 +4,10 @@ Iterates over the workloads and names none.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from panic_assets.asleep import asleep
 from panic_assets.instance.hook import without_hook
-from panic_assets.instance.launcher import fail_dead_runs
 from panic_assets.lake.invariants import Finding, all_findings, broken_files
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion, journal
@@ -15,6 +15,11 @@ from panic_assets.operations.house import House
 from panic_assets.settings import home
 from panic_assets.workload import Space
 from panic_assets.workloads import RULES, SPACES, WORKLOADS
+
+if TYPE_CHECKING:
+    from panic_assets.instance import launcher
+else:
+    launcher = asleep("panic_assets.instance.launcher")
 
 
 def examine(house: House) -> list[Finding]:
@@ -59,7 +64,7 @@ def repair(house: House, found: list[Finding]) -> Iterator[str]:
     freed = lake.sweep()
     if freed:
         yield f"removed {freed:,} bytes of files that nothing refers to"
-    for run in fail_dead_runs(house.instance):
+    for run in launcher.fail_dead_runs(house.instance):
         yield f"marked Dagster run {run} as failed, because its process is gone"
 
 

@@ -1,18 +1,25 @@
 """The graph of the fine-tunes family: pictures of each checkpoint, their measurements, a summary, reports."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from panic_assets.finetunes import missing, stages
+from panic_assets.asleep import asleep
+from panic_assets.finetunes import missing
 from panic_assets.finetunes.config import FAMILY
-from panic_assets.finetunes.drawing.generate import VERSION as DRAW_VERSION
 from panic_assets.finetunes.tables import TABLES
-from panic_assets.finetunes.verdicts.report import VERSION as REPORT_VERSION
+from panic_assets.finetunes.versions import DRAW_VERSION, MEASURE_VERSION, REPORT_VERSION
 from panic_assets.graphics.previews import strip
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done
 from panic_assets.steps import GPU, Outcome, Stage, markdown, outcome
 from panic_assets.training import assets as training
 from panic_assets.training import tables
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes import stages
+else:
+    stages = asleep("panic_assets.finetunes.stages")
 
 GROUP = "finetunes"
 T = {table.name: table for table in (*TABLES, *tables.TABLES)}
@@ -76,7 +83,7 @@ def test_images(here: Stage) -> Outcome:
     T["image_metrics"],
     T["attribute_answers"],
     deps=[test_images],
-    version=stages.MEASURE_VERSION,
+    version=MEASURE_VERSION,
     compute=True,
 )
 def image_metrics(here: Stage) -> Outcome:
@@ -93,7 +100,7 @@ def image_metrics(here: Stage) -> Outcome:
     T["metrics"],
     T["manual_scores"],
     deps=[image_metrics],
-    version=stages.MEASURE_VERSION,
+    version=MEASURE_VERSION,
 )
 def finetune_summary(here: Stage) -> Outcome:
     """Averages of every epoch over prompts that all epochs drew, the best epoch, weak areas, and issues; also the metrics

@@ -23,21 +23,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
-from panic_assets.finetunes.captions import rules
 from panic_assets.finetunes.drawing import depth, ingest, suites
-from panic_assets.finetunes.drawing.generate import SYNTHETIC
 from panic_assets.finetunes.drawing.suites import Suite
-from panic_assets.finetunes.pictures import attributes
 from panic_assets.registry import registry
 from panic_assets.settings import home
 from panic_assets.training.lineage import Parent
 from panic_assets.training.settings import parse_targets
 from panic_assets.workload import Family
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes.captions import rules
+    from panic_assets.finetunes.pictures import attributes
+else:
+    rules = asleep("panic_assets.finetunes.captions.rules")
+    attributes = asleep("panic_assets.finetunes.pictures.attributes")
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes.drawing import generate
+else:
+    generate = asleep("panic_assets.finetunes.drawing.generate")
 
 SUFFIX = ".finetune.yaml"
 FAMILY = Family(
@@ -157,9 +167,12 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
 
 def check_base(base: str) -> None:
     """Refuses a base that is not a text-to-image model of the registry."""
-    if base == SYNTHETIC:
+    if base == generate.SYNTHETIC:
         return
-    known = [SYNTHETIC, *(s.name for s in registry.generators() if s.output == "image" and s.family == "diffusion")]
+    known = [
+        generate.SYNTHETIC,
+        *(s.name for s in registry.generators() if s.output == "image" and s.family == "diffusion"),
+    ]
     if base not in known:
         raise UserError(f"base is {base!r}{suggest(base, known)} (accepted: {', '.join(known)})")
 

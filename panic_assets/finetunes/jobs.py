@@ -3,18 +3,28 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.finetunes import config as tunes
-from panic_assets.finetunes import missing, stages
-from panic_assets.finetunes.captions import files
-from panic_assets.finetunes.captions import rules as rules_of
-from panic_assets.finetunes.verdicts import manual
+from panic_assets.finetunes import missing
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.training import names, registration
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.captions import files
+    from panic_assets.finetunes.captions import rules as rules_of
+    from panic_assets.finetunes.verdicts import manual
+else:
+    stages = asleep("panic_assets.finetunes.stages")
+    files = asleep("panic_assets.finetunes.captions.files")
+    rules_of = asleep("panic_assets.finetunes.captions.rules")
+    manual = asleep("panic_assets.finetunes.verdicts.manual")
 
 
 def _shared(name: str) -> str:
@@ -23,7 +33,7 @@ def _shared(name: str) -> str:
 
 test_job = dg.define_asset_job(
     "test_finetune",
-    [
+    dg.AssetSelection.assets(
         _shared("training_runs"),
         "prompt_suites",
         "captions",
@@ -36,7 +46,7 @@ test_job = dg.define_asset_job(
         _shared("notifications"),
         "finetune_reports",
         "ab_results",
-    ],
+    ),
     description="Draws, measures, compares and reports whatever is missing of a fine-tune. Finished work is kept.",
 )
 

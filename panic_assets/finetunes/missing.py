@@ -5,17 +5,23 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes.drawing import depth, ingest, suites
 from panic_assets.finetunes.drawing.depth import Cell, Depth
 from panic_assets.finetunes.drawing.suites import Suite
-from panic_assets.finetunes.pictures import attributes, measures
+from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.training import runs
 from panic_assets.training.missing import current_runs
 from panic_assets.workload import Missing, Query
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes.pictures import attributes
+else:
+    attributes = asleep("panic_assets.finetunes.pictures.attributes")
 
 Row = dict[str, Any]
 FAMILY = "finetune"
@@ -105,7 +111,7 @@ def unmeasured(lake: Lake, name: str) -> list[Row]:
                              AND r.suite_hash = t.suite_hash AND r.prompt = t.prompt AND r.seed = t.seed
                              AND r.image_hash = t.image_hash AND r.metric_version = ?)
            ORDER BY ALL""",
-        [measures.VERSION],
+        [METRIC_VERSION],
         training_run=name,
     ).to_pylist()
 

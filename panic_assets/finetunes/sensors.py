@@ -2,15 +2,21 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from panic_assets.asleep import asleep
 from panic_assets.finetunes import config, jobs, missing
 from panic_assets.instance.runs import under_way
 from panic_assets.resources import LakeResource
 from panic_assets.training import names, runs
-from panic_assets.training.stages import checkpoints_version, store_arrivals, store_problems, watch_of
 from panic_assets.training.watch import Cursor, tick
+
+if TYPE_CHECKING:
+    from panic_assets.training import stages as spine
+else:
+    spine = asleep("panic_assets.training.stages")
 
 
 @dg.sensor(
@@ -28,13 +34,13 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
         name = row["training_run"]
         if row["status"] == runs.TOMBSTONE:
             continue
-        found = tick(watch_of(row), Cursor.from_json(before.get(name, {})), runs.registered(lake.lake, name))
+        found = tick(spine.watch_of(row), Cursor.from_json(before.get(name, {})), runs.registered(lake.lake, name))
         after[name] = found.cursor.to_json()
-        store_problems(lake.lake, name, found.reports)
+        spine.store_problems(lake.lake, name, found.reports)
         mine = [a for a in found.arrivals if a.checkpoint.run == name]
         if mine:
-            store_arrivals(lake.lake, mine)
-            version = {"dagster/data_version": checkpoints_version(lake.lake, name)}
+            spine.store_arrivals(lake.lake, mine)
+            version = {"dagster/data_version": spine.checkpoints_version(lake.lake, name)}
             events.append(
                 dg.AssetMaterialization(names.asset(config.FAMILY.name, "checkpoints"), partition=name, tags=version)
             )

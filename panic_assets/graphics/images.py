@@ -1,9 +1,12 @@
 """Pictures as files: encoded, and decoded again."""
 
-import io
-from typing import Any
+from __future__ import annotations
 
-from PIL import Image
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _FORMS: dict[str, dict[str, Any]] = {
     "png": {"format": "PNG", "compress_level": 1},
@@ -23,6 +26,8 @@ def encode(image: Image.Image, form: str) -> bytes:
 
 def decode(data: bytes) -> Image.Image:
     """The image of a file with its pixels loaded; ValueError, which says why, when it holds none."""
+    from PIL import Image  # Late: commands that only read decode nothing.
+
     try:
         image = Image.open(io.BytesIO(data))
         image.load()

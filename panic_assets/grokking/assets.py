@@ -1,17 +1,23 @@
 """The graph of the grokking family: runs are trained here or watched, their checkpoints measured, their outcomes found."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from panic_assets.grokking import stages
+from panic_assets.asleep import asleep
 from panic_assets.grokking.config import FAMILY
-from panic_assets.grokking.missing import ANALYSIS_VERSION
-from panic_assets.grokking.pictures import renders as rendering
-from panic_assets.grokking.tables import TABLES
+from panic_assets.grokking.missing import ANALYSIS_VERSION, TRAIN_VERSION
+from panic_assets.grokking.tables import PER_CHECKPOINT, TABLES
 from panic_assets.steps import GPU, WAIT_SECONDS, Outcome, Stage, outcome
 from panic_assets.training import assets as training
 from panic_assets.training import settings, tables
+
+if TYPE_CHECKING:
+    from panic_assets.grokking import stages
+    from panic_assets.grokking.pictures import renders as rendering
+else:
+    stages = asleep("panic_assets.grokking.stages")
+    rendering = asleep("panic_assets.grokking.pictures.renders")
 
 GROUP = "grokking"
 T = {table.name: table for table in (*TABLES, *tables.TABLES)}
@@ -35,7 +41,7 @@ class HomeConfig(dg.Config):
     T["grokking_losses"],
     T["training_times"],
     deps=[SPINE.training_runs],
-    version=stages.TRAIN_VERSION,
+    version=TRAIN_VERSION,
     needs=GPU,
     compute=True,
     **_training,
@@ -51,7 +57,7 @@ def grokking_training(here: Stage) -> Outcome:
 
 
 @_of_run(
-    *(T[name] for name in stages.PER_CHECKPOINT),
+    *(T[name] for name in PER_CHECKPOINT),
     T["grokking_analyses"],
     T["metrics"],
     deps=[SPINE.checkpoints],

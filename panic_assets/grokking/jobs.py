@@ -1,23 +1,30 @@
 """The jobs of the grokking family: train, analyse, sweep, intervene, add checkpoints, draw animations."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.compute.choose import side_by_side
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
-from panic_assets.grokking import config, stages
+from panic_assets.grokking import config
 from panic_assets.grokking.config import FAMILY, Intervention
 from panic_assets.grokking.learning.recipe import Gain
-from panic_assets.grokking.pictures import renders
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.progress import Logged
 from panic_assets.resources import LakeResource
 from panic_assets.steps import GPU, on
 from panic_assets.training import names, registration, settings
+
+if TYPE_CHECKING:
+    from panic_assets.grokking import stages
+    from panic_assets.grokking.pictures import renders
+else:
+    stages = asleep("panic_assets.grokking.stages")
+    renders = asleep("panic_assets.grokking.pictures.renders")
 
 ANALYSIS = (
     names.asset(FAMILY.name, "checkpoints"),
@@ -32,17 +39,17 @@ ANALYSIS = (
 RUNS = names.asset(FAMILY.name, "training_runs")
 train_job = dg.define_asset_job(
     "train_grokking",
-    [RUNS, "grokking_training", *ANALYSIS, "grokking_renders"],
+    dg.AssetSelection.assets(RUNS, "grokking_training", *ANALYSIS, "grokking_renders"),
     description="Trains a registered run to its end and analyses its checkpoints. A run that was stopped carries on.",
 )
 analyse_job = dg.define_asset_job(
     "analyse_grokking",
-    [RUNS, *ANALYSIS],
+    dg.AssetSelection.assets(RUNS, *ANALYSIS),
     description="Analyses the checkpoints of a training run that were not analysed yet, and describes again how it ended.",
 )
 render_job = dg.define_asset_job(
     "render_grokking",
-    ["grokking_renders"],
+    dg.AssetSelection.assets("grokking_renders"),
     description="Draws the animations of a training run that are queued or were interrupted, or that a new checkpoint has "
     "outdated.",
 )

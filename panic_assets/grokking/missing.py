@@ -9,6 +9,7 @@ from panic_assets.training import runs
 from panic_assets.training.missing import current_runs
 from panic_assets.workload import Missing, Query
 
+TRAIN_VERSION = "2"
 ANALYSIS_VERSION = "3"
 """Version of what is measured of a checkpoint: another one makes every checkpoint's measurements missing."""
 

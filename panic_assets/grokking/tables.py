@@ -579,3 +579,15 @@ TABLES = (
     CIRCLE,
     OUTCOMES,
 )
+
+PER_CHECKPOINT: dict[str, dict[str, str]] = {
+    "grokking_spectra": {},
+    "grokking_dominant": {},
+    "grokking_neurons": {},
+    "grokking_rings": {},
+    "grokking_class_pca": {},
+    "grokking_centroids": {},
+    "grokking_row_pca": {"basis": "own"},
+    "grokking_row_scores": {"basis": "own"},
+}
+"""Tables with rows per checkpoint, and the rest of their partition key beside the run."""

@@ -1,6 +1,7 @@
 """The instance class that dagster.yaml names: deleting a partition key starts the deletion cascade."""
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 
 from panic_assets.instance.hook import hook_is_off, without_hook
+from panic_assets.instance.storage import dagster_home
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,9 @@ class PanicInstance(DagsterInstance):
 
     @staticmethod
     def config_defaults(base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
-        """Dagster's own defaults for everything dagster.yaml does not mention."""
-        return InstanceRef.config_defaults(base_dir)
+        """Dagster's own defaults for everything dagster.yaml does not mention. Without a DAGSTER_HOME, Dagster proposes
+        a folder that it removes at the end; logs of steps go to ours."""
+        return InstanceRef.config_defaults(base_dir if os.environ.get("DAGSTER_HOME") else dagster_home())
 
     @property
     def supports_wipe_on_delete_for_multipartitioned_assets(self) -> bool:

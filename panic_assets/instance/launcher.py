@@ -17,11 +17,12 @@ from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, RunsFilter
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, HIDDEN_TAG_PREFIX, MAX_RETRIES_TAG
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
-HOST, PID, STARTED = "panic/host", "panic/pid", "panic/pid_started"
+HOST, PID, STARTED = (f"{HIDDEN_TAG_PREFIX}panic_{name}" for name in ("host", "pid", "pid_started"))
+"""The UI does not show tags of this prefix."""
 MISSES = 2
 """A worker counts as dead when it was not found this many times in a row: one may be a restarting server."""
 _ASK_SECONDS = 10

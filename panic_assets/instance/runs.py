@@ -2,13 +2,20 @@
 
 import time
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from panic_assets.instance.launcher import process_is_alive
+from panic_assets.asleep import asleep
+
+if TYPE_CHECKING:
+    from panic_assets.instance import launcher
+else:
+    launcher = asleep("panic_assets.instance.launcher")
+
 
 _POLL_SECONDS = 0.2
 
@@ -70,6 +77,6 @@ def _cancel(instance: DagsterInstance, run: DagsterRun) -> None:
         stopping = instance.run_launcher.terminate(run.run_id)
     except DagsterUserCodeUnreachableError:
         stopping = False
-    if not stopping and process_is_alive(run.tags) is not True:
+    if not stopping and launcher.process_is_alive(run.tags) is not True:
         instance.report_run_canceled(run, "Cancelled. The process that executed this run was not found.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

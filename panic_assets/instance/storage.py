@@ -26,6 +26,7 @@ from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.extras import extra
 from panic_assets.instance.wiping import DeletesPartitions
+from panic_assets.settings import home
 
 POSTGRES_URL = "PANIC_POSTGRES_URL"
 OLDEST, NEWEST = "1.13.27", "1.14"
@@ -41,6 +42,11 @@ def require_known_dagster(version: str = dagster.__version__) -> None:
         raise UserError(
             f"dagster is {version}; this release of panic_assets needs dagster>={OLDEST},<{NEWEST}; install one of these"
         )
+
+
+def dagster_home() -> str:
+    """Where Dagster keeps its files: DAGSTER_HOME, or where `panic` sets it to. Stock commands need not be told."""
+    return os.environ.get("DAGSTER_HOME") or str(home().dagster)
 
 
 def postgres_url(text: str) -> str:
@@ -72,7 +78,6 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
           custom:
             module: panic_assets.instance.storage
             class: PanicStorage
-            config: {base_dir: {env: DAGSTER_HOME}}
     """
 
     def __init__(self, base_dir: str, url: str | None = None, inst_data: ConfigurableClassData | None = None) -> None:
@@ -102,15 +107,16 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> dict[str, Field]:
-        """`base_dir`: where SQLite files go. PostgreSQL is named by the environment alone: it holds a password."""
-        return {"base_dir": Field(StringSource, is_required=True)}
+        """`base_dir`: where SQLite files go; in DAGSTER_HOME when not given. PostgreSQL is named by the environment
+        alone: it holds a password."""
+        return {"base_dir": Field(StringSource, is_required=False)}
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PanicStorage":
         """From dagster.yaml and the environment of the process that opens the instance."""
-        return cls(config_value["base_dir"], variables.read().postgres_url, inst_data)
+        return cls(config_value.get("base_dir") or dagster_home(), variables.read().postgres_url, inst_data)
 
     @property
     def run_storage(self) -> RunStorage:

@@ -5,19 +5,26 @@ that are often asked are copied in. Someone who has an older catalogue open keep
 stay for the grace period.
 """
 
+from __future__ import annotations
+
 import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
-
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.lake.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.lease import short_lock
 from panic_assets.lake.schema import Table
 from panic_assets.registry import registry
+
+if TYPE_CHECKING:
+    import duckdb
+else:
+    duckdb = asleep("duckdb")
 
 HOT_ROWS = 1_000_000
 """A hot table with more rows is left in Parquet, because copying it would slow down every refresh."""

@@ -1,17 +1,25 @@
 """Rules that follow from a table's schema. Asset checks and the doctor use the same ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from panic_assets.asleep import asleep
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.schema import Column, Table
 from panic_assets.registry import registry
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    duckdb = asleep("duckdb")
+    pa = asleep("pyarrow")
+    pq = asleep("pyarrow.parquet")
 
 Kind = Literal["missing", "duplicate", "mistyped", "orphaned", "half-written", "invalid", "gap", "stale"]
 

@@ -1,5 +1,7 @@
 """The lake: partitioned Parquet, written atomically, read with SQL while it is being written."""
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import os
@@ -12,18 +14,24 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
-import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from panic_assets.asleep import asleep
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.files import TEMPORARY, appearing
 from panic_assets.lake.lease import held, lease, short_lock
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    duckdb = asleep("duckdb")
+    pa = asleep("pyarrow")
+    pq = asleep("pyarrow.parquet")
 
 Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 
@@ -133,11 +141,11 @@ class Lake:
     def _lease_file(self, what: str) -> Path:
         return self.root / ".locks" / f"{quote(what, safe=' ')}.lock"
 
-    def writer(self, table: str, /, **partition: str) -> "Writer":
+    def writer(self, table: str, /, **partition: str) -> Writer:
         """Buffered appending to one partition, visible as it goes."""
         return Writer(self, self.tables[table], partition, replace=False)
 
-    def replacing(self, table: str, /, **partition: str) -> "Writer":
+    def replacing(self, table: str, /, **partition: str) -> Writer:
         """Buffered writing of everything that a partition shall hold. It is swapped in as a whole at the end."""
         return Writer(self, self.tables[table], partition, replace=True)
 
@@ -297,7 +305,7 @@ class Writer:
         self._last = time.monotonic()
         self._written: list[StoredFile] = []
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Writer:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 

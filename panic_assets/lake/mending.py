@@ -22,8 +22,9 @@ def columns(table: Table) -> str:
 
 
 def forbidden(table: Table) -> str:
-    """SQL that is true of a row with a forbidden value."""
-    return " OR ".join(f"({rule})" for c in table.columns if (rule := invalid(table, c))) or "false"
+    """SQL that is true of a row with a forbidden value, and false of any other."""
+    rules = [rule for c in table.columns if (rule := invalid(table, c))]
+    return " OR ".join(f"coalesce({rule}, false)" for rule in rules) or "false"  # A null that is allowed: neither.
 
 
 def sound(lake: Lake, name: str) -> str:
@@ -35,7 +36,7 @@ def sound(lake: Lake, name: str) -> str:
     known = "".join(f" AND {_refers_to_something(r)}" for r in table.references if not r.anywhere)
     return (
         f"SELECT {columns(table)} FROM (SELECT *, row_number() OVER (PARTITION BY {key}) AS copy FROM {name} "
-        f"WHERE NOT coalesce({forbidden(table)}, true)) q WHERE copy = 1{known}"
+        f"WHERE NOT ({forbidden(table)})) q WHERE copy = 1{known}"
     )
 
 

@@ -4,26 +4,39 @@ The schemas are the analysts' contract. From them follow the Parquet types, the 
 dictionary in docs/, and the invariants that asset checks and `panic doctor` verify.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from __future__ import annotations
 
-import pyarrow as pa
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Literal
+
+from panic_assets.asleep import asleep
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = asleep("pyarrow")
+
 
 Type = Literal["string", "int32", "int64", "float32", "float64", "bool", "timestamp", "binary", "vector", "strings"]
 
-ARROW: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "binary": pa.binary(),
-    "vector": pa.list_(pa.float32()),
-    "strings": pa.list_(pa.string()),
-}
+
+@cache
+def arrow_types() -> dict[str, pa.DataType]:
+    """Type of a column -> its Parquet type."""
+    return {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float32": pa.float32(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "binary": pa.binary(),
+        "vector": pa.list_(pa.float32()),
+        "strings": pa.list_(pa.string()),
+    }
+
 
 DUCKDB: dict[str, str] = {
     "string": "VARCHAR",
@@ -92,7 +105,7 @@ class Table:
     @cached_property
     def arrow(self) -> pa.Schema:
         """The Parquet schema, in column order."""
-        return pa.schema([pa.field(c.name, ARROW[c.type], nullable=c.nullable) for c in self.columns])
+        return pa.schema([pa.field(c.name, arrow_types()[c.type], nullable=c.nullable) for c in self.columns])
 
     @property
     def names(self) -> tuple[str, ...]:

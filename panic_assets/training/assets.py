@@ -9,16 +9,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from panic_assets.asleep import asleep
 from panic_assets.partitions import runs_of
+from panic_assets.progress import Done
 from panic_assets.steps import Outcome, Stage, outcome, stage
-from panic_assets.training import names, runs, settings, stages
+from panic_assets.training import names, runs, settings
 from panic_assets.training.spaces import LEASE
 from panic_assets.training.tables import TABLES
 from panic_assets.workload import Family
+
+if TYPE_CHECKING:
+    from panic_assets.training import stages
+else:
+    stages = asleep("panic_assets.training.stages")
 
 T = {table.name: table for table in TABLES}
 KINDS = {"parquet", "python"}
@@ -68,7 +75,7 @@ def spine(family: Family, group: str) -> Spine:
         row = runs.get(here.lake, here.key)
         ancestors = runs.lineage(here.lake).ancestors(here.key)
         return outcome(
-            stages.Done(),
+            Done(),
             status=row["status"],
             parent=f"{row['parent_run']} at {row['parent_epoch']}" if row["parent_run"] else "none",
             ancestors=" < ".join(ancestors) or "none",

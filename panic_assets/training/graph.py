@@ -12,7 +12,7 @@ def graph() -> Graph:
     spine = assets.spine(FAMILY, "training")
     conclude = dg.define_asset_job(
         CONCLUDE,
-        [names.asset(FAMILY.name, shared) for shared in names.SPINE],
+        dg.AssetSelection.assets(*(names.asset(FAMILY.name, shared) for shared in names.SPINE)),
         description="Registers the checkpoints of a run of your own training loop, and gives advice from its metrics.",
     )
     return Graph(

@@ -1,13 +1,19 @@
 """What the training spine still has to do for a run, asked of the lake and of the run's folder."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
 from panic_assets.training import names, runs
 from panic_assets.training.checkpoints import list_folder
-from panic_assets.training.stages import watch_of
 from panic_assets.workload import Missing, Query
+
+if TYPE_CHECKING:
+    from panic_assets.training import stages
+else:
+    stages = asleep("panic_assets.training.stages")
 
 
 def current_runs(lake: Lake, family: str, key: str | None) -> list[str]:
@@ -26,7 +32,7 @@ def spine(family: str) -> dict[str, Query]:
     def checkpoints(lake: Lake, key: str | None) -> Iterable[Missing]:
         """Files in a run's folder that are neither registered nor known to be no checkpoints."""
         for name in current_runs(lake, family, key):
-            watch = watch_of(runs.get(lake, name))
+            watch = stages.watch_of(runs.get(lake, name))
             known = {(r.path, r.size, r.mtime) for r in runs.registered(lake, name)}
             refused = set(lake.sql("SELECT path FROM checkpoint_problems", training_run=name)["path"].to_pylist())
             try:

@@ -1,13 +1,20 @@
 """Registers checkpoint files that appear in watched folders. Each family decides what is then done with them."""
 
 import json
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.resources import LakeResource
-from panic_assets.training import names, registration, runs, settings, stages
+from panic_assets.training import names, registration, runs, settings
 from panic_assets.training.watch import Cursor, Registered, Watch, tick
+
+if TYPE_CHECKING:
+    from panic_assets.training import stages
+else:
+    stages = asleep("panic_assets.training.stages")
 
 
 @dg.sensor(

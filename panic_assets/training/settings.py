@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 
-from panic_assets import variables
 from panic_assets.errors import UserError, suggest
 from panic_assets.settings import home
 from panic_assets.training.cost import RateTable, StopRule
@@ -48,6 +47,8 @@ def default_targets() -> dict[str, Mapping[str, float]]:
 
 def path() -> Path:
     """Where the settings are."""
+    from panic_assets import variables  # Late: `panic training list` needs no pydantic.
+
     return variables.read().training or home().root / "training.yaml"
 
 

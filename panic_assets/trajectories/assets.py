@@ -4,18 +4,33 @@ The first four follow each other by themselves. Clusters and analyses are made o
 """
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from panic_assets.asleep import asleep
 from panic_assets.automation import FOLLOW
 from panic_assets.lake.lake import Lake
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
+from panic_assets.progress import Done
 from panic_assets.steps import GPU, Outcome, Stage, markdown, outcome, stage
-from panic_assets.trajectories import stages
-from panic_assets.trajectories.clusters import layers
 from panic_assets.trajectories.tables import TABLES
+from panic_assets.trajectories.versions import (
+    CLUSTER_VERSION,
+    CODE_VERSION,
+    DIAGRAM_VERSION,
+    EMBED_VERSION,
+    SEED,
+    WALK_VERSION,
+)
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories import stages
+    from panic_assets.trajectories.clusters import layers
+else:
+    stages = asleep("panic_assets.trajectories.stages")
+    layers = asleep("panic_assets.trajectories.clusters.layers")
 
 GROUP = "trajectories"
 ANALYSES = "analyses"
@@ -23,12 +38,8 @@ T = {table.name: table for table in TABLES}
 
 _of_experiment = partial(stage, space=EXPERIMENT, lease="experiment {}")
 _of_model = partial(stage, space=EMBEDDING_MODEL, lease="clusters of {}")
-_analysis = partial(
-    _of_experiment, group=ANALYSES, version=stages.CODE_VERSION, metadata={"seed of what is random": stages.SEED}
-)
-_analysis_of_model = partial(
-    _of_model, group=ANALYSES, version=stages.CODE_VERSION, metadata={"seed of what is random": stages.SEED}
-)
+_analysis = partial(_of_experiment, group=ANALYSES, version=CODE_VERSION, metadata={"seed of what is random": SEED})
+_analysis_of_model = partial(_of_model, group=ANALYSES, version=CODE_VERSION, metadata={"seed of what is random": SEED})
 _ALL_EXPERIMENTS = dg.AllPartitionMapping()
 
 
@@ -77,7 +88,7 @@ def experiments(here: Stage) -> Outcome:
     with one seed."""
     found = stages.plan(here.lake, here.key)
     return outcome(
-        stages.Done(),
+        Done(),
         runs=found.runs,
         networks=["-".join(n) for n in found.networks],
         prompts=len(found.prompts),
@@ -93,7 +104,7 @@ def experiments(here: Stage) -> Outcome:
     deps=[experiments],
     group=GROUP,
     kinds={"parquet", "python"},
-    version=stages.WALK_VERSION,
+    version=WALK_VERSION,
     needs=GPU,
     compute=True,
     automation=FOLLOW,
@@ -131,7 +142,7 @@ def invocations(here: Stage) -> Outcome:
     deps=[invocations],
     group=GROUP,
     kinds={"parquet", "python"},
-    version=stages.EMBED_VERSION,
+    version=EMBED_VERSION,
     needs=GPU,
     compute=True,
     automation=FOLLOW,
@@ -149,7 +160,7 @@ def embeddings(here: Stage) -> Outcome:
     deps=[embeddings],
     group=GROUP,
     kinds={"parquet", "python"},
-    version=stages.DIAGRAM_VERSION,
+    version=DIAGRAM_VERSION,
     compute=True,
     config=DiagramConfig,
     automation=FOLLOW,
@@ -179,7 +190,7 @@ def persistence_diagrams(here: Stage) -> Outcome:
     deps=[dg.AssetDep(embeddings, partition_mapping=_ALL_EXPERIMENTS)],
     group=GROUP,
     kinds={"parquet", "scikitlearn"},
-    version=stages.CLUSTER_VERSION,
+    version=CLUSTER_VERSION,
     config=ClusterConfig,
 )
 def clusters(here: Stage) -> Outcome:
@@ -188,10 +199,10 @@ def clusters(here: Stage) -> Outcome:
     only = here.config(ClusterConfig).assign_only
     row = (stages.assign if only else stages.cluster)(here.lake, here.watcher, here.key)
     if row is None:
-        return outcome(stages.Done(), vectors=0)
+        return outcome(Done(), vectors=0)
     kept = ("clusters", "outliers", "vectors", "distinct_vectors", "assigned", "experiments")
     return outcome(
-        stages.Done(row["vectors"]),
+        Done(row["vectors"]),
         **{name: row[name] for name in kept},
         outlier_share=round(row["outliers"] / row["vectors"], 4),
         parameters=dg.MetadataValue.text(row["parameters"]),
@@ -256,7 +267,16 @@ def layouts(here: Stage) -> Outcome:
     return outcome(done, **_averages(here, "layout_points", "trustworthiness"))
 
 
-@_analysis_of_model(*(T[name] for name in stages.SYMBOL_TABLES), deps=[clusters], kinds={"parquet", "python"})
+@_analysis_of_model(
+    T["cluster_dwells"],
+    T["cluster_transitions"],
+    T["cluster_states"],
+    T["cluster_change_points"],
+    T["markov_models"],
+    T["symbol_nulls"],
+    deps=[clusters],
+    kinds={"parquet", "python"},
+)
 def symbolic_dynamics(here: Stage) -> Outcome:
     """Runs as sequences of clusters: how long they stay in each, where they go next, where they end; Markov state models
     of this, and tests of those models."""

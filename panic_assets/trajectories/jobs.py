@@ -15,37 +15,37 @@ from panic_assets.trajectories.config import parse
 
 plan_experiment = dg.define_asset_job(
     "plan_experiment",
-    ["experiments"],
+    dg.AssetSelection.assets("experiments"),
     partitions_def=EXPERIMENT,
     description="Plans the runs of a registered experiment. The sensor `automation` then has it performed.",
 )
 perform_experiment = dg.define_asset_job(
     "perform_experiment",
-    list(missing.PERFORMED),
+    dg.AssetSelection.assets(*missing.PERFORMED),
     partitions_def=EXPERIMENT,
     description="Performs an experiment: makes what is missing of it, from model calls to persistence diagrams.",
 )
 analyse_experiment = dg.define_asset_job(
     "analyse_experiment",
-    ["dynamics", "topology", "layouts", "statistics"],
+    dg.AssetSelection.assets("dynamics", "topology", "layouts", "statistics"),
     partitions_def=EXPERIMENT,
     description="Makes every analysis of a finished experiment.",
 )
 recompute_clusters = dg.define_asset_job(
     "recompute_clusters",
-    ["clusters"],
+    dg.AssetSelection.assets("clusters"),
     partitions_def=EMBEDDING_MODEL,
     description="Clusters the vectors of an embedding model again, pooled over all experiments.",
 )
 analyse_clusters = dg.define_asset_job(
     "analyse_clusters",
-    ["symbolic_dynamics", "cluster_stability"],
+    dg.AssetSelection.assets("symbolic_dynamics", "cluster_stability"),
     partitions_def=EMBEDDING_MODEL,
     description="Describes runs as sequences of an embedding model's clusters, and tests whether the clusters are real.",
 )
 recompute_layers = dg.define_asset_job(
     "recompute_layers",
-    ["cluster_layers"],
+    dg.AssetSelection.assets("cluster_layers"),
     partitions_def=EMBEDDING_MODEL,
     description="Clusters the vectors of an embedding model at several resolutions with EVoC, pooled over all experiments.",
 )

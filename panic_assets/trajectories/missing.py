@@ -1,12 +1,19 @@
 """What work is left, read from the lake. Steps, status, resume and the doctor all ask here, so they agree."""
 
-from typing import Any
+from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from panic_assets.asleep import asleep
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.registry import registry
 from panic_assets.trajectories.config import UNSEEDED, Definition, from_json
-from panic_assets.trajectories.runs.walk import Progress
 from panic_assets.workload import Missing, Query, outdated
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories.runs import walk
+else:
+    walk = asleep("panic_assets.trajectories.runs.walk")
 
 
 def definition(lake: Lake, experiment: str) -> Definition | None:
@@ -148,7 +155,7 @@ def stale_clusterings(lake: Lake) -> list[str]:
     return [m.key for m in left(lake, "clusters") if m.count]
 
 
-def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progress]]:
+def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], walk.Progress]]:
     """Where each unfinished run stands, found by replaying its stored invocations.
 
     The replay may show that a run is complete: then its `stop_reason` says why.
@@ -158,7 +165,8 @@ def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progr
         experiment=experiment,
     ).to_pylist()
     found = {
-        r["run_id"]: (tuple(r["models"]), Progress(r["run_id"], r["prompt"], r["seed"], r["max_length"])) for r in runs
+        r["run_id"]: (tuple(r["models"]), walk.Progress(r["run_id"], r["prompt"], r["seed"], r["max_length"]))
+        for r in runs
     }
     if not found:
         return []
@@ -178,7 +186,7 @@ def unfinished(lake: Lake, experiment: str) -> list[tuple[tuple[str, ...], Progr
     return list(found.values())
 
 
-def _load_last(lake: Lake, experiment: str, runs: list[Progress]) -> None:
+def _load_last(lake: Lake, experiment: str, runs: list[walk.Progress]) -> None:
     """Fetch the last stored output of each run: what its next step starts from."""
     by_id = {run.last_id: run for run in runs if run.last_id is not None}
     if not by_id:

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panic_assets.trajectories import config, missing, stages
+from panic_assets.asleep import asleep
+from panic_assets.trajectories import config, missing
 from panic_assets.trajectories.config import Definition
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from panic_assets.resources import LakeResource
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories import stages
+else:
+    stages = asleep("panic_assets.trajectories.stages")
 
 
 def add(lake: "LakeResource", instance: "dg.DagsterInstance", wanted: Definition) -> tuple[Definition, bool]:

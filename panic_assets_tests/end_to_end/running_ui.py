@@ -89,7 +89,11 @@ def ended_in_the_background(folder: Path) -> None:
     """Starts `panic ui` as a script does with `&`, which makes it ignore Ctrl-C, and tells it to end as soon as Dagster
     is up; fails when that leaves a process."""
     with _started(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
-        ui.until("Dagster to start", lambda: any("dagster" in p.cmdline() for p in ui.processes()), STARTED)
+        ui.until(
+            "Dagster to start",
+            lambda: any("panic_assets.instance.serve" in p.cmdline() for p in ui.processes()),
+            STARTED,
+        )
         process.terminate()
         assert process.wait(ENDED) == 0
         _gone(ui, "SIGTERM")

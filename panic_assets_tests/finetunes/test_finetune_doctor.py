@@ -37,11 +37,6 @@ def truncate(lake) -> str:
     return f"file {file.name} of test_images"
 
 
-def remove_pictures(lake) -> str:
-    lake.remove("test_images", training_run=RUN, checkpoint=one_checkpoint(lake))
-    return "training run tune lacks 15 of 75 pictures"
-
-
 def remove_all(lake) -> str:
     checkpoint = one_checkpoint(lake)
     for table in PER_CHECKPOINT:
@@ -54,7 +49,7 @@ def forget_results(lake) -> str:
     return "training run tune lacks 15 of 75 measurements"
 
 
-@pytest.mark.parametrize("damage", [truncate, remove_pictures, remove_all, forget_results])
+@pytest.mark.parametrize("damage", [truncate, remove_all, forget_results])
 def test_what_is_damaged_is_found_and_made_again(panic, instance, home_lake, damage):
     assert doctor.examine(open_house(instance)) == []
     before = stored(home_lake)
@@ -137,3 +132,9 @@ def test_rows_of_a_run_that_nobody_registered_are_said_once_and_go(instance, hom
     list(doctor.repair(house, found))
     assert doctor.examine(house) == []
     assert [name for name in home_lake.tables for _ in home_lake.partitions(name)] == []
+
+
+def test_what_is_sound_is_left_alone(instance, home_lake):
+    before = stored(home_lake)
+    assert list(doctor.repair(open_house(instance), [])) == []
+    assert stored(home_lake) == before

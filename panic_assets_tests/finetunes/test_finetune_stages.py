@@ -20,6 +20,7 @@ from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.pictures.colour import encode
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
+from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake import invariants
 from panic_assets.models.preflight import inspect
 from panic_assets.tables import open_lake
@@ -151,7 +152,7 @@ def test_every_row_names_what_it_measured(tested):
         image = images[r["checkpoint"], r["prompt"], r["seed"]]
         assert r["image_hash"] == measures.content_hash(image["image"])
         assert r["checkpoint_hash"] == hashes[r["epoch"]]
-        assert r["metric_version"] == measures.VERSION
+        assert r["metric_version"] == METRIC_VERSION
 
 
 class Page(HTMLParser):

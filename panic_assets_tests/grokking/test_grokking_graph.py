@@ -25,6 +25,7 @@ from panic_assets.grokking.learning.model import Shape, initial
 from panic_assets.grokking.pictures import renders
 from panic_assets.grokking.spectra import pca
 from panic_assets.grokking.stages import products
+from panic_assets.grokking.tables import PER_CHECKPOINT
 from panic_assets.house import open_house
 from panic_assets.lake import invariants
 from panic_assets.resources import LakeResource
@@ -165,7 +166,7 @@ def test_analysing_again_does_nothing_and_a_rewritten_checkpoint_is_analysed_ane
         r["epoch"]: r["computed_at"] for r in lake.sql("SELECT * FROM grokking_analyses", training_run=RUN).to_pylist()
     }
     assert {e for e in before if after[e] != before[e]} == {30}
-    for table in (*stages.PER_CHECKPOINT, "metrics"):
+    for table in (*PER_CHECKPOINT, "metrics"):
         assert invariants.findings(lake, table, training_run=RUN) == []
     hashes = lake.sql("SELECT DISTINCT measured FROM metrics WHERE epoch = 30", training_run=RUN)[
         "measured"

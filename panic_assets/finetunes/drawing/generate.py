@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.compute.protocol import Worker
 from panic_assets.errors import UserError
@@ -22,8 +21,6 @@ from panic_assets.finetunes.drawing.depth import Cell
 from panic_assets.finetunes.drawing.suites import Generation
 from panic_assets.finetunes.pictures.colour import encode, flatten, name_of
 
-VERSION = "2"
-"""Raise it when the same cell would give another picture."""
 SYNTHETIC = "Synthetic"
 """A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says.
 
@@ -86,7 +83,7 @@ def paint(pipe: Any, cell: Cell, generation: Generation) -> np.ndarray:
 
     size = {} if generation.size is None else {"height": generation.size, "width": generation.size}
     with torch.inference_mode():
-        image: Image.Image = pipe(
+        image = pipe(
             **long_prompts.arguments(pipe, cell.prompt.text, cell.prompt.negative),
             num_inference_steps=generation.steps,
             guidance_scale=generation.guidance,

@@ -11,13 +11,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes.captions import prompts as text_of
-from panic_assets.finetunes.pictures.colour import HEX
+
+if TYPE_CHECKING:
+    from panic_assets.finetunes.pictures import colour
+else:
+    colour = asleep("panic_assets.finetunes.pictures.colour")
 
 CATEGORIES = ("colour", "accessory", "skin tone", "expression")
 LEAST_SEEDS = 3
@@ -197,7 +202,7 @@ def _colours(text: str, added: Any, where: str) -> dict[str, str]:
     colours = text_of.colours(text)
     known = sorted({*text_of.FEATURES.values(), *text_of.ACCESSORIES})
     for feature, value in _fields(added, tuple(known), f"{where}, expected colours").items():
-        if not isinstance(value, str) or not HEX.fullmatch(value):
+        if not isinstance(value, str) or not colour.HEX.fullmatch(value):
             raise UserError(f"{where}: the colour of {feature} is {value!r}; it must look like '#00ff00'")
         if colours.setdefault(feature, value.lower()) != value.lower():
             raise UserError(

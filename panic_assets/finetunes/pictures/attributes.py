@@ -6,13 +6,14 @@ than to "without hat". At 24 pixels that is often undecidable; the answer is the
 fits its prompt is a cosine in a space. Without a configured model, nothing is asked and nothing is stored.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.protocol import Worker
@@ -21,6 +22,9 @@ from panic_assets.finetunes.captions.prompts import EXPRESSIONS
 from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.models.protocol import Answerer
 from panic_assets.registry import registry
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Verdict = Literal["yes", "no", "cannot tell"]
 Kind = Literal["accessory", "expression"]
@@ -64,7 +68,7 @@ class Viewers:
                 )
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Viewers":
+    def of(cls, config: Mapping[str, Any]) -> Viewers:
         """Of a fine-tune's configuration. A detector that is a space compares picture and prompt, too."""
         detector, alignment = config.get("detector"), config.get("alignment")
         return cls(detector, alignment or (detector if detector in tuple(SPACES) else None))
@@ -131,6 +135,8 @@ class Task:
 
 def look(task: Task, worker: Worker) -> Iterator[Seen]:
     """Looks at the pictures of a task, in order; runs where the models are."""
+    from PIL import Image  # Late: commands that only read look at nothing.
+
     detector, space = task.viewers.detector, task.viewers.alignment
     for question in task.questions:
         picture = Image.fromarray(decode(question.png))

@@ -5,17 +5,22 @@ that counts pixels works on *weighted colours*: the distinct colours of a region
 No arithmetic happens in 8 bits, where 0 - 255 is 1.
 """
 
+from __future__ import annotations
+
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.errors import UserError
 from panic_assets.graphics import images
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 HEX = re.compile(r"#[0-9a-fA-F]{6}")
 SAME = 10.0
@@ -78,6 +83,8 @@ def decode(data: bytes) -> np.ndarray:
 
 def encode(rgb: np.ndarray) -> bytes:
     """uint8 RGB as PNG bytes without any metadata: the same pixels give the same bytes."""
+    from PIL import Image  # Late: commands that only read encode nothing.
+
     return images.encode(Image.fromarray(rgb, "RGB"), "small png")
 
 
@@ -180,13 +187,13 @@ class Colours:
     bins: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray) -> "Colours":
+    def of(cls, rgb: np.ndarray) -> Colours:
         """The distinct colours of pixels (..., 3), in order of their code."""
         codes, counts = np.unique(pack(rgb.reshape(-1, 3)), return_counts=True)
         return cls.holding(codes, counts)
 
     @classmethod
-    def holding(cls, codes: np.ndarray, counts: np.ndarray) -> "Colours":
+    def holding(cls, codes: np.ndarray, counts: np.ndarray) -> Colours:
         """From distinct colours, as codes, and the number of pixels that have each."""
         rgb = unpack(codes)
         top = (codes >> 9 & 0x7C00 | codes >> 6 & 0x3E0 | codes >> 3 & 0x1F).astype(np.intp)
@@ -194,7 +201,7 @@ class Colours:
         present[top] = True
         return cls(rgb, lab(rgb, np.float32), counts, (np.cumsum(present) - 1)[top])
 
-    def only(self, counts: np.ndarray) -> "Colours":
+    def only(self, counts: np.ndarray) -> Colours:
         """The same colours held by other numbers of pixels; colours held by none are dropped."""
         held = np.flatnonzero(counts)
         rgb, lab = (values.T.take(held, axis=1).T for values in (self.rgb, self.lab))
@@ -206,7 +213,7 @@ class Colours:
         return int(self.counts.sum())
 
     @cached_property
-    def coarse(self) -> "Colours":
+    def coarse(self) -> Colours:
         """The same pixels with the colours of each bin merged into their weighted mean; bins keep their order."""
         from panic_assets.finetunes.pictures import (
             counting,  # Late: compiled code is asleep until pictures are measured.
@@ -232,7 +239,7 @@ class Indexed:
     index: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray) -> "Indexed":
+    def of(cls, rgb: np.ndarray) -> Indexed:
         """Indexes uint8 RGB (height, width, 3); colours are in the order in which they first occur."""
         from panic_assets.finetunes.pictures import (
             counting,  # Late: compiled code is asleep until pictures are measured.

@@ -25,9 +25,6 @@ from panic_assets.finetunes.pictures.colour import (
 )
 from panic_assets.finetunes.pictures.regions import LABELS, find_regions
 
-VERSION = "2"
-"""Raise it when a measure changes, so that old and new numbers are never averaged together."""
-
 MEASURED, NOT_SPECIFIED, NOT_FOUND, CANNOT_TELL = "measured", "not specified", "not found", "cannot tell"
 _SNAP = 32
 _TOUCHING = (

@@ -16,11 +16,10 @@ from panic_assets.finetunes.stages.drawing import BY_CHECKPOINT, draw, read_imag
 from panic_assets.finetunes.stages.measuring import MeasureTask, measure, measure_task
 from panic_assets.finetunes.stages.registering import check_suite, register, store_suite
 from panic_assets.finetunes.stages.reports import findings, in_markdown, material, of_epoch, write_reports
-from panic_assets.finetunes.stages.summaries import MEASURE_VERSION, SOURCE, marks, store_mark, summarise
+from panic_assets.finetunes.stages.summaries import SOURCE, marks, store_mark, summarise
 
 __all__ = [
     "BY_CHECKPOINT",
-    "MEASURE_VERSION",
     "SOURCE",
     "TEST_NAME",
     "MeasureTask",

@@ -14,6 +14,7 @@ from panic_assets.finetunes.drawing.depth import Cell
 from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.pictures.colour import decode
+from panic_assets.finetunes.versions import DRAW_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
@@ -94,7 +95,7 @@ def _image_row(
         "image_hash": measures.content_hash(data),
         "source": source,
         "origin": origin,
-        "draw_version": generate.VERSION,
+        "draw_version": DRAW_VERSION,
         "drawn_at": datetime.now(UTC),
     }
 

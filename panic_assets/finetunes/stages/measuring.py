@@ -11,6 +11,7 @@ from panic_assets.finetunes import missing
 from panic_assets.finetunes.drawing.suites import Suite, from_json
 from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.pictures import attributes, measures
+from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
@@ -104,7 +105,7 @@ def _result_row(
         "accessories": (seen or {}).get("accessories"),
         "expression": (seen or {}).get("expression"),
         "alignment": (seen or {}).get("alignment"),
-        "metric_version": measures.VERSION,
+        "metric_version": METRIC_VERSION,
         "computed_at": now,
     }
 
@@ -128,7 +129,7 @@ def _region_rows(name: str, cell: Row, told: measures.Measures, now: datetime) -
             "spread": r.spread,
             "purity": r.purity,
             "colours": r.colours,
-            "metric_version": measures.VERSION,
+            "metric_version": METRIC_VERSION,
             "computed_at": now,
         }
         for r in told.regions

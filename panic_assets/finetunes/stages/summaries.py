@@ -11,8 +11,8 @@ import numpy as np
 from panic_assets.errors import UserError
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.missing import Plan, Row
-from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.verdicts import manual, summary
+from panic_assets.finetunes.versions import MEASURE_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done
 from panic_assets.training import runs
@@ -21,7 +21,6 @@ from panic_assets.training.stages import store_metrics
 
 SOURCE = "finetune_summary"
 """Stage under which the family's metrics are stored in table metrics."""
-MEASURE_VERSION = f"{measures.VERSION}.{summary.VERSION}"
 
 
 def summarise(lake: Lake, name: str) -> Done:

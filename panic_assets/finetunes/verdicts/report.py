@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from panic_assets.finetunes.pictures.colour import ciede2000, lab
 from panic_assets.finetunes.verdicts import charts
@@ -147,6 +146,8 @@ def _best(m: Material) -> int | None:
 
 
 def _webp(rgb: np.ndarray) -> bytes:
+    from PIL import Image  # Late: the definitions draw nothing.
+
     out = io.BytesIO()
     Image.fromarray(rgb).save(out, "WEBP", quality=85, method=2)
     return out.getvalue()

@@ -18,7 +18,6 @@ from panic_assets.finetunes.verdicts import averages, issues, weak
 from panic_assets.finetunes.verdicts.averages import Choice, Inflection, Value
 from panic_assets.finetunes.verdicts.weak import Trait
 
-VERSION = "1"
 METRICS = (
     "colour",
     "background",

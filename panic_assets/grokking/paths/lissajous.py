@@ -14,7 +14,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from panic_assets.errors import UserError
-from panic_assets.grokking.paths.shapes import figure
 from panic_assets.grokking.spectra.fourier import basis
 from panic_assets.grokking.spectra.pca import evenly, of_gram, part, step_gram
 
@@ -31,6 +30,8 @@ new checkpoint costs does not grow with those before."""
 def statistics(gram: Array) -> dict[str, float]:
     """Every statistic of a path, from its centred Gram matrix: variance shares of PC1..3, and per pair of
     components the largest loop, the crossings and the size of the signed area (a null has no sense of rotation)."""
+    from panic_assets.grokking.paths.shapes import figure  # Late: numba.
+
     found = of_gram(gram, 3)
     shares = found.shares if found.shares is not None else np.zeros(3)
     out = {f"share_pc{i + 1}": float(shares[i]) for i in range(3)}

@@ -3,7 +3,6 @@
 from panic_assets.grokking.stages.conclusions import conclude, control_differs, loss_curves, proposal
 from panic_assets.grokking.stages.histories import HYSTERESIS, THRESHOLD, frequencies, neuron_history
 from panic_assets.grokking.stages.measuring import (
-    PER_CHECKPOINT,
     SOURCE,
     measure,
 )
@@ -12,7 +11,6 @@ from panic_assets.grokking.stages.registering import folder, intervene, register
 from panic_assets.grokking.stages.training import (
     COPY_SECONDS,
     SHARED,
-    TRAIN_VERSION,
     Task,
     add_checkpoints,
     store_losses,
@@ -26,11 +24,9 @@ __all__ = [
     "DRAWS",
     "HYSTERESIS",
     "LOW_LOSS",
-    "PER_CHECKPOINT",
     "SHARED",
     "SOURCE",
     "THRESHOLD",
-    "TRAIN_VERSION",
     "Task",
     "add_checkpoints",
     "conclude",

@@ -13,6 +13,7 @@ import pyarrow as pa
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
 from panic_assets.grokking.missing import ANALYSIS_VERSION, unanalysed
+from panic_assets.grokking.tables import PER_CHECKPOINT
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.training import runs
@@ -20,17 +21,6 @@ from panic_assets.training.series import Direction, Measurement
 from panic_assets.training.stages import store_metrics
 
 SOURCE = "grokking_measurements"
-PER_CHECKPOINT: dict[str, dict[str, str]] = {
-    "grokking_spectra": {},
-    "grokking_dominant": {},
-    "grokking_neurons": {},
-    "grokking_rings": {},
-    "grokking_class_pca": {},
-    "grokking_centroids": {},
-    "grokking_row_pca": {"basis": "own"},
-    "grokking_row_scores": {"basis": "own"},
-}
-"""Tables with rows per checkpoint, and the rest of their partition key beside the run."""
 
 
 def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:

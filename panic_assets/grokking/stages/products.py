@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from panic_assets.grokking.spectra import pca
 from panic_assets.lake.lake import Lake
@@ -82,6 +81,8 @@ def _stacked(rows: Sequence[Row]) -> dict[str, np.ndarray]:
 
 
 def _read(lake: Lake, name: str, epochs: Sequence[int]) -> dict[str, np.ndarray]:
+    import pyarrow.compute as pc  # Late: the definitions do not wait for it.
+
     table = lake.sql("SELECT matrix, epoch, other_epoch, product FROM grokking_products", training_run=name)
     product = np.array(table["product"])
     i, j = (np.searchsorted(epochs, np.array(table[c])) for c in ("epoch", "other_epoch"))

@@ -20,7 +20,6 @@ from panic_assets.training import cost, runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import outlook_of, register_checkpoints
 
-TRAIN_VERSION = "2"
 COPY_SECONDS = 15.0
 """How often the losses of a run in training are copied into the lake."""
 SHARED = "PANIC_HOME must be one folder, under one path, for every machine that trains"

@@ -1,11 +1,15 @@
 """Outputs as they are stored: encoded, hashed by their exact content, and decoded again."""
 
-import hashlib
+from __future__ import annotations
 
-from PIL import Image
+import hashlib
+from typing import TYPE_CHECKING
 
 from panic_assets.graphics import images
 from panic_assets.models.protocol import Content
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def text_hash(text: str) -> str:

@@ -13,7 +13,6 @@ from panic_assets.models.measured import batch_limit
 from panic_assets.registry import registry
 from panic_assets.trajectories.runs.content import decode
 
-CODE_VERSION = "1"
 DECODERS = min(4, machine.cores())
 """Threads that decode pictures while the model works on others."""
 

@@ -20,8 +20,8 @@ from panic_assets.models import weights
 from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
 from panic_assets.registry import registry
 from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
+from panic_assets.trajectories.versions import WALK_VERSION
 
-CODE_VERSION = "1"
 ENCODERS = min(4, machine.cores())
 """Threads that encode pictures while the model works on the next step."""
 
@@ -195,7 +195,7 @@ def _call(
             "completed_at": ended,
             "batch_size": len(going),
             "duration_share": seconds / len(going),
-            "code_version": CODE_VERSION,
+            "code_version": WALK_VERSION,
         }
         contents[run.run_id] = content
         run.record(len(batch.models), content_hash, row["invocation_id"], started, ended)

@@ -5,29 +5,20 @@ The analyses are computed again whenever they are asked for.
 """
 
 from panic_assets.progress import Done, Pace
-from panic_assets.trajectories.runs.embed import CODE_VERSION as EMBED_VERSION
-from panic_assets.trajectories.runs.walk import CODE_VERSION as WALK_VERSION
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED, models_of, walked
+from panic_assets.trajectories.stages.analysing import models_of, walked
 from panic_assets.trajectories.stages.cluster_stability import layers, stability
-from panic_assets.trajectories.stages.clustering import CLUSTER_VERSION, assign, cluster
+from panic_assets.trajectories.stages.clustering import assign, cluster
 from panic_assets.trajectories.stages.comparisons import topology
 from panic_assets.trajectories.stages.effects import statistics
 from panic_assets.trajectories.stages.embedding import embed
 from panic_assets.trajectories.stages.maps import layouts
 from panic_assets.trajectories.stages.motion import dynamics
-from panic_assets.trajectories.stages.persistence import DIAGRAM_VERSION, diagrams
+from panic_assets.trajectories.stages.persistence import diagrams
 from panic_assets.trajectories.stages.registering import plan, register, registered
-from panic_assets.trajectories.stages.sequences import SYMBOL_TABLES, symbols
+from panic_assets.trajectories.stages.sequences import symbols
 from panic_assets.trajectories.stages.walking import walk
 
 __all__ = [
-    "CLUSTER_VERSION",
-    "CODE_VERSION",
-    "DIAGRAM_VERSION",
-    "EMBED_VERSION",
-    "SEED",
-    "SYMBOL_TABLES",
-    "WALK_VERSION",
     "Done",
     "Pace",
     "assign",

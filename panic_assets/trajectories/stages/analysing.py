@@ -14,8 +14,6 @@ from panic_assets.registry import registry
 from panic_assets.trajectories.runs.walked import Walked
 from panic_assets.trajectories.stages.vectors import matrix
 
-CODE_VERSION = "3"
-SEED = 0
 RUNS_A_QUERY = 64
 
 

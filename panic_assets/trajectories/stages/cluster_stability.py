@@ -17,8 +17,8 @@ from panic_assets.statistics.surrogates import gaussian
 from panic_assets.trajectories.clusters import layers as evoc
 from panic_assets.trajectories.clusters import stability as pure
 from panic_assets.trajectories.clusters.clustering import OUTLIER, cluster
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED
 from panic_assets.trajectories.stages.vectors import matrix
+from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
 STABILITY_VECTORS = 5000
 """Vectors, at most, in each subsample that is clustered again."""

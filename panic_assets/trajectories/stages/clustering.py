@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from panic_assets.errors import UserError
 from panic_assets.ids import uuid7
@@ -21,8 +20,7 @@ from panic_assets.trajectories.clusters.clustering import OUTLIER
 from panic_assets.trajectories.clusters.clustering import cluster as find
 from panic_assets.trajectories.clusters.stability import assign as nearest
 from panic_assets.trajectories.stages.vectors import matrix
-
-CLUSTER_VERSION = "2"
+from panic_assets.trajectories.versions import CLUSTER_VERSION
 
 
 def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
@@ -101,11 +99,11 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
         raise UserError(
             f"{gone:,} clustered vectors of {model} are gone; `panic cluster recompute {model}` clusters again"
         )
-    new = pc.is_null(rows["cluster"])
+    new = rows["cluster"].is_null()
     is_new = new.to_numpy(zero_copy_only=False)
     vectors = matrix(rows["vector"], registry.get(model).dimension)
     with watcher.stage(f"assigning {model}", int(is_new.sum()), "vectors") as tell:
-        known = rows["cluster"].filter(pc.invert(new)).to_numpy()
+        known = rows["cluster"].drop_null().to_numpy()
         labels = nearest(vectors[is_new], vectors[~is_new], known)
         tell(len(labels))
     clustering = stored[0] | {

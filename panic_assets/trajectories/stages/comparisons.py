@@ -7,10 +7,11 @@ import numpy as np
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
 from panic_assets.statistics.multiple import adjust
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED, models_of, walked
+from panic_assets.trajectories.stages.analysing import models_of, walked
 from panic_assets.trajectories.stages.curves import vectorised
 from panic_assets.trajectories.stages.persistence import homology_of
 from panic_assets.trajectories.stages.similarity import sampled, similarity
+from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
 
 def topology(

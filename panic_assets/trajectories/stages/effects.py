@@ -7,8 +7,8 @@ from panic_assets.progress import Done, Watcher
 from panic_assets.statistics.finite import number
 from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories.runs.factors import contrasts, parts
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED
 from panic_assets.trajectories.stages.null_tests import null_tests
+from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
 OUTCOMES = {
     "entropy H0": "SELECT run_id, embedding_model, entropy AS value FROM persistence_summary WHERE dimension = 0",

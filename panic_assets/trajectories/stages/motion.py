@@ -17,9 +17,10 @@ from panic_assets.trajectories.motion.nulls import against_chance
 from panic_assets.trajectories.motion.summary import displacements, exponent_of, summarise
 from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
 from panic_assets.trajectories.runs.walked import Walked
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED, models_of, walked
+from panic_assets.trajectories.stages.analysing import models_of, walked
 from panic_assets.trajectories.stages.registering import registered
 from panic_assets.trajectories.stages.similarity import sampled
+from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
 
 def dynamics(

@@ -13,8 +13,8 @@ from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.registry import registry
 from panic_assets.trajectories import missing
 from panic_assets.trajectories.stages.vectors import matrix
-from panic_assets.trajectories.topology.homology import CODE_VERSION as DIAGRAM_VERSION
 from panic_assets.trajectories.topology.homology import Homology, Points, homology
+from panic_assets.trajectories.versions import DIAGRAM_VERSION
 
 VECTOR_BYTES = 128 << 20
 """Vectors that are in memory at once while diagrams are made, as far as one run allows."""

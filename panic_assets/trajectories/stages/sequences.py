@@ -10,8 +10,8 @@ from panic_assets.statistics.multiple import adjust
 from panic_assets.trajectories.clusters import sequences
 from panic_assets.trajectories.clusters.symbols import bigrams, dwells
 from panic_assets.trajectories.motion.changes import change_points, indicators
-from panic_assets.trajectories.stages.analysing import CODE_VERSION, SEED
 from panic_assets.trajectories.stages.similarity import sampled
+from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
 NULL_RUNS = 20
 NULL_OUTPUTS = 300

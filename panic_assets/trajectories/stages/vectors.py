@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
 from panic_assets.models import weights
 from panic_assets.registry.spec import ModelSpec
-from panic_assets.trajectories.runs.embed import CODE_VERSION, ToEmbed, Vectors, embed
+from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
+from panic_assets.trajectories.versions import EMBED_VERSION
 
 ROWS_A_BLOCK = {"text": 4096, "image": 256}
 RUNS_A_QUERY = 64
@@ -92,7 +92,7 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
             "normalised": constant(spec.normalised),
             "vector": vector_array(values),
             "embedded_at": constant(datetime.now(UTC)),
-            "code_version": constant(CODE_VERSION),
+            "code_version": constant(EMBED_VERSION),
         }
     )
 
@@ -149,6 +149,8 @@ class _Contents:
 
     def blocks(self, experiment: str, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """Rows without a vector, in the order they were stored, with their vectors."""
+        import pyarrow.compute as pc  # Late: the definitions do not wait for it.
+
         content = f"output_{self.spec.input}"
         columns = ["invocation_id", "run_id", "sequence_number", "content_hash", "type", content]
         for path in self.lake.files("invocations", experiment=experiment):

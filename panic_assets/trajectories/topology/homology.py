@@ -13,7 +13,6 @@ from panic_assets.errors import UserError
 if TYPE_CHECKING:
     from panic_assets.trajectories.topology import diagrams
 
-CODE_VERSION = "3"
 METRICS = ("chord", "angle")
 FIELDS = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
