@@ -31,7 +31,7 @@ def ui(
     # Dagster works in the home: what was named from this folder is named in full.
     given = variables.read()
     named = {"PANIC_EXPERIMENTS": given.experiments, "PANIC_TRAINING": given.training}
-    inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
+    in_full = {name: str(path.absolute()) for name, path in named.items() if path}
     with instance():  # Opened first: the pools have their limits before the daemon starts.
         say("Dagster on ", (f"http://{host}:{port}", "bold"), f", home {home().root}; Ctrl-C stops it")
         # Told to end, it ends Dagster as well: also where Ctrl-C is ignored, as it is for a background job of a script.
@@ -40,7 +40,7 @@ def ui(
         dagster = subprocess.Popen(
             command,
             cwd=home().root,
-            env=inherited,
+            env=os.environ | in_full,  # Which names the home now: opening the instance has said it.
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
