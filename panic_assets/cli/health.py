@@ -2,11 +2,18 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise, open_house, refresh
+
+if TYPE_CHECKING:
+    from panic_assets.doctor import doctor as medicine
+else:
+    medicine = asleep("panic_assets.doctor.doctor")
 
 
 class Shape(StrEnum):
@@ -23,11 +30,6 @@ def doctor(
     shape: Annotated[Shape, typer.Option("--format", help="text for people, json for programs.")] = Shape.text,
 ) -> None:
     """Examine everything. Exit code 0: healthy; 1: something was found (and, with --fix, is left)."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.doctor import doctor as medicine
-    from panic_assets.house import open_house
-
     with instance() as opened:
         house = open_house(opened)
         found = medicine.examine(house)

@@ -1,12 +1,29 @@
 """panic model: what can go into a network or embed its outputs."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
 from panic_assets.errors import UserError
+from panic_assets.models import measured
+from panic_assets.registry import registry
+from panic_assets.trajectories import config
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+    from panic_assets.compute import gpus
+    from panic_assets.models import bench as measuring
+    from panic_assets.models import preflight, weights
+else:
+    measuring = asleep("panic_assets.models.bench")
+    variables = asleep("panic_assets.variables")
+    gpus = asleep("panic_assets.compute.gpus")
+    weights = asleep("panic_assets.models.weights")
+    preflight = asleep("panic_assets.models.preflight")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,8 +35,6 @@ app = typer.Typer(
 @app.command("list")
 def list_() -> None:
     """Every model by role: generators for networks, embedders, and controls."""
-    from panic_assets.registry import registry
-
     specs = [registry.get(name) for name in registry.names()]
     table(
         ["name", "role", "takes", "gives", "repository"],
@@ -30,11 +45,6 @@ def list_() -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
     """Everything the registry says of one model, what `bench` measured, and where its files are."""
-    from dataclasses import asdict
-
-    from panic_assets.models import measured, weights
-    from panic_assets.registry import registry
-
     spec = registry.get(name)
     known = asdict(spec)
     if found := measured.all_measured().get(name):
@@ -65,9 +75,6 @@ def check(what: What) -> None:
 @app.command()
 def fetch(what: What) -> None:
     """Download weights ahead of time, at the revisions the registry pins."""
-    from panic_assets.models import weights
-    from panic_assets.registry import registry
-
     for name in _named(what)[0]:
         spec = registry.get(name)
         own = weights.overrides().get(name)
@@ -80,12 +87,6 @@ def fetch(what: What) -> None:
 @app.command()
 def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
     """Measure the best batch size, and whether several copies on one card are faster; later loads use it."""
-    from dataclasses import asdict
-
-    from panic_assets.compute import gpus
-    from panic_assets.models import bench as measuring
-    from panic_assets.registry import registry
-
     spec = registry.get(name)
     cards = gpus.visible_gpus() if spec.device == "gpu" else ()
     if cards:
@@ -102,16 +103,11 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
 
 def check_models(wanted: Any) -> None:
     """Refuse an experiment whose models cannot all run here. On a Ray cluster they run elsewhere: not asked."""
-    from panic_assets import variables
-
     if variables.read().compute != "ray":
         _refuse(_preflight(*_models_of(wanted)))
 
 
 def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
-    from panic_assets.registry import registry
-    from panic_assets.trajectories import config
-
     if Path(what).suffix.lower() in config.SUFFIXES:
         return _models_of(config.read(Path(what)))
     return [registry.get(what).name], {}, None
@@ -130,9 +126,7 @@ def _models_of(wanted: Any) -> tuple[list[str], dict[str, int], int | None]:
 
 
 def _preflight(names: list[str], items: dict[str, int], image_size: int | None) -> Any:
-    from panic_assets.models.preflight import preflight
-
-    return preflight(names, items, image_size)
+    return preflight.preflight(names, items, image_size)
 
 
 def _refuse(found: Any) -> None:

@@ -1,10 +1,24 @@
 """panic ui: the Dagster UI and its daemon, on the right home."""
 
-from typing import Annotated, Any
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say
+from panic_assets.cli.session import instance
+from panic_assets.settings import home
+
+if TYPE_CHECKING:
+    from panic_assets.instance import home as dagster_home
+else:
+    dagster_home = asleep("panic_assets.instance.home")
 
 
 def ui(
@@ -14,18 +28,8 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Start the Dagster UI and daemon together. Sensors, automation and the launchpad work while it runs."""
-    import os
-    import signal
-    import subprocess
-    import sys
-
-    from panic_assets import variables
-    from panic_assets.cli.performing import instance
-    from panic_assets.instance.home import WORKSPACE_YAML
-    from panic_assets.settings import home
-
     command = [
-        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(WORKSPACE_YAML)),
+        *(sys.executable, "-m", "dagster", "dev", "--workspace", str(dagster_home.WORKSPACE_YAML)),
         *("--port", str(port), "--host", host, "--log-level", "warning"),
     ]
     # Dagster works in the home: what was named from this folder is named in full.
@@ -54,11 +58,6 @@ def ui(
 
 def _stop(process: Any) -> None:
     """Ask the whole group to end, and end what is left after ten seconds."""
-    import contextlib
-    import os
-    import signal
-    import subprocess
-
     for number in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

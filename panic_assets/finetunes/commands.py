@@ -1,13 +1,44 @@
 """panic finetune: image fine-tunes, from checkpoints that appear to a recommendation."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import confirmed, say, table
+from panic_assets.cli.session import instance, lake, materialise, refresh
 from panic_assets.errors import UserError
+from panic_assets.finetunes import config, missing
+from panic_assets.finetunes.config import FAMILY
+from panic_assets.finetunes.drawing import suites
+from panic_assets.settings import home
+from panic_assets.training import runs
+
+if TYPE_CHECKING:
+    from panic_assets.compute import choose
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.ab import voting
+    from panic_assets.finetunes.captions import files as caption_files
+    from panic_assets.finetunes.captions import rules as rules_of
+    from panic_assets.finetunes.pictures import colour, labelled
+    from panic_assets.finetunes.verdicts import manual
+    from panic_assets.training import registration
+    from panic_assets.training import stages as spine
+else:
+    registration = asleep("panic_assets.training.registration")
+    choose = asleep("panic_assets.compute.choose")
+    stages = asleep("panic_assets.finetunes.stages")
+    voting = asleep("panic_assets.finetunes.ab.voting")
+    caption_files = asleep("panic_assets.finetunes.captions.files")
+    rules_of = asleep("panic_assets.finetunes.captions.rules")
+    colour = asleep("panic_assets.finetunes.pictures.colour")
+    labelled = asleep("panic_assets.finetunes.pictures.labelled")
+    manual = asleep("panic_assets.finetunes.verdicts.manual")
+    spine = asleep("panic_assets.training.stages")
 
 app = typer.Typer(
     no_args_is_help=True, help="Test image fine-tunes epoch by epoch; report, advise, vote, check captions."
@@ -26,9 +57,6 @@ def add(
     ],
 ) -> None:
     """Register a fine-tune: where its checkpoints appear, what draws, which prompts. Repeating it changes nothing."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import refresh
-
     with instance() as opened:
         name = _add(opened, file)
     refresh()
@@ -41,10 +69,6 @@ def add(
 
 
 def _add(opened: Any, file: Path) -> str:
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import config, stages
-    from panic_assets.training import registration
-
     tune = config.read(file)
     new = stages.register(lake(), tune)
     registration.add_keys(opened, config.FAMILY.name, [tune.name])
@@ -66,11 +90,6 @@ def perform(
     suite: Annotated[Path | None, typer.Option(help="Test with another suite from now on: a new version.")] = None,
 ) -> None:
     """Draw, measure, compare and report what is missing. Ctrl-C loses nothing; asking again carries on."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.finetunes.drawing import suites
-
     plan = missing.plan(lake(), run)
     wanted = level or max(plan.depth.levels, key=lambda name: plan.depth.levels[name])
     missing.check_level(plan, wanted)
@@ -83,18 +102,12 @@ def perform(
 
 
 def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str]) -> None:
-    from panic_assets.finetunes.config import FAMILY
-    from panic_assets.training import registration
-
     registration.add_keys(opened, FAMILY.name, [run])
     config = {"ops": {"test_images": {"config": {"levels": levels}}}} if levels else None
     materialise(opened, "test_finetune", run, f"finetune {run}", config)
 
 
 def _outcome(run: str) -> None:
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import stages
-
     told = stages.findings(lake(), run)
     if "recommendation" in told:
         say(
@@ -113,17 +126,10 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Stop when everything there is is tested.")] = False,
 ) -> None:
     """Test checkpoints as they appear, until Ctrl-C. The Dagster daemon does the same for all fine-tunes."""
-    import time
-
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing
-    from panic_assets.training.stages import register_checkpoints
-
     say(f"watching {missing.plan(lake(), run).row['folder']}")
     with instance() as opened:
         while True:
-            done = register_checkpoints(lake(), run, settle_seconds=min(1.0, every))
+            done = spine.register_checkpoints(lake(), run, settle_seconds=min(1.0, every))
             for problem in done.problems:
                 say((problem, "yellow"))
             if done.rows or any(missing.missing(lake(), run).values()):
@@ -138,10 +144,6 @@ def watch(
 @app.command("list")
 def list_() -> None:
     """All fine-tunes: checkpoints, what is tested, what is advised."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.training import runs
-
     rows = []
     for row in runs.every(lake(), "finetune"):
         name = row["training_run"]
@@ -167,10 +169,6 @@ def score(
     note: Annotated[str, typer.Option(help="Anything to remember.")] = "",
 ) -> None:
     """Give an epoch marks of 0 to 10; or show all marks and how far reviewers differ."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.finetunes.verdicts import manual
-
     missing.plan(lake(), run)
     if epoch is not None:
         now = datetime.now(UTC)
@@ -200,10 +198,6 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write a report to a file: one page that opens offline."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing
-    from panic_assets.settings import home
-
     missing.plan(lake(), run)
     title = "run" if epoch is None else f"epoch {epoch}"
     pages = {
@@ -227,9 +221,6 @@ def report(
 @app.command()
 def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch; of all without.")] = None) -> None:
     """What it draws badly, by attribute: named ones lie below the others beyond noise."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing
-
     missing.plan(lake(), run)
     rows = (
         lake()
@@ -267,10 +258,7 @@ def detect(
     ],
 ) -> None:
     """Precision and recall of a detector of accessories and expressions on pictures somebody has labelled."""
-    from panic_assets.compute.choose import compute_from_environment
-    from panic_assets.finetunes.pictures import labelled
-
-    told = labelled.judge(labels, detector, compute_from_environment())
+    told = labelled.judge(labels, detector, choose.compute_from_environment())
     rows = [[a.name, a.pictures, a.cannot_tell, a.precision, a.recall] for a in told]
     table(["name", "pictures", "cannot tell", "precision", "recall"], rows, title=detector)
 
@@ -288,13 +276,6 @@ def captions(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Check training captions; repair what can be repaired without inventing anything. Every repair can be undone."""
-    import yaml
-
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.captions import files as caption_files
-    from panic_assets.finetunes.captions import rules as rules_of
-
     try:
         wanted = rules_of.parse_rules(yaml.safe_load(rules.read_text(encoding="utf-8")) if rules else None)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -327,9 +308,6 @@ def ab_start(
     fixed: Annotated[int | None, typer.Option(help="Decide once, at this many votes, instead of at any time.")] = None,
 ) -> None:
     """Create a blind test on the cells that both checkpoints drew. Its design cannot change afterwards."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-
     count = stages.start_test(lake(), test, _checkpoint(a), _checkpoint(b), votes_per_trial, fixed)
     refresh()
     say(f"{count} trials; vote with ", (f"panic finetune ab vote {test}", "bold"))
@@ -352,10 +330,6 @@ def ab_vote(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Vote on a local page that shows no name, or on one trial by options."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.ab import voting
-
     if trial:
         stages.vote(lake(), test, trial, rater, side)
         refresh()
@@ -376,18 +350,15 @@ def ab_vote(
 @ab.command("trials")
 def ab_trials(test: Test, rater: Annotated[str, typer.Option(help="Those left for this rater.")] = "") -> None:
     """Trials that are open, and where each one's two pictures can be looked at: copies without names."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.pictures.colour import decode, encode
-    from panic_assets.settings import home
-
     folder = home().root / "ab" / test
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for row in stages.open_trials(lake(), test, rater):
         sides = ("a", "b") if row["a_left"] else ("b", "a")
         for side, which in zip(("left", "right"), sides, strict=True):
-            (folder / f"{row['trial']}-{side}.png").write_bytes(encode(decode(stages.trial_image(lake(), row, which))))
+            (folder / f"{row['trial']}-{side}.png").write_bytes(
+                colour.encode(colour.decode(stages.trial_image(lake(), row, which)))
+            )
         rows.append([row["trial"], row["prompt_text"]])
     table(["trial", "prompt"], rows, title=f"{test}: pictures in {folder}")
 
@@ -395,9 +366,6 @@ def ab_trials(test: Test, rater: Annotated[str, typer.Option(help="Those left fo
 @ab.command("result")
 def ab_result(test: Test) -> None:
     """How a test stands. Looking as often as one likes is safe; stopping because of what one sees, too."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-
     rows = stages.trial_rows(lake(), test)
     told = stages.count_votes(lake(), test)
     refresh()
@@ -434,8 +402,6 @@ def ab_result(test: Test) -> None:
 @ab.command("list")
 def ab_list() -> None:
     """All A/B tests."""
-    from panic_assets.cli.session import lake
-
     rows = (
         lake()
         .sql("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")

@@ -1,12 +1,26 @@
 """panic grokking: train modular-addition transformers, and see what they do while they learn."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.errors import UserError
+from panic_assets.grokking import config
 from panic_assets.grokking.config import FAMILY
+from panic_assets.training import runs
+
+if TYPE_CHECKING:
+    from panic_assets.grokking import stages
+    from panic_assets.grokking.pictures import renders
+    from panic_assets.training import registration
+else:
+    registration = asleep("panic_assets.training.registration")
+    stages = asleep("panic_assets.grokking.stages")
+    renders = asleep("panic_assets.grokking.pictures.renders")
 
 app = typer.Typer(
     no_args_is_help=True, help="Modular-addition transformers: training, sweeps, analyses, interventions."
@@ -18,9 +32,6 @@ Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 @app.command()
 def train(file: File) -> None:
     """Train the runs of a file to the end and analyse them. Ctrl-C loses nothing; asking again goes on bit for bit."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.grokking import config
-
     with instance() as opened:
         for run in config.read(file):
             _register(opened, run)
@@ -31,10 +42,6 @@ def train(file: File) -> None:
 @app.command()
 def sweep(file: File) -> None:
     """Train every prime x seed x data seed of a file together, and compare how each ended with the first."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import config
-
     made = config.read(file)
     with instance() as opened:
         text = file.read_text(encoding="utf-8-sig")
@@ -75,10 +82,6 @@ def analyse(
     ] = None,
 ) -> None:
     """Analyse what was not analysed yet, and conclude again."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs
-
     mine = [r["training_run"] for r in runs.every(lake(), FAMILY.name) if r["status"] != runs.TOMBSTONE]
     given = {k: v for k, v in (("threshold", threshold), ("hysteresis", hysteresis)) if v is not None}
     run_config = {"ops": {"grokking_frequencies": {"config": given}}}
@@ -94,10 +97,6 @@ def ingest(
     name: Annotated[str | None, typer.Option(help="Name of the run; the folder's unless given.")] = None,
 ) -> None:
     """Register checkpoints that somebody else trained, in the same layout, and analyse them. The files stay there."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.training import registration, runs
-
     where = str(folder.expanduser().absolute())
     run = name or folder.absolute().name
     with instance() as opened:
@@ -115,11 +114,6 @@ def plan(
     ] = False,
 ) -> None:
     """Events of the losses, where checkpoints lie too far apart to see them, and epochs worth adding."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-    from panic_assets.training import runs
-
     runs.get(lake(), name)
     rows = lake().sql(
         """SELECT split, event, epoch, value, start, "end", ratio, too_coarse, widest_gap, proposed
@@ -156,11 +150,6 @@ def intervene(
     epochs: Annotated[int | None, typer.Option(help="Last epoch of the child; the parent's unless given.")] = None,
 ) -> None:
     """Train a child run from a checkpoint with something changed, and the no-op control it is compared with."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.training import runs
-
     planned = runs.get(lake(), name)["planned_epochs"]
     last = until if until is not None else (epochs if epochs is not None else planned)
     gains = []
@@ -199,11 +188,6 @@ def animate(
     cancel: Annotated[str | None, typer.Option(help="Instead: cancel this render.")] = None,
 ) -> None:
     """Draw a view over all epochs. The same request is drawn once; an interrupted one goes on where it was."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.grokking.pictures import renders
-
     if cancel:
         renders.cancel(lake(), name, cancel)
         say(f"cancelled {cancel}")
@@ -228,10 +212,6 @@ def animate(
 
 
 def _register(opened: Any, run: Any) -> None:
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-    from panic_assets.training import registration
-
     new = stages.register(lake(), run)
     registration.add_keys(opened, FAMILY.name, [run.name])
     say(
@@ -242,9 +222,6 @@ def _register(opened: Any, run: Any) -> None:
 
 def _report(name: str, new: bool = True) -> None:
     """What a run came to, in a few lines."""
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-
     outcome = lake().sql("SELECT * FROM grokking_outcomes", training_run=name).to_pylist()
     if outcome:
         o = outcome[0]

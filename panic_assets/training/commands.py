@@ -1,10 +1,23 @@
 """panic training: what is trained, where it came from, how it stands, what it costs, what the rule would have said."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
+from rich.tree import Tree
 
-from panic_assets.cli.output import confirmed, say, size, table
+from panic_assets.asleep import asleep
+from panic_assets.cli.output import confirmed, console, say, size, table
+from panic_assets.cli.session import instance, lake, open_house
+from panic_assets.training import runs, settings
+from panic_assets.training.cost import by_cost
+from panic_assets.training.replay import follow
+
+if TYPE_CHECKING:
+    from panic_assets.training import removal, stages
+else:
+    removal = asleep("panic_assets.training.removal")
+    stages = asleep("panic_assets.training.stages")
 
 app = typer.Typer(no_args_is_help=True, help="Training runs of every family: lineage, convergence, cost.")
 Name = Annotated[str, typer.Argument(help="Name of the training run.")]
@@ -13,8 +26,6 @@ Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 @app.command("list")
 def list_() -> None:
     """All training runs: status, checkpoints, advice, cost; and files that were found to be no checkpoints."""
-    from panic_assets.cli.session import lake
-
     rows = lake().sql(
         """SELECT r.training_run, r.family, r.status, r.parent_run, coalesce(c.n, 0) AS checkpoints, c.latest,
                   r.planned_epochs, a.recommendation, a.best_epoch, k.spent
@@ -35,9 +46,6 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """One run: configuration, lineage, checkpoints, what its target metrics say, and the animations asked for."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, stages
-
     row = runs.get(lake(), name)
     tree = runs.lineage(lake())
     say((name, "bold"), f": {row['family']}, {row['status']}" + (f" ({row['failure']})" if row["failure"] else ""))
@@ -82,12 +90,6 @@ def show(name: Name) -> None:
 @app.command()
 def tree(name: Annotated[str | None, typer.Argument(help="Root of the tree; all when not given.")] = None) -> None:
     """Which run started from which checkpoint."""
-    from rich.tree import Tree
-
-    from panic_assets.cli.output import console
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs
-
     forest = runs.lineage(lake())
     status = {r["training_run"]: r["status"] for r in runs.every(lake())}
 
@@ -111,10 +113,6 @@ def cost(
     early: Annotated[int | None, typer.Option(help="Project the first epochs, up to this one, to other cards.")] = None,
 ) -> None:
     """What runs have cost, dearest first, the failed ones apart; and what is projected against the budget."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, settings, stages
-    from panic_assets.training.cost import by_cost
-
     found = settings.read()
     names = [runs.get(lake(), name)["training_run"]] if name else [r["training_run"] for r in runs.every(lake())]
     totals: dict[str, float] = {}
@@ -143,10 +141,6 @@ def cost(
 @app.command()
 def replay(name: Name) -> None:
     """What the rule says of a run epoch by epoch, and what obeying it would have given away."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, settings, stages
-    from panic_assets.training.replay import follow
-
     targets = runs.targets(runs.get(lake(), name), settings.read())
     series = stages.metric_series(lake(), name, targets)
     if not series:
@@ -182,10 +176,6 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run, everything made from it and the files trained here; refused while other runs started from it."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.training import removal
-
     with instance() as opened:
         planned, fate = removal.plan(open_house(opened), name, "tombstone" if tombstone else "block")
         say(f"{planned.rows:,} rows, {size(planned.bytes)}" + ("; a tombstone stays" if fate == "tombstone" else ""))
@@ -197,16 +187,10 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Bring a deleted run back, with its rows and files."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.training import removal
-
     with instance() as opened:
         done = removal.restore(open_house(opened), name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows")
 
 
 def _leaf(text: str) -> Any:
-    from rich.text import Text
-
     return Text(text)

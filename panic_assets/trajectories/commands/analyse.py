@@ -1,12 +1,22 @@
 """panic analyse computes the analyses of an experiment; panic compare prints those of several side by side."""
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.errors import UserError
+from panic_assets.trajectories import missing
+from panic_assets.trajectories.commands.cluster import recompute_models
 from panic_assets.trajectories.tables.symbols import VIEWS
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories import stages
+else:
+    stages = asleep("panic_assets.trajectories.stages")
 
 Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
 
@@ -17,12 +27,6 @@ def analyse(
     null_runs: Annotated[int, typer.Option(min=0, help="Runs that are compared with chance.")] = 20,
 ) -> None:
     """Compute the dynamics, topology, layouts, statistics and symbolic dynamics of a finished experiment."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.trajectories import missing, stages
-    from panic_assets.trajectories.commands.cluster import recompute_models
-
     stages.registered(lake(), name)
     left = missing.to_perform(lake(), name)
     if not left or any(m.count for m in left):
@@ -45,10 +49,6 @@ def analyse(
 
 def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or several side by side.")]) -> None:
     """Print the results of one experiment, or of several side by side. Controls are listed like any other model."""
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.trajectories import stages
-
     for name, times in Counter(names).items():
         stages.registered(lake(), name)
         if times > 1:
@@ -64,9 +64,6 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
 
 
 def _any_model(name: str) -> str:
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import stages
-
     return next(iter(stages.models_of(lake(), name)), "")
 
 

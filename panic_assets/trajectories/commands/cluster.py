@@ -1,11 +1,20 @@
 """panic cluster: clusters of each embedding model's vectors, pooled over all experiments."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.registry import registry
+from panic_assets.trajectories import missing
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories.clusters import layers as resolutions
+else:
+    resolutions = asleep("panic_assets.trajectories.clusters.layers")
 
 app = typer.Typer(no_args_is_help=True, help="Clusters of embeddings, pooled over all experiments.")
 
@@ -21,11 +30,6 @@ def recompute(
 
 
 def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) -> None:
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-    from panic_assets.trajectories import missing
-
     wanted = [registry.get(m).name for m in models or []]
     wanted = wanted or missing.stale_clusterings(lake())
     if not wanted:
@@ -49,13 +53,8 @@ def assign(
 @app.command()
 def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> None:
     """Cluster at several resolutions with EVoC, which can take more vectors than `recompute`; then list the layers."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-    from panic_assets.trajectories.clusters.layers import COMPILES
-
     name = registry.get(model).name
-    say(COMPILES)
+    say(resolutions.COMPILES)
     with instance() as opened:
         materialise(opened, "recompute_layers", name, f"layers of {name}")
     rows = lake().sql(
@@ -69,9 +68,6 @@ def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> No
 @app.command("list")
 def list_() -> None:
     """List the current clustering of each embedding model, and whether it is stale."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import missing
-
     stale = set(missing.stale_clusterings(lake()))
     rows = (
         lake()
@@ -108,9 +104,6 @@ def show(
     limit: Annotated[int, typer.Option(help="Show at most this many clusters.")] = 20,
 ) -> None:
     """Show the largest clusters of one model, each with its medoid: the member nearest to all others."""
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-
     rows = lake().sql(
         "SELECT cluster, size, medoid_text, medoid_invocation_id FROM clusters ORDER BY cluster LIMIT ?",
         [limit + 1],
@@ -121,7 +114,5 @@ def show(
 
 def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:
     """Materialise the clusters of some models here."""
-    from panic_assets.cli.performing import materialise
-
     for model in models:
         materialise(opened, "recompute_clusters", model, f"clusters of {model}", config)

@@ -2,11 +2,30 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
+from panic_assets.cli.model import check_models
 from panic_assets.cli.output import confirmed, say, size, table
+from panic_assets.cli.session import instance, lake, materialise, open_house, refresh
+from panic_assets.doctor.rows import examine_rows
+from panic_assets.operations import journal
+from panic_assets.settings import home
+from panic_assets.trajectories import config, missing, registration
+from panic_assets.trajectories.commands.cluster import recompute_models
+
+if TYPE_CHECKING:
+    from panic_assets import resources
+    from panic_assets.operations import deletion
+    from panic_assets.trajectories import stages
+    from panic_assets.trajectories.topology import homology
+else:
+    deletion = asleep("panic_assets.operations.deletion")
+    resources = asleep("panic_assets.resources")
+    stages = asleep("panic_assets.trajectories.stages")
+    homology = asleep("panic_assets.trajectories.topology.homology")
 
 app = typer.Typer(no_args_is_help=True, help="Perform, watch, delete and restore experiments.")
 
@@ -23,10 +42,6 @@ Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chor
 @app.command()
 def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
     """Register an experiment and carry it out to the end. Ctrl-C loses nothing: run it again and it carries on."""
-    from panic_assets.cli.model import check_models
-    from panic_assets.cli.performing import instance
-    from panic_assets.trajectories import config
-
     check_models(config.read(file))
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
@@ -37,9 +52,6 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
 @app.command()
 def add(file: File) -> None:
     """Register an experiment. `resume`, the daemon or `dagster asset materialize` performs it later."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import refresh
-
     with instance() as opened:
         name = _add(opened, file)
     refresh()
@@ -54,14 +66,6 @@ def resume(
     metric: Metric = None,
 ) -> None:
     """Carry on where an experiment was interrupted: keep what is there, and make what is missing."""
-    from panic_assets.cli.model import check_models
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion, journal
-    from panic_assets.settings import home
-    from panic_assets.trajectories import missing, stages
-
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         for interrupted in journal.unfinished(home()):
@@ -79,9 +83,6 @@ def resume(
 @app.command("list")
 def list_() -> None:
     """List all experiments, how far they are, and which deleted ones can be restored."""
-    from panic_assets.cli.session import lake
-    from panic_assets.operations import deletion
-
     rows = lake().sql(
         """SELECT e.experiment, count(r.run_id) AS runs, count(r.stop_reason) AS complete,
                   coalesce(sum(r.length), 0)::BIGINT AS invocations, e.embedding_models, e.created_at
@@ -93,7 +94,7 @@ def list_() -> None:
         [list(r.values()) for r in rows.to_pylist()],
         title="experiments",
     )
-    kept = deletion.restorable("experiment")
+    kept = journal.restorable(home(), "experiment")
     if kept:
         table(
             ["experiment", "deleted", "restorable until", "rows"],
@@ -105,9 +106,6 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show one experiment's definition, and its runs by network."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import stages
-
     found = stages.registered(lake(), name)
     say((found.name, "bold"), f": {found.runs:,} runs of up to {found.max_length:,} invocations")
     table(["prompt"], [[p] for p in found.prompts])
@@ -129,10 +127,6 @@ def status(
     name: Annotated[str | None, typer.Argument(help="Name of the experiment; all when not given.")] = None,
 ) -> None:
     """Show what is done and what is missing, stage by stage; who works on it; and what is wrong."""
-    from panic_assets.cli.session import lake
-    from panic_assets.doctor import doctor
-    from panic_assets.trajectories import missing, stages
-
     names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
     for each in names:
         holder = lake().leased(f"experiment {each}")
@@ -142,7 +136,7 @@ def status(
             for m in missing.to_perform(lake(), each)
         ]
         table(["stage", "embedding model", "have", "want", "unit", ""], rows)
-        for finding in doctor.examine_rows(lake(), "experiment", each):
+        for finding in examine_rows(lake(), "experiment", each):
             say(("  wrong ", "red"), str(finding))
     stale = missing.stale_clusterings(lake())
     if stale:
@@ -159,13 +153,6 @@ def delete(
     purge: Annotated[bool, typer.Option("--purge", help="Delete for good: it cannot be restored.")] = False,
 ) -> None:
     """Delete an experiment and everything made from it. Can be restored for a week (PANIC_TRASH_DAYS)."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion
-    from panic_assets.trajectories import missing
-    from panic_assets.trajectories.commands.cluster import recompute_models
-
     with instance() as opened:
         planned = deletion.plan(open_house(opened), "experiment", name, purge)
         table(
@@ -193,39 +180,26 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Bring a deleted experiment back, with its rows and its place in Dagster."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion
-
     with instance() as opened:
         done = deletion.restore(open_house(opened), "experiment", name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows; clusters that pooled it are stale until recomputed")
 
 
 def _add(opened: Any, file: Path) -> str:
-    from panic_assets.resources import LakeResource
-    from panic_assets.trajectories import config, registration
-
-    found, changed = registration.add(LakeResource(), opened, config.read(file))
+    found, changed = registration.add(resources.LakeResource(), opened, config.read(file))
     say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'known already'}")
     return found.name
 
 
 def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
     """The settings of diagrams that were given. Bad ones are refused here; the others stay as they were."""
-    from panic_assets.trajectories.topology.homology import Homology
-
     given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
     given = {name: value for name, value in given.items() if value is not None}
-    Homology(**given)
+    homology.Homology(**given)
     return given
 
 
 def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
-    from panic_assets.cli.performing import materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.settings import home
-
     config = {"ops": {"persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
     rows = (

@@ -1,11 +1,19 @@
 """panic run: the single runs of experiments."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import console, say, table
+from panic_assets.cli.session import lake
+from panic_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories.topology import loops
+else:
+    loops = asleep("panic_assets.trajectories.topology.loops")
 
 app = typer.Typer(no_args_is_help=True, help="Runs: one network, prompt and seed each.")
 
@@ -16,8 +24,6 @@ def list_(
     limit: Annotated[int, typer.Option(help="Show at most this many.")] = 50,
 ) -> None:
     """List runs and how they ended."""
-    from panic_assets.cli.session import lake
-
     where = {"experiment": experiment} if experiment else {}
     rows = (
         lake()
@@ -41,8 +47,6 @@ def show(
     limit: Annotated[int, typer.Option(help="Show at most this many invocations.")] = 20,
 ) -> None:
     """Show one run: how it ended, and its first invocations."""
-    from panic_assets.cli.session import lake
-
     run = _run(run_id)
     for key, value in run.items():
         if value is not None:
@@ -66,10 +70,7 @@ def loop(
     out: Annotated[Path | None, typer.Option(help="Folder to write the images to.")] = None,
 ) -> None:
     """Show the outputs that make a bar of a persistence diagram: a loop through them, and what begins and ends it."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories.topology.loops import representative
-
-    found = representative(lake(), _run(run_id), model, bar, dimension)
+    found = loops.representative(lake(), _run(run_id), model, bar, dimension)
     say(
         (f"bar {found.bar} of H{dimension}", "bold"),
         f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})",
@@ -101,9 +102,6 @@ def loop(
 
 
 def _run(run_id: str) -> dict[str, Any]:
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-
     found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
     if len(found) != 1:
         many = "several run ids begin" if found else "no run id begins"

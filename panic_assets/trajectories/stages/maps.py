@@ -9,7 +9,8 @@ from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
 from panic_assets.statistics.finite import number
 from panic_assets.statistics.layouts import layout, layout_of_distances
-from panic_assets.trajectories.stages.analysing import SEED, models_of, walked
+from panic_assets.trajectories.stages.analysing import models_of, walked
+from panic_assets.trajectories.versions import SEED
 
 LAYOUT_POINTS = 20_000
 
