@@ -200,10 +200,7 @@ def report(
     """Write a report to a file: one page that opens offline."""
     missing.plan(lake(), run)
     title = "run" if epoch is None else f"epoch {epoch}"
-    pages = {
-        r["report"]: r["html"]
-        for r in lake().sql("SELECT report, html FROM finetune_reports", training_run=run).to_pylist()
-    }
+    pages = {r["report"]: r["html"] for r in lake().rows("SELECT report, html FROM finetune_reports", training_run=run)}
     if title not in pages:
         there = ", ".join(pages) or "none yet"
         raise UserError(
@@ -222,14 +219,10 @@ def report(
 def weak(run: Run, epoch: Annotated[int | None, typer.Option(help="Of this epoch; of all without.")] = None) -> None:
     """What it draws badly, by attribute: named ones lie below the others beyond noise."""
     missing.plan(lake(), run)
-    rows = (
-        lake()
-        .sql(
-            "SELECT * FROM weak_areas WHERE epoch IS NOT DISTINCT FROM ? ORDER BY weak DESC, difference",
-            [epoch],
-            training_run=run,
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT * FROM weak_areas WHERE epoch IS NOT DISTINCT FROM ? ORDER BY weak DESC, difference",
+        [epoch],
+        training_run=run,
     )
     shown = [
         [
@@ -402,9 +395,5 @@ def ab_result(test: Test) -> None:
 @ab.command("list")
 def ab_list() -> None:
     """All A/B tests."""
-    rows = (
-        lake()
-        .sql("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")
-        .to_pylist()
-    )
+    rows = lake().rows("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")
     table(["test", "run of A", "votes", "trials", "e", "verdict"], [list(r.values()) for r in rows], title="A/B tests")

@@ -51,7 +51,7 @@ def sweep(file: File) -> None:
         for run in made:
             materialise(opened, "analyse_grokking", run.name, f"analysing {run.name}")
     names = [run.name for run in made]
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT training_run, outcome, onset, final_loss, rebound, frequencies, separation, onset_shift, loss_ratio
            FROM grokking_outcomes WHERE list_contains(?, training_run) ORDER BY training_run""",
         [names],
@@ -67,7 +67,7 @@ def sweep(file: File) -> None:
         "onset - base",
         "log10 loss / base",
     ]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"sweep {file.stem}")
+    table(headings, [list(r.values()) for r in rows], title=f"sweep {file.stem}")
 
 
 @app.command()
@@ -115,13 +115,13 @@ def plan(
 ) -> None:
     """Events of the losses, where checkpoints lie too far apart to see them, and epochs worth adding."""
     runs.get(lake(), name)
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT split, event, epoch, value, start, "end", ratio, too_coarse, widest_gap, proposed
            FROM loss_events ORDER BY epoch, split""",
         training_run=name,
     )
     headings = ["loss", "event", "epoch", "value", "from", "to", "ratio", "too coarse", "gap", "add"]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"events of {name}")
+    table(headings, [list(r.values()) for r in rows], title=f"events of {name}")
     extra = stages.proposal(lake(), name)
     if not extra:
         say("the checkpoints show every event")
@@ -222,7 +222,7 @@ def _register(opened: Any, run: Any) -> None:
 
 def _report(name: str, new: bool = True) -> None:
     """What a run came to, in a few lines."""
-    outcome = lake().sql("SELECT * FROM grokking_outcomes", training_run=name).to_pylist()
+    outcome = lake().rows("SELECT * FROM grokking_outcomes", training_run=name)
     if outcome:
         o = outcome[0]
         onset = f"from epoch {o['onset']:,}" if o["onset"] is not None else "never"
@@ -234,18 +234,13 @@ def _report(name: str, new: bool = True) -> None:
         if o["base_run"]:
             shift = "" if o["onset_shift"] is None else f"onset {o['onset_shift']:+,} epochs"
             say(f"  against {o['base_run']}: {shift or 'no onset to compare'}")
-    said = (
-        lake()
-        .sql("SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=name)["said"]
-        .to_pylist()
-    )
-    for sentence in said:
-        say("  circle hypothesis ", sentence)
+    for row in lake().rows("SELECT verdict || ': ' || reason AS said FROM grokking_circle", training_run=name):
+        say("  circle hypothesis ", row["said"])
     differs = stages.control_differs(lake(), name)
     if differs is not None:
         say(
             "  control: ",
             "its checkpoints are its parent's, bit for bit" if not differs else f"DIFFERS at {differs[:5]}",
         )
-    for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
-        say("  advice: ", advice)
+    for row in lake().rows("SELECT sentence FROM advice", training_run=name):
+        say("  advice: ", row["sentence"])

@@ -125,6 +125,13 @@ class Lake:
         with self.connect(self.mentioned(query), **where) as connection:
             return connection.sql(query, params=list(parameters or [])).to_arrow_table()
 
+    def rows(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> list[dict[str, Any]]:
+        """The same as rows, for a command that shows a few: it does not wait for Arrow to be imported."""
+        with self.connect(self.mentioned(query), **where) as connection:
+            found = connection.execute(query, list(parameters or []))
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
     # --- writing -------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -11,13 +11,14 @@ from panic_assets.cli.output import confirmed, console, say, size, table
 from panic_assets.cli.session import instance, lake, open_house
 from panic_assets.training import runs, settings
 from panic_assets.training.cost import by_cost
-from panic_assets.training.replay import follow
 
 if TYPE_CHECKING:
     from panic_assets.training import removal, stages
+    from panic_assets.training import replay as replaying
 else:
     removal = asleep("panic_assets.training.removal")
     stages = asleep("panic_assets.training.stages")
+    replaying = asleep("panic_assets.training.replay")
 
 app = typer.Typer(no_args_is_help=True, help="Training runs of every family: lineage, convergence, cost.")
 Name = Annotated[str, typer.Argument(help="Name of the training run.")]
@@ -26,7 +27,7 @@ Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 @app.command("list")
 def list_() -> None:
     """All training runs: status, checkpoints, advice, cost; and files that were found to be no checkpoints."""
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT r.training_run, r.family, r.status, r.parent_run, coalesce(c.n, 0) AS checkpoints, c.latest,
                   r.planned_epochs, a.recommendation, a.best_epoch, k.spent
            FROM training_runs r
@@ -37,8 +38,8 @@ def list_() -> None:
            ORDER BY r.created_at"""
     )
     headings = ["run", "family", "status", "parent", "checkpoints", "latest", "planned", "advice", "best epoch", "cost"]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title="training runs")
-    problems = lake().sql("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at").to_pylist()
+    table(headings, [list(r.values()) for r in rows], title="training runs")
+    problems = lake().rows("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at")
     if problems:
         table(["file", "what is wrong with it", "seen"], [list(r.values()) for r in problems], title="no checkpoints")
 
@@ -62,25 +63,21 @@ def show(name: Name) -> None:
             f"{len(kept):,} checkpoints, epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
             size(sum(r["size"] for r in kept)),
         )
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT metric, epoch, state, best_epoch, best_value, last_value, slope, slope_low, slope_high, reason
            FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 ORDER BY metric""",
         training_run=name,
     )
     headings = ["metric", "epoch", "state", "best epoch", "best", "last", "slope", "from", "to", "why"]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title="convergence")
-    for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
-        say(("advice: ", "bold"), advice)
-    drawn = (
-        lake()
-        .sql(
-            """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
+    table(headings, [list(r.values()) for r in rows], title="convergence")
+    for advice in lake().rows("SELECT sentence FROM advice", training_run=name):
+        say(("advice: ", "bold"), advice["sentence"])
+    drawn = lake().rows(
+        """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
                   frames_done, frames, coalesce(failure, path) AS file, render
            FROM renders ORDER BY computed_at""",
-            [stages.checkpoints_version(lake(), name)],
-            training_run=name,
-        )
-        .to_pylist()
+        [stages.checkpoints_version(lake(), name)],
+        training_run=name,
     )
     if drawn:
         headings = ["view", "options", "format", "status", "frames", "of", "file", "render"]
@@ -120,7 +117,7 @@ def cost(
     for each in names:
         done = stages.price(lake(), each, found)
         now = stages.outlook_of(lake(), each, found)
-        spent = lake().sql("SELECT sum(cost) AS n FROM costs", training_run=each)["n"][0].as_py()
+        spent = lake().rows("SELECT sum(cost) AS n FROM costs", training_run=each)[0]["n"]
         totals[each] = spent or 0.0
         note = "estimated from file times" if now.estimated else "; ".join(done.problems)
         rows.append([each, spent, now.per_epoch, now.projected, now.budget, note])
@@ -146,17 +143,17 @@ def replay(name: Name) -> None:
     if not series:
         say(f"{name} has no values of its target metrics ({', '.join(targets) or 'none are set'})")
     for metric, values in sorted(series.items()):
-        rows = lake().sql(
+        rows = lake().rows(
             "SELECT epoch, state, last_value, best_epoch, regret, reason FROM convergence WHERE metric = ? ORDER BY epoch",
             [metric],
             training_run=name,
         )
         table(
             ["epoch", "state", "value", "best so far", "regret", "why"],
-            [list(r.values()) for r in rows.to_pylist()],
+            [list(r.values()) for r in rows],
             title=metric,
         )
-        done = follow(values, targets[metric])
+        done = replaying.follow(values, targets[metric])
         assert done is not None
         if done.stop_epoch is None:
             say("the rule never says stop")

@@ -57,9 +57,9 @@ def compare(names: Annotated[list[str], typer.Argument(help="One experiment, or 
             raise UserError(f"experiment {name!r} is not analysed; analyse it with `panic analyse {name}`")
     wanted = [names]
     for title, query in TABLES.items():
-        rows = lake().sql(query, wanted).to_pylist()
+        rows = lake().rows(query, wanted)
         table([c.replace("_", " ") for c in rows[0]] if rows else [], [list(r.values()) for r in rows], title=title)
-    for row in lake().sql(FINDINGS, wanted).to_pylist():
+    for row in lake().rows(FINDINGS, wanted):
         say((f"{row['experiment']} ", "bold"), row["sentence"])
 
 

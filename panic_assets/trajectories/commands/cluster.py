@@ -57,25 +57,21 @@ def layers(model: Annotated[str, typer.Argument(help="Embedding model.")]) -> No
     say(resolutions.COMPILES)
     with instance() as opened:
         materialise(opened, "recompute_layers", name, f"layers of {name}")
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT layer, clusters, outliers, vectors, distinct_vectors, seed_agreement, subsample_agreement "
         "FROM cluster_layers ORDER BY layer",
         embedding_model=name,
     )
-    table([c.replace("_", " ") for c in rows.column_names], [list(r.values()) for r in rows.to_pylist()])
+    table([c.replace("_", " ") for c in (rows[0] if rows else ())], [list(r.values()) for r in rows])
 
 
 @app.command("list")
 def list_() -> None:
     """List the current clustering of each embedding model, and whether it is stale."""
     stale = set(missing.stale_clusterings(lake()))
-    rows = (
-        lake()
-        .sql(
-            "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, assigned, len(experiments) AS experiments, "
-            "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, assigned, len(experiments) AS experiments, "
+        "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
     )
     made = {r["embedding_model"] for r in rows}
     table(
@@ -104,12 +100,12 @@ def show(
     limit: Annotated[int, typer.Option(help="Show at most this many clusters.")] = 20,
 ) -> None:
     """Show the largest clusters of one model, each with its medoid: the member nearest to all others."""
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT cluster, size, medoid_text, medoid_invocation_id FROM clusters ORDER BY cluster LIMIT ?",
         [limit + 1],
         embedding_model=registry.get(model).name,
     )
-    table(["cluster", "size", "medoid", "medoid's invocation"], [list(r.values()) for r in rows.to_pylist()])
+    table(["cluster", "size", "medoid", "medoid's invocation"], [list(r.values()) for r in rows])
 
 
 def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:

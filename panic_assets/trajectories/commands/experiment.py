@@ -83,7 +83,7 @@ def resume(
 @app.command("list")
 def list_() -> None:
     """List all experiments, how far they are, and which deleted ones can be restored."""
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT e.experiment, count(r.run_id) AS runs, count(r.stop_reason) AS complete,
                   coalesce(sum(r.length), 0)::BIGINT AS invocations, e.embedding_models, e.created_at
            FROM experiments e LEFT JOIN runs r USING (experiment)
@@ -91,7 +91,7 @@ def list_() -> None:
     )
     table(
         ["experiment", "runs", "complete", "invocations", "embedding models", "registered"],
-        [list(r.values()) for r in rows.to_pylist()],
+        [list(r.values()) for r in rows],
         title="experiments",
     )
     kept = journal.restorable(home(), "experiment")
@@ -111,7 +111,7 @@ def show(name: Name) -> None:
     table(["prompt"], [[p] for p in found.prompts])
     say("seeds: ", ", ".join(map(str, found.seeds)))
     say("embedding models: ", ", ".join(found.embedding_models))
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT network, count(*) AS runs, count(*) FILTER (stop_reason = 'length') AS to_length,
                   count(*) FILTER (stop_reason = 'loop') AS looped, count(*) FILTER (stop_reason = 'failed') AS failed,
                   sum(length)::BIGINT AS invocations, median(loop_length) AS loop_length
@@ -119,7 +119,7 @@ def show(name: Name) -> None:
         experiment=name,
     )
     headings = ["network", "runs", "reached length", "looped", "failed", "invocations", "median loop length"]
-    table(headings, [list(r.values()) for r in rows.to_pylist()])
+    table(headings, [list(r.values()) for r in rows])
 
 
 @app.command()
@@ -202,31 +202,23 @@ def _homology(max_dimension: int | None, field: int | None, metric: str | None) 
 def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
     config = {"ops": {"persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
-    rows = (
-        lake()
-        .sql(
-            """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,
+    rows = lake().rows(
+        """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,
                   avg(finite_bars) AS bars, max(max_persistence) AS longest
            FROM persistence_summary JOIN runs r USING (run_id, experiment)
            GROUP BY ALL ORDER BY ALL""",
-            experiment=name,
-        )
-        .to_pylist()
+        experiment=name,
     )
     table(
         ["embedding model", "network", "dimension", "diagrams", "mean entropy", "mean finite bars", "longest bar"],
         [list(r.values()) for r in rows],
         title=f"persistence in {name}",
     )
-    counted = (
-        lake()
-        .sql(
-            """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
+    counted = lake().rows(
+        """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
                   count(*) FILTER (stop_reason = 'failed') AS failed, sum(length)::BIGINT AS n FROM runs""",
-            experiment=name,
-        )
-        .to_pylist()[0]
-    )
+        experiment=name,
+    )[0]
     failed = f", {counted['failed']:,} failed" if counted["failed"] else ""
     say(f"{counted['runs']:,} runs ({counted['looped']:,} looped{failed}), {counted['n']:,} invocations")
     say("results: ", (str(home().catalogue), "bold"), " (DuckDB; open it read-only). Try:")

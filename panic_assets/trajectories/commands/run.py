@@ -25,15 +25,11 @@ def list_(
 ) -> None:
     """List runs and how they ended."""
     where = {"experiment": experiment} if experiment else {}
-    rows = (
-        lake()
-        .sql(
-            "SELECT run_id, experiment, network, prompt, seed, length, stop_reason, loop_length "
-            "FROM runs ORDER BY run_id LIMIT ?",
-            [limit + 1],
-            **where,
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT run_id, experiment, network, prompt, seed, length, stop_reason, loop_length "
+        "FROM runs ORDER BY run_id LIMIT ?",
+        [limit + 1],
+        **where,
     )
     headings = ["run", "experiment", "network", "prompt", "seed", "length", "stopped by", "loop length"]
     table(headings, [list(r.values()) for r in rows[:limit]])
@@ -51,13 +47,13 @@ def show(
     for key, value in run.items():
         if value is not None:
             say((f"{key:>14} ", "dim"), str(value))
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT sequence_number, model, type, output_text, octet_length(output_image) AS bytes, duration_share "
         "FROM invocations WHERE run_id = ? ORDER BY sequence_number LIMIT ?",
         [run["run_id"], limit],
         experiment=run["experiment"],
     )
-    table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows.to_pylist()])
+    table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows])
     console.print()
 
 
@@ -102,7 +98,7 @@ def loop(
 
 
 def _run(run_id: str) -> dict[str, Any]:
-    found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
+    found = lake().rows("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id])
     if len(found) != 1:
         many = "several run ids begin" if found else "no run id begins"
         raise UserError(f"{many} with {run_id!r}; `panic run list` shows the ids")
