@@ -16,9 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panic_assets import locks, settings, variables
+from panic_assets import locks, settings
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 SLOTS = 8
 """The finest share of a card is an eighth."""
