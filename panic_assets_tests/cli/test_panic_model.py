@@ -22,7 +22,7 @@ def test_a_name_can_be_pointed_at_a_folder_and_help_says_how(
     panic: Panic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "PANIC_MODEL_PATHS" in panic("model", "--help")[1]
-    assert "not here; `panic model fetch DINOv2` downloads them" in panic("model", "show", "DINOv2")[1]
+    assert "not on this machine; `panic model fetch DINOv2` downloads them" in panic("model", "show", "DINOv2")[1]
     code, _, err = panic("model", "check", "DINOv2")
     assert (code, "or point PANIC_MODEL_PATHS at a folder that holds them (`DINOv2=" in err) == (2, True)
     (tmp_path / "own").mkdir()
