@@ -19,8 +19,8 @@ FILES = [
 
 def verbs(typer: Typer) -> dict[str, set[str]]:
     """First words -> second words; none after a command that is one word."""
-    top = get_command(typer).commands
-    return {name: set(getattr(command, "commands", ())) for name, command in top.items()}
+    top = get_command(typer)
+    return {name: set(getattr(top.get_command(None, name), "commands", ())) for name in top.list_commands(None)}
 
 
 KNOWN = verbs(app)
