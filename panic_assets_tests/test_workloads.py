@@ -156,10 +156,10 @@ def test_jobs_and_sensors_have_names_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({}, "bring a name that is called 'grokking'"),
-        ({"name": "other"}, "bring a table that is called"),
-        ({"name": "other", "tables": ()}, "bring a space that is called 'grokking_run'"),
-        ({"name": "other", "tables": (), "spaces": ()}, "bring a family that is called 'grokking'"),
+        ({}, "have a name called 'grokking'"),
+        ({"name": "other"}, "have a table called"),
+        ({"name": "other", "tables": ()}, "have a space called 'grokking_run'"),
+        ({"name": "other", "tables": (), "spaces": ()}, "have a family called 'grokking'"),
     ],
 )
 def test_two_workloads_that_bring_one_name_are_refused(change: dict, sentence: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from panic_assets.errors import UserError
 from panic_assets.extras import extra
-from panic_assets.lake.files import appearing
+from panic_assets.files import appearing
 
 Kind = Literal["points", "path", "bars", "heat"]
 Colour = tuple[int, int, int]

@@ -8,7 +8,7 @@ from dagster import DagsterInstance
 from panic_assets import variables
 from panic_assets.compute.gpus import visible_gpus
 from panic_assets.errors import UserError
-from panic_assets.lake.files import write_text
+from panic_assets.files import write_text
 from panic_assets.settings import Home
 
 DAGSTER_YAML, WORKSPACE_YAML = (Path(__file__).with_name(f"{name}.yaml") for name in ("dagster", "workspace"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
-from panic_assets.lake.files import room_needed, sync_folder
+from panic_assets.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.schema import Table
 from panic_assets.locks import locked

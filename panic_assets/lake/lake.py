@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 from panic_assets.asleep import asleep
+from panic_assets.files import TEMPORARY, appearing
 from panic_assets.lake import manifest as manifests
-from panic_assets.lake.files import TEMPORARY, appearing
 from panic_assets.lake.lease import held, lease
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table

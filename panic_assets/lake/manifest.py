@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from panic_assets.lake.files import write_text
+from panic_assets.files import write_text
 from panic_assets.lake.schema import Table
 
 MANIFEST = "manifest.json"

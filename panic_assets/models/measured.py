@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from panic_assets.lake.files import write_text
+from panic_assets.files import write_text
 from panic_assets.models.memory import HEADROOM
 from panic_assets.registry.spec import ModelSpec
 from panic_assets.settings import home

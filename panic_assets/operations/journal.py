@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from panic_assets.files import write_text
 from panic_assets.ids import uuid7
-from panic_assets.lake.files import write_text
 from panic_assets.settings import Home
 
 DAY = 86_400.0

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from panic_assets.errors import UserError, suggest
+from panic_assets.files import appearing
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.pictures.colour import decode
-from panic_assets.lake.files import appearing
 
 IMAGES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp")
 BACKUPS = ".caption-backups"

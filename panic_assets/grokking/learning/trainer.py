@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from panic_assets.errors import UserError
+from panic_assets.files import appearing
 from panic_assets.grokking.config import FAMILY
 from panic_assets.grokking.learning.gains import apply, in_force
 from panic_assets.grokking.learning.model import (
@@ -43,7 +44,6 @@ from panic_assets.grokking.learning.model import (
     split,
 )
 from panic_assets.grokking.learning.recipe import Recipe
-from panic_assets.lake.files import appearing
 
 MOMENTS = ("adam.exp_avg.", "adam.exp_avg_sq.")
 RESUME = "resume.state"

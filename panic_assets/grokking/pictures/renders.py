@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panic_assets.errors import UserError
-from panic_assets.lake.files import write_text
+from panic_assets.files import write_text
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
 from panic_assets.settings import home
