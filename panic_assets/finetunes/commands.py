@@ -217,8 +217,9 @@ def report(
     }
     if title not in pages:
         there = ", ".join(pages) or "none yet"
+        wanted = "fine-tune" if epoch is None else f"{title} of fine-tune"
         raise UserError(
-            f"there is no report of the {title} of {run!r} (there are: {there}); `panic finetune test {run}` makes them"
+            f"there is no report of {wanted} {run!r} (there are: {there}); `panic finetune test {run}` makes them"
         )
     name = "report" if epoch is None else f"epoch-{epoch}"
     path = to or home().root / "reports" / run / f"{name}.html"
