@@ -1,10 +1,17 @@
 """Partition spaces as Dagster knows them, and how a key is added. What a space is otherwise, its workload says."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from panic_assets.asleep import asleep
 from panic_assets.workload import Space
+
+if TYPE_CHECKING:
+    from panic_assets.instance import stock
+else:
+    stock = asleep("panic_assets.instance.stock")
 
 EXPERIMENT = dg.DynamicPartitionsDefinition(name="experiment")
 """One key per experiment: its name."""
@@ -40,4 +47,5 @@ def add_keys(instance: dg.DagsterInstance, space: dg.DynamicPartitionsDefinition
     new = [key for key in keys if key not in known]
     if new:
         instance.add_dynamic_partitions(name, new)
+        stock.warn_once(instance)
     return new

@@ -63,8 +63,9 @@ class Outcome:
 
 
 def outcome(done: Done, /, version: str | None = None, **shown: Any) -> Outcome:
-    """An outcome with its named values; those that are None are left out."""
-    return Outcome(done, {name.replace("_", " "): v for name, v in shown.items() if v is not None}, version)
+    """An outcome with its named values. Those that are None are left out, and numbers have six digits: people read them."""
+    told = {name.replace("_", " "): v for name, v in shown.items() if v is not None}
+    return Outcome(done, {n: float(f"{v:.6g}") if isinstance(v, float) else v for n, v in told.items()}, version)
 
 
 class Stage:

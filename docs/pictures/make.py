@@ -1,8 +1,9 @@
 """The pictures of these pages, taken in Chromium from what the platform shows.
 
-    make demo
-    .venv/bin/python docs/pictures/make.py report .panic/reports/portraits-demo/report.html
-    .venv/bin/python docs/pictures/make.py graph http://127.0.0.1:3000        # while `panic ui` runs
+After `make demo`:
+
+.venv/bin/python docs/pictures/make.py report .panic/reports/portraits-demo/report.html
+.venv/bin/python docs/pictures/make.py graph http://127.0.0.1:3000        # while `panic ui` runs
 """
 
 import shutil
@@ -22,9 +23,7 @@ def report(page: Any, file: str) -> bytes:
     """A fine-tune's report, from its first line to the end of its first chart."""
     page.goto(Path(file).absolute().as_uri())
     end = page.locator("svg").first.bounding_box()
-    return page.screenshot(
-        full_page=True, clip={"x": 240, "y": 0, "width": 1120, "height": end["y"] + end["height"]}
-    )
+    return page.screenshot(full_page=True, clip={"x": 240, "y": 0, "width": 1120, "height": end["y"] + end["height"]})
 
 
 def graph(page: Any, url: str) -> bytes:
@@ -32,7 +31,7 @@ def graph(page: Any, url: str) -> bytes:
     page.goto(url + GRAPH, wait_until="domcontentloaded")
     page.get_by_text("100% filled").first.wait_for()
     page.wait_for_load_state("networkidle")
-    return page.screenshot()
+    return page.screenshot(clip={"x": 240, "y": 280, "width": 1320, "height": 440})
 
 
 def main(picture: str, source: str) -> None:

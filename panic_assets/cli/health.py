@@ -2,11 +2,18 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise, open_house, refresh
+
+if TYPE_CHECKING:
+    from panic_assets.doctor import doctor as medicine
+else:
+    medicine = asleep("panic_assets.doctor.doctor")
 
 
 class Shape(StrEnum):
@@ -25,11 +32,6 @@ def doctor(
     """Examine everything that is stored, and with --fix repair it.
 
     The exit code is 0 if everything is healthy, and 1 if something is wrong (with --fix: is still wrong)."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.doctor import doctor as medicine
-    from panic_assets.house import open_house
-
     with instance() as opened:
         house = open_house(opened)
         found = medicine.examine(house)

@@ -27,7 +27,12 @@ COMMANDS = (
 def _of_workloads() -> dict[str, Command]:
     from panic_assets.workloads import WORKLOADS  # Late: `panic query` needs none of them.
 
-    return {command.name: command for workload in WORKLOADS for command in workload.commands}
+    own = {command.name for command in COMMANDS}
+    found = {command.name: command for workload in WORKLOADS for command in workload.commands}
+    hidden = sorted(own & set(found))
+    if hidden:
+        raise UserError(f"a workload brings the command {hidden[0]!r}, which panic has itself; rename the workload's")
+    return found
 
 
 app = typer.Typer(

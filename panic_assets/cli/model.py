@@ -1,13 +1,30 @@
 """panic model: the models that networks consist of, and those that embed their outputs."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
 from panic_assets.errors import UserError
+from panic_assets.models import measured
+from panic_assets.registry import registry
 from panic_assets.workload import Inputs, kind_of
+from panic_assets.workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+    from panic_assets.compute import gpus
+    from panic_assets.models import bench as measuring
+    from panic_assets.models import preflight, weights
+else:
+    measuring = asleep("panic_assets.models.bench")
+    variables = asleep("panic_assets.variables")
+    gpus = asleep("panic_assets.compute.gpus")
+    weights = asleep("panic_assets.models.weights")
+    preflight = asleep("panic_assets.models.preflight")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,8 +36,6 @@ app = typer.Typer(
 @app.command("list")
 def list_() -> None:
     """List every model by role: generators, which networks consist of, embedders, and controls."""
-    from panic_assets.registry import registry
-
     specs = [registry.get(name) for name in registry.names()]
     table(
         ["name", "role", "input", "output", "repository"],
@@ -31,10 +46,6 @@ def list_() -> None:
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
     """Show a model's entry in the registry, what `bench` measured, and where its files are."""
-    from dataclasses import asdict
-
-    from panic_assets.models import measured, weights
-    from panic_assets.registry import registry
 
     spec = registry.get(name)
     known = asdict(spec)
@@ -70,9 +81,6 @@ def check(what: What) -> None:
 @app.command()
 def fetch(what: What) -> None:
     """Download weights now, in the revisions that the registry names."""
-    from panic_assets.models import weights
-    from panic_assets.registry import registry
-
     for name in _named(what)[0]:
         spec = registry.get(name)
         own = weights.overrides().get(name)
@@ -85,11 +93,6 @@ def fetch(what: What) -> None:
 @app.command()
 def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
     """Measure which batch size is fastest, and whether several copies on one GPU are faster. Later loads use the result."""
-    from dataclasses import asdict
-
-    from panic_assets.compute import gpus
-    from panic_assets.models import bench as measuring
-    from panic_assets.registry import registry
 
     spec = registry.get(name)
     cards = gpus.visible_gpus() if spec.device == "gpu" else ()
@@ -107,15 +110,11 @@ def bench(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> No
 
 def check_models(wanted: Inputs) -> None:
     """Refuse models that cannot all run here. On a Ray cluster they run elsewhere, so nothing is checked."""
-    from panic_assets import variables
-
     if variables.read().compute != "ray":
         _refuse(_preflight(list(wanted.by_model), dict(wanted.by_model), wanted.image_size))
 
 
 def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
-    from panic_assets.registry import registry
-    from panic_assets.workloads import WORKLOADS
 
     kind = kind_of(Path(what), [drop for workload in WORKLOADS for drop in workload.drops])
     if kind is not None and kind.models is not None:
@@ -125,9 +124,7 @@ def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
 
 
 def _preflight(names: list[str], items: dict[str, int], image_size: int | None) -> Any:
-    from panic_assets.models.preflight import preflight
-
-    return preflight(names, items, image_size)
+    return preflight.preflight(names, items, image_size)
 
 
 def _refuse(found: Any) -> None:

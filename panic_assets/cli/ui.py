@@ -1,10 +1,24 @@
 """panic ui: starts the Dagster UI and its daemon with the records of PANIC_HOME."""
 
-from typing import Annotated, Any
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say
+from panic_assets.cli.session import instance
+from panic_assets.settings import home
+
+if TYPE_CHECKING:
+    from panic_assets.instance import home as dagster_home
+else:
+    dagster_home = asleep("panic_assets.instance.home")
 
 
 def ui(
@@ -14,14 +28,6 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Start the Dagster UI and its daemon. While they run, sensors start jobs, and jobs can be launched in the UI."""
-    import os
-    import signal
-    import subprocess
-    import sys
-
-    from panic_assets import variables
-    from panic_assets.cli.performing import instance
-    from panic_assets.settings import home
 
     command = [sys.executable, "-m", "panic_assets.instance.serve", str(port), host]
     # Dagster works in the home: what was named from this folder is named in full.
@@ -50,11 +56,6 @@ def ui(
 
 def _stop(process: Any) -> None:
     """Tell the whole group to end, and kill what is left after ten seconds."""
-    import contextlib
-    import os
-    import signal
-    import subprocess
-
     for number in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

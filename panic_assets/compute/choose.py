@@ -2,10 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 
 def compute_from_environment() -> Compute:

@@ -6,9 +6,7 @@ processes of this machine ask, and the kernel gives the slots back when their ho
 """
 
 import contextlib
-import fcntl
 import functools
-import json
 import math
 import os
 import socket
@@ -18,9 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panic_assets import settings, variables
+from panic_assets import locks, settings
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 SLOTS = 8
 """The finest share of a card is an eighth."""
@@ -95,13 +100,11 @@ class Lease:
 
     gpus: tuple[str, ...]
     """Identifiers for CUDA_VISIBLE_DEVICES."""
-    _handles: list[int]
+    _locks: list[locks.Lock]
 
     def release(self) -> None:
-        while self._handles:
-            handle = self._handles.pop()
-            os.ftruncate(handle, 0)
-            os.close(handle)
+        while self._locks:
+            self._locks.pop().release()
 
 
 def check_feasible(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> None:
@@ -130,13 +133,13 @@ def try_lease(share: float, vram_gb: float, gpus: Sequence[Gpu]) -> Lease | None
         wanted, cards = (SLOTS, int(share)) if share >= 1 else (_slots(share), 1)
         enough = sorted((name for name in free if len(free[name]) >= wanted), key=lambda name: -len(free[name]))
         chosen = tuple(enough[:cards]) if len(enough) >= cards else ()
-        kept = [handle for name in chosen for handle in free[name][:wanted]]
-        for handle in (handle for handles in free.values() for handle in handles if handle not in kept):
-            os.close(handle)
-        signature = _signature()  # one for all slots, whatever second it is: a holder is told of once
-        for handle in kept:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, signature, 0)
+        kept = [lock for name in chosen for lock in free[name][:wanted]]
+        for lock in (lock for taken in free.values() for lock in taken if lock not in kept):
+            lock.release()
+        command = os.path.basename(sys.argv[0]) or "python"
+        signature = locks.note(command=command)  # one for all slots, whatever second it is: a holder is told of once
+        for lock in kept:
+            lock.sign(signature)
         return Lease(chosen, kept) if chosen else None
 
 
@@ -158,8 +161,8 @@ def holders(gpus: Sequence[Gpu]) -> list[str]:
         for gpu in gpus:
             for slot in range(SLOTS):
                 path = _slot_file(folder, gpu, slot)
-                if path.exists() and _locked(path):
-                    holder = json.loads(path.read_text())
+                if locks.is_held(path):
+                    holder = locks.holder(path)
                     who = f"process {holder['pid']} on {holder['host']} ({holder['command']})"
                     lines[f"{gpu.identifier} is held by {who} since {holder['since']}"] = None
     return list(lines)
@@ -169,13 +172,8 @@ def holders(gpus: Sequence[Gpu]) -> list[str]:
 def _guarded() -> Iterator[Path]:
     """One asker at a time: a slot taken on trial and given back must not turn another asker away."""
     folder = directory()
-    folder.mkdir(parents=True, exist_ok=True)
-    guard = os.open(folder / "guard", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+    with locks.locked(folder / "guard"):
         yield folder
-    finally:
-        os.close(guard)
 
 
 def _fitting(gpus: Sequence[Gpu], vram_gb: float) -> list[Gpu]:
@@ -192,30 +190,6 @@ def _slot_file(folder: Path, gpu: Gpu, slot: int) -> Path:
     return folder / f"{name.replace('/', '-')}.{slot}"
 
 
-def _take_free(folder: Path, gpu: Gpu) -> list[int]:
-    taken = []
-    for slot in range(SLOTS):
-        handle = os.open(_slot_file(folder, gpu, slot), os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            taken.append(handle)
-        except BlockingIOError:
-            os.close(handle)
-    return taken
-
-
-def _locked(path: Path) -> bool:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
-def _signature() -> bytes:
-    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    command = os.path.basename(sys.argv[0]) or "python"
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since}).encode()
+def _take_free(folder: Path, gpu: Gpu) -> list[locks.Lock]:
+    taken = (locks.take(_slot_file(folder, gpu, slot)) for slot in range(SLOTS))
+    return [lock for lock in taken if lock is not None]

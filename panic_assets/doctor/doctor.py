@@ -37,13 +37,6 @@ def examine(house: House) -> list[Finding]:
     return found + list(_missing(lake))
 
 
-def examine_rows(lake: Lake, space: str, key: str) -> list[Finding]:
-    """What is wrong with the rows of one key."""
-    column = SPACES[space].key_column
-    tables = [name for name, table in lake.tables.items() if column in table.partitioned_by]
-    return [f for table in tables for f in all_findings(lake, RULES, table, **{column: key})]
-
-
 def repair(house: House, found: list[Finding]) -> Iterator[str]:
     """Remove what is wrong, and say what was done. `recompute` then names what is missing."""
     lake = house.lake

@@ -1,13 +1,44 @@
 """panic finetune: tests the checkpoints of image fine-tunes, and recommends one."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import confirmed, say, table
+from panic_assets.cli.session import instance, lake, materialise, refresh
 from panic_assets.errors import UserError
+from panic_assets.finetunes import config, missing
+from panic_assets.finetunes.config import FAMILY
+from panic_assets.finetunes.drawing import suites
+from panic_assets.settings import home
+from panic_assets.training import runs
+
+if TYPE_CHECKING:
+    from panic_assets.compute import choose
+    from panic_assets.finetunes import stages
+    from panic_assets.finetunes.ab import voting
+    from panic_assets.finetunes.captions import files as caption_files
+    from panic_assets.finetunes.captions import rules as rules_of
+    from panic_assets.finetunes.pictures import colour, labelled
+    from panic_assets.finetunes.verdicts import manual
+    from panic_assets.training import registration
+    from panic_assets.training import stages as spine
+else:
+    registration = asleep("panic_assets.training.registration")
+    choose = asleep("panic_assets.compute.choose")
+    stages = asleep("panic_assets.finetunes.stages")
+    voting = asleep("panic_assets.finetunes.ab.voting")
+    caption_files = asleep("panic_assets.finetunes.captions.files")
+    rules_of = asleep("panic_assets.finetunes.captions.rules")
+    colour = asleep("panic_assets.finetunes.pictures.colour")
+    labelled = asleep("panic_assets.finetunes.pictures.labelled")
+    manual = asleep("panic_assets.finetunes.verdicts.manual")
+    spine = asleep("panic_assets.training.stages")
 
 app = typer.Typer(
     no_args_is_help=True, help="Test image fine-tunes epoch by epoch: reports, advice, blind votes, checks of captions."
@@ -26,9 +57,6 @@ def add(
     ],
 ) -> None:
     """Register a fine-tune. Its file names the folder of its checkpoints, the model that draws, and the prompts."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import refresh
-
     with instance() as opened:
         name = _add(opened, file)
     refresh()
@@ -41,10 +69,6 @@ def add(
 
 
 def _add(opened: Any, file: Path) -> str:
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import config, stages
-    from panic_assets.training import registration
-
     tune = config.read(file)
     new = stages.register(lake(), tune)
     registration.add_keys(opened, config.FAMILY.name, [tune.name])
@@ -68,11 +92,6 @@ def perform(
     """Draw, measure, compare and report whatever is missing of a fine-tune.
 
     Ctrl-C loses nothing: the same command carries on."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.finetunes.drawing import suites
-
     plan = missing.plan(lake(), run)
     wanted = level or max(plan.depth.levels, key=lambda name: plan.depth.levels[name])
     missing.check_level(plan, wanted)
@@ -85,18 +104,12 @@ def perform(
 
 
 def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str]) -> None:
-    from panic_assets.finetunes.config import FAMILY
-    from panic_assets.training import registration
-
     registration.add_keys(opened, FAMILY.name, [run])
     config = {"ops": {"test_images": {"config": {"levels": levels}}}} if levels else None
     materialise(opened, "test_finetune", run, f"finetune {run}", config)
 
 
 def _outcome(run: str) -> None:
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import stages
-
     told = stages.findings(lake(), run)
     if "recommendation" in told:
         say(
@@ -115,17 +128,11 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Stop when every checkpoint is tested.")] = False,
 ) -> None:
     """Test checkpoints as they appear, until Ctrl-C. `panic ui` does the same for all fine-tunes."""
-    import time
-
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing
-    from panic_assets.training.stages import register_checkpoints
 
     say(f"watching {missing.plan(lake(), run).row['folder']}")
     with instance() as opened:
         while True:
-            done = register_checkpoints(lake(), run, settle_seconds=min(1.0, every))
+            done = spine.register_checkpoints(lake(), run, settle_seconds=min(1.0, every))
             for problem in done.problems:
                 say((problem, "yellow"))
             if done.rows or any(missing.missing(lake(), run).values()):
@@ -140,10 +147,6 @@ def watch(
 @app.command("list")
 def list_() -> None:
     """List all fine-tunes: their checkpoints, what is left to draw, and the recommendation."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.training import runs
-
     rows = []
     for row in runs.every(lake(), "finetune"):
         name = row["training_run"]
@@ -169,10 +172,6 @@ def score(
     note: Annotated[str, typer.Option(help="Anything to remember.")] = "",
 ) -> None:
     """Give an epoch marks of 0 to 10. Then show the averages of all marks, and how far reviewers differ."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import missing, stages
-    from panic_assets.finetunes.verdicts import manual
-
     missing.plan(lake(), run)
     if epoch is not None:
         now = datetime.now(UTC)
@@ -205,16 +204,9 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write a report to a file: one page, which needs no network to open."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing
-    from panic_assets.settings import home
-
     missing.plan(lake(), run)
     title = "run" if epoch is None else f"epoch {epoch}"
-    pages = {
-        r["report"]: r["html"]
-        for r in lake().sql("SELECT report, html FROM finetune_reports", training_run=run).to_pylist()
-    }
+    pages = {r["report"]: r["html"] for r in lake().rows("SELECT report, html FROM finetune_reports", training_run=run)}
     if title not in pages:
         there = ", ".join(pages) or "none yet"
         wanted = "fine-tune" if epoch is None else f"{title} of fine-tune"
@@ -235,18 +227,11 @@ def weak(
     run: Run, epoch: Annotated[int | None, typer.Option(help="Compare within this epoch; default: all epochs.")] = None
 ) -> None:
     """List attributes, such as blue hair, with their scores. Weak ones score lower than others beyond noise."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import missing
-
     missing.plan(lake(), run)
-    rows = (
-        lake()
-        .sql(
-            "SELECT * FROM weak_areas WHERE epoch IS NOT DISTINCT FROM ? ORDER BY weak DESC, difference",
-            [epoch],
-            training_run=run,
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT * FROM weak_areas WHERE epoch IS NOT DISTINCT FROM ? ORDER BY weak DESC, difference",
+        [epoch],
+        training_run=run,
     )
     shown = [
         [
@@ -276,10 +261,7 @@ def detect(
     ],
 ) -> None:
     """Test how well a model detects accessories and expressions in pictures that a person has labelled."""
-    from panic_assets.compute.choose import compute_from_environment
-    from panic_assets.finetunes.pictures import labelled
-
-    told = labelled.judge(labels, detector, compute_from_environment())
+    told = labelled.judge(labels, detector, choose.compute_from_environment())
     rows = [[a.name, a.pictures, a.cannot_tell, a.precision, a.recall] for a in told]
     table(["accessory or expression", "pictures", "cannot tell", "precision", "recall"], rows, title=detector)
 
@@ -299,12 +281,6 @@ def captions(
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
 ) -> None:
     """Check training captions. With --repair, repair what needs no new words. Every repair can be undone."""
-    import yaml
-
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.captions import files as caption_files
-    from panic_assets.finetunes.captions import rules as rules_of
 
     try:
         wanted = rules_of.parse_rules(yaml.safe_load(rules.read_text(encoding="utf-8")) if rules else None)
@@ -342,9 +318,6 @@ def ab_start(
     """Create a blind test. Each trial shows what both checkpoints drew for one prompt and seed.
 
     The design of a test cannot be changed afterwards."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-
     count = stages.start_test(lake(), test, _checkpoint(a), _checkpoint(b), votes_per_trial, fixed)
     refresh()
     say(f"{count} trials were made; vote with ", (f"panic finetune ab vote {test}", "bold"))
@@ -367,10 +340,6 @@ def ab_vote(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Vote on a local page, which does not show the names of checkpoints; or on one trial, by options."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.ab import voting
-
     if trial:
         stages.vote(lake(), test, trial, rater, side)
         refresh()
@@ -393,18 +362,15 @@ def ab_trials(
     test: Test, rater: Annotated[str, typer.Option(help="Trials that this rater has not voted on.")] = ""
 ) -> None:
     """List open trials, and write their pictures to a folder under names that do not tell the checkpoint."""
-    from panic_assets.cli.session import lake
-    from panic_assets.finetunes import stages
-    from panic_assets.finetunes.pictures.colour import decode, encode
-    from panic_assets.settings import home
-
     folder = home().root / "ab" / test
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for row in stages.open_trials(lake(), test, rater):
         sides = ("a", "b") if row["a_left"] else ("b", "a")
         for side, which in zip(("left", "right"), sides, strict=True):
-            (folder / f"{row['trial']}-{side}.png").write_bytes(encode(decode(stages.trial_image(lake(), row, which))))
+            (folder / f"{row['trial']}-{side}.png").write_bytes(
+                colour.encode(colour.decode(stages.trial_image(lake(), row, which)))
+            )
         rows.append([row["trial"], row["prompt_text"]])
     table(["trial", "prompt"], rows, title=f"open trials of {test}, with pictures in {folder}")
 
@@ -412,9 +378,6 @@ def ab_trials(
 @ab.command("result")
 def ab_result(test: Test) -> None:
     """Show the result of a test so far. One may look at any time, and may stop because of what one sees."""
-    from panic_assets.cli.session import lake, refresh
-    from panic_assets.finetunes import stages
-
     rows = stages.trial_rows(lake(), test)
     told = stages.count_votes(lake(), test)
     refresh()
@@ -468,8 +431,6 @@ def ab_result(test: Test) -> None:
 @ab.command("list")
 def ab_list() -> None:
     """List all A/B tests."""
-    from panic_assets.cli.session import lake
-
     rows = (
         lake()
         .sql("SELECT ab_test, training_run, votes, trials, e, verdict FROM ab_results ORDER BY ab_test")

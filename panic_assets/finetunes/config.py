@@ -39,14 +39,11 @@ from panic_assets.workload import Family
 
 if TYPE_CHECKING:
     from panic_assets.finetunes.captions import rules
+    from panic_assets.finetunes.drawing import generate
     from panic_assets.finetunes.pictures import attributes
 else:
     rules = asleep("panic_assets.finetunes.captions.rules")
     attributes = asleep("panic_assets.finetunes.pictures.attributes")
-
-if TYPE_CHECKING:
-    from panic_assets.finetunes.drawing import generate
-else:
     generate = asleep("panic_assets.finetunes.drawing.generate")
 
 SUFFIX = ".finetune.yaml"

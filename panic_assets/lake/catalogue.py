@@ -17,8 +17,8 @@ from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.lake.files import room_needed, sync_folder
 from panic_assets.lake.lake import Lake, literal
-from panic_assets.lake.lease import short_lock
 from panic_assets.lake.schema import Table
+from panic_assets.locks import locked
 from panic_assets.registry import registry
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def vector_view(table: str, model: str) -> str:
 def build(lake: Lake, path: Path) -> None:
     """Build the catalogue of the lake as it is now and swap it in at `path`; then sweep what it no longer lists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with room_needed(path.parent), short_lock(lock(lake)):
+    with room_needed(path.parent), locked(lock(lake)):
         temporary = path.with_name(f".{path.name}.building")
         temporary.unlink(missing_ok=True)
         try:

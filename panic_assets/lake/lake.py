@@ -20,9 +20,10 @@ from urllib.parse import quote
 from panic_assets.asleep import asleep
 from panic_assets.lake import manifest as manifests
 from panic_assets.lake.files import TEMPORARY, appearing
-from panic_assets.lake.lease import held, lease, short_lock
+from panic_assets.lake.lease import held, lease
 from panic_assets.lake.manifest import Manifest, StoredFile, folder_of, partition_of
 from panic_assets.lake.schema import DUCKDB, Table
+from panic_assets.locks import locked
 
 if TYPE_CHECKING:
     import duckdb
@@ -124,6 +125,13 @@ class Lake:
         with self.connect(self.mentioned(query), **where) as connection:
             return connection.sql(query, params=list(parameters or [])).to_arrow_table()
 
+    def rows(self, query: str, parameters: Sequence[Any] | None = None, **where: str) -> list[dict[str, Any]]:
+        """The same as rows, for a command that shows a few: it does not wait for Arrow to be imported."""
+        with self.connect(self.mentioned(query), **where) as connection:
+            found = connection.execute(query, list(parameters or []))
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
     # --- writing -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -169,7 +177,7 @@ class Lake:
     def drop_files(self, table: str, names: Iterable[str], **partition: str) -> None:
         """Take files that cannot be read off the list. Their rows are lost: from now on they are missing."""
         folder = self.folder(table, **partition)
-        with short_lock(folder / ".lock"):
+        with locked(folder / ".lock"):
             now = manifests.read(folder)
             if now is not None:
                 kept = tuple(f for f in now.files if f.name not in set(names))
@@ -183,7 +191,7 @@ class Lake:
         folder = self.folder(table, **partition)
         if not folder.exists():
             return None
-        with short_lock(folder / ".lock"):
+        with locked(folder / ".lock"):
             found = manifests.read(folder)
             if found is None or found.removed:
                 return None
@@ -208,7 +216,7 @@ class Lake:
                 partition = partition_of(kept, schema)
                 folder = self.folder(name, **partition)
                 folder.mkdir(parents=True, exist_ok=True)
-                with short_lock(folder / ".lock"):
+                with locked(folder / ".lock"):
                     now = manifests.read(folder)
                     if now is None or now.removed:
                         for stored in saved.files:
@@ -254,7 +262,7 @@ class Lake:
                     freed += found.st_size
         if not _due(manifests.read(folder), old):
             return freed
-        with short_lock(folder / ".lock"):
+        with locked(folder / ".lock"):
             now = manifests.read(folder)
             due = _due(now, old)
             if now is not None and due:
@@ -371,7 +379,7 @@ class Writer:
 
     def _commit(self) -> None:
         """Swap the manifest: append what was written since the last commit, or replace everything by it."""
-        with short_lock(self.folder / ".lock"):
+        with locked(self.folder / ".lock"):
             now = manifests.read(self.folder) or Manifest()
             new = tuple(f for f in self._written if f not in now.files)
             files = new if self.replace else self._compacted((() if now.removed else now.files) + new)

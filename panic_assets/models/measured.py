@@ -1,11 +1,11 @@
 """What `panic model bench` measured on this machine. It is used instead of the registry's estimates."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from panic_assets.lake.files import write_text
 from panic_assets.models.memory import HEADROOM
 from panic_assets.registry.spec import ModelSpec
 from panic_assets.settings import home
@@ -42,10 +42,7 @@ def all_measured() -> dict[str, Measurement]:
 def store(name: str, measurement: Measurement) -> None:
     """Adds or replaces one measurement; the file is swapped in whole."""
     known = all_measured() | {name: measurement}
-    path().parent.mkdir(parents=True, exist_ok=True)
-    beside = path().with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(json.dumps({name: asdict(m) for name, m in known.items()}, indent=2))
-    beside.replace(path())
+    write_text(path(), json.dumps({name: asdict(m) for name, m in known.items()}, indent=2))
 
 
 def batch_limit(spec: ModelSpec) -> int:

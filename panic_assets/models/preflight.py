@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.compute import gpus
 from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
@@ -16,6 +17,11 @@ from panic_assets.models.load import LOADERS, require_library
 from panic_assets.models.memory import placement, require_bitsandbytes
 from panic_assets.registry import registry
 from panic_assets.registry.spec import ModelSpec, Placement
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 CPU_LIMIT_GB = 6.0
 """Without a GPU, a larger model is refused: it would take minutes per call."""

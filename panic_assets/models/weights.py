@@ -7,11 +7,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
 from panic_assets.extras import extra
 from panic_assets.registry.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 # Other frameworks' copies of the same weights.
 UNUSED = ("*.onnx", "*.onnx_data", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.pt", "*.xml")

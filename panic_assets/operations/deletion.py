@@ -103,7 +103,7 @@ def key_deleted(house: House, space: str, key: str) -> None:
 def restore(house: House, space: str, key: str) -> Deletion:
     """Undo the latest deletion of a key: rows, key and materialisation records."""
     where = home()
-    kept = [d for d in restorable(space) if d.key == key]
+    kept = [d for d in journal.restorable(where, space) if d.key == key]
     if not kept:
         mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
         reason = "it was purged, restored, or deleted too long ago" if mine else "it was never deleted"
@@ -124,21 +124,6 @@ def restore(house: House, space: str, key: str) -> Deletion:
     shutil.rmtree(deletion.trash(where), ignore_errors=True)
     build(lake, where.catalogue)
     return deletion
-
-
-def restorable(space: str) -> list[Deletion]:
-    """Deletions that can still be undone, oldest first."""
-    where = home()
-    return [
-        d
-        for d in journal.read(where)
-        if d.space == space and (d.restorable_until() or 0) > time.time() and d.trash(where).exists()
-    ]
-
-
-def deleted() -> list[Deletion]:
-    """All deletions, oldest first."""
-    return list(journal.read(home()))
 
 
 def expire(where: Home) -> int:

@@ -1,4 +1,4 @@
-"""The journal of deletions. Each is written down before it starts, so that it can be finished or undone later."""
+"""The journal of deletions. Each is written down before it starts, so that it can be finished or undone later. Imports no Dagster."""
 
 import json
 import time
@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from panic_assets import variables
 from panic_assets.ids import uuid7
 from panic_assets.lake.files import write_text
 from panic_assets.settings import Home
@@ -57,6 +56,8 @@ class Deletion:
         """Seconds since 1970; None if it was purged, was restored or is not done."""
         if self.purge or self.state != "done":
             return None
+        from panic_assets import variables  # Late: who only lists what is there deleted nothing, and needs no pydantic.
+
         return self.at + DAY * variables.read().trash_days
 
 
@@ -86,3 +87,10 @@ def read(home: Home) -> Iterator[Deletion]:
 def unfinished(home: Home) -> list[Deletion]:
     """Deletions that were begun and not finished."""
     return [d for d in read(home) if d.state == "started"]
+
+
+def restorable(home: Home, space: str) -> list[Deletion]:
+    """Deletions that can still be undone, oldest first."""
+    now = time.time()
+    mine = (d for d in read(home) if d.space == space)
+    return [d for d in mine if (d.restorable_until() or 0) > now and d.trash(home).exists()]

@@ -1,10 +1,24 @@
 """panic training: shows and deletes training runs: their status, lineage, cost, and what the convergence rule advises."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
+from rich.tree import Tree
 
-from panic_assets.cli.output import confirmed, say, size, table
+from panic_assets.asleep import asleep
+from panic_assets.cli.output import confirmed, console, say, size, table
+from panic_assets.cli.session import instance, lake, open_house
+from panic_assets.training import runs, settings
+from panic_assets.training.cost import by_cost
+
+if TYPE_CHECKING:
+    from panic_assets.training import removal, stages
+    from panic_assets.training import replay as replaying
+else:
+    removal = asleep("panic_assets.training.removal")
+    stages = asleep("panic_assets.training.stages")
+    replaying = asleep("panic_assets.training.replay")
 
 app = typer.Typer(
     no_args_is_help=True, help="Show and delete training runs of every family: lineage, convergence, cost."
@@ -15,9 +29,7 @@ Name = Annotated[str, typer.Argument(help="Name of the training run.")]
 @app.command("list")
 def list_() -> None:
     """List all training runs: status, checkpoints, advice and cost. Also list files that are not valid checkpoints."""
-    from panic_assets.cli.session import lake
-
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT r.training_run, r.family, r.status, r.parent_run, coalesce(c.n, 0) AS checkpoints, c.latest,
                   r.planned_epochs, a.recommendation, a.best_epoch, k.spent
            FROM training_runs r
@@ -39,8 +51,8 @@ def list_() -> None:
         "best epoch",
         "cost",
     ]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title="training runs")
-    problems = lake().sql("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at").to_pylist()
+    table(headings, [list(r.values()) for r in rows], title="training runs")
+    problems = lake().rows("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at")
     if problems:
         table(["file", "what is wrong", "seen at"], [list(r.values()) for r in problems], title="not valid checkpoints")
 
@@ -48,9 +60,6 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show one training run: configuration, lineage, checkpoints, convergence of its target metrics, and animations."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, stages
-
     row = runs.get(lake(), name)
     tree = runs.lineage(lake())
     say((name, "bold"), f": {row['family']}, {row['status']}" + (f" ({row['failure']})" if row["failure"] else ""))
@@ -67,7 +76,7 @@ def show(name: Name) -> None:
             f"{len(kept):,} checkpoints of epochs {kept[0]['epoch']:,} to {kept[-1]['epoch']:,}, ",
             size(sum(r["size"] for r in kept)),
         )
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT metric, epoch, state, best_epoch, best_value, last_value, slope, slope_low, slope_high, reason
            FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 ORDER BY metric""",
         training_run=name,
@@ -84,19 +93,15 @@ def show(name: Name) -> None:
         "slope, high",
         "reason",
     ]
-    table(headings, [list(r.values()) for r in rows.to_pylist()], title="convergence")
-    for advice in lake().sql("SELECT sentence FROM advice", training_run=name)["sentence"].to_pylist():
-        say(("advice: ", "bold"), advice)
-    drawn = (
-        lake()
-        .sql(
-            """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
+    table(headings, [list(r.values()) for r in rows], title="convergence")
+    for advice in lake().rows("SELECT sentence FROM advice", training_run=name):
+        say(("advice: ", "bold"), advice["sentence"])
+    drawn = lake().rows(
+        """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
                   frames_done, frames, coalesce(failure, path) AS file, render
            FROM renders ORDER BY computed_at""",
-            [stages.checkpoints_version(lake(), name)],
-            training_run=name,
-        )
-        .to_pylist()
+        [stages.checkpoints_version(lake(), name)],
+        training_run=name,
     )
     if drawn:
         headings = ["view", "options", "format", "status", "frames drawn", "frames", "file or failure", "animation"]
@@ -106,11 +111,6 @@ def show(name: Name) -> None:
 @app.command()
 def tree(name: Annotated[str | None, typer.Argument(help="Root of the tree; default: every root.")] = None) -> None:
     """Show which training run started from which checkpoint."""
-    from rich.tree import Tree
-
-    from panic_assets.cli.output import console
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs
 
     forest = runs.lineage(lake())
     status = {r["training_run"]: r["status"] for r in runs.every(lake())}
@@ -137,10 +137,6 @@ def cost(
     ] = None,
 ) -> None:
     """Show what training runs have cost and will cost, the most expensive first. Failed runs are listed once more below."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, settings, stages
-    from panic_assets.training.cost import by_cost
-
     found = settings.read()
     names = [runs.get(lake(), name)["training_run"]] if name else [r["training_run"] for r in runs.every(lake())]
     totals: dict[str, float] = {}
@@ -148,7 +144,7 @@ def cost(
     for each in names:
         done = stages.price(lake(), each, found)
         now = stages.outlook_of(lake(), each, found)
-        spent = lake().sql("SELECT sum(cost) AS n FROM costs", training_run=each)["n"][0].as_py()
+        spent = lake().rows("SELECT sum(cost) AS n FROM costs", training_run=each)[0]["n"]
         totals[each] = spent or 0.0
         note = "estimated from the times of the files" if now.estimated else "; ".join(done.problems)
         rows.append([each, spent, now.per_epoch, now.projected, now.budget, note])
@@ -169,10 +165,6 @@ def cost(
 @app.command()
 def replay(name: Name) -> None:
     """Show the state of the convergence rule at every epoch of a run, and what stopping by the rule would have missed."""
-    from panic_assets.cli.session import lake
-    from panic_assets.training import runs, settings, stages
-    from panic_assets.training.replay import follow
-
     targets = runs.targets(runs.get(lake(), name), settings.read())
     series = stages.metric_series(lake(), name, targets)
     if not series:
@@ -181,17 +173,17 @@ def replay(name: Name) -> None:
         else:
             say(f"training run {name} has no target metrics; name some under targets in training.yaml")
     for metric, values in sorted(series.items()):
-        rows = lake().sql(
+        rows = lake().rows(
             "SELECT epoch, state, last_value, best_epoch, regret, reason FROM convergence WHERE metric = ? ORDER BY epoch",
             [metric],
             training_run=name,
         )
         table(
             ["epoch", "state", "value", "best epoch so far", "missed by stopping", "reason"],
-            [list(r.values()) for r in rows.to_pylist()],
+            [list(r.values()) for r in rows],
             title=metric,
         )
-        done = follow(values, targets[metric])
+        done = replaying.follow(values, targets[metric])
         assert done is not None
         if done.stop_epoch is None:
             say(f"by {metric}, the rule never says stop")
@@ -214,10 +206,6 @@ def delete(
     """Delete a training run, everything made from it, and its files if it was trained here.
 
     A run from which other runs started is only deleted with --tombstone."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.training import removal
-
     with instance() as opened:
         planned, fate = removal.plan(open_house(opened), name, "tombstone" if tombstone else "block")
         kept = "; its name and lineage are kept" if fate == "tombstone" else ""
@@ -230,16 +218,10 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Restore a deleted training run, with its rows and files."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.training import removal
-
     with instance() as opened:
         done = removal.restore(open_house(opened), name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows")
 
 
 def _leaf(text: str) -> Any:
-    from rich.text import Text
-
     return Text(text)

@@ -6,7 +6,7 @@ from typing import Any
 
 from panic_assets.instance.hook import without_hook
 from panic_assets.lake.catalogue import build
-from panic_assets.operations import deletion
+from panic_assets.operations import deletion, journal
 from panic_assets.operations.house import House
 from panic_assets.operations.journal import Deletion
 from panic_assets.partitions import name_of, runs_of
@@ -73,7 +73,7 @@ def restore(house: House, name: str) -> Deletion:
         with without_hook():  # the tombstone alone goes, and is no deletion to undo
             house.instance.delete_dynamic_partition(space, name)
         lake.remove("training_runs", training_run=name)
-    kept = {d.identifier: d.trash(home()) / FILES / name for d in deletion.restorable(space) if d.key == name}
+    kept = {d.identifier: d.trash(home()) / FILES / name for d in journal.restorable(home(), space) if d.key == name}
     waiting = [path for path in kept.values() if path.exists()]
     moved = home().root / "training" / name
     if waiting and not moved.exists():
@@ -84,7 +84,7 @@ def restore(house: House, name: str) -> Deletion:
 
 def _space_of_deleted(name: str) -> str:
     """The space in which a run of that name was deleted last; that of own training loops where it never was."""
-    spaces = [d.space for d in deletion.deleted() if d.key == name and d.space.endswith("_run")]
+    spaces = [d.space for d in journal.read(home()) if d.key == name and d.space.endswith("_run")]
     return spaces[-1] if spaces else space_of("training")
 
 

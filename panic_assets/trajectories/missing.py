@@ -85,27 +85,35 @@ CLUSTERS = """
             UNION ALL SELECT embedding_model, clustering_id FROM cluster_members
         ) GROUP BY embedding_model
     )
-    SELECT embedding_model AS key, '' AS of,
+    SELECT embedding_model AS key, c.clustering_id IS NOT NULL AS made,
            (c.experiments IS DISTINCT FROM n.experiments OR c.vectors IS DISTINCT FROM n.vectors
-            OR c.computed_at < n.latest OR parts.ids > 1)::INT AS missing,
-           1 AS total
+            OR c.computed_at < n.latest OR parts.ids > 1)::INT AS missing
     FROM now n FULL JOIN clusterings c USING (embedding_model) LEFT JOIN parts USING (embedding_model)
 """
 
 
-def _asked(stage: str, unit: str, query: str, column: str, stale: bool = False) -> Query:
+def _asked(stage: str, unit: str, query: str, column: str) -> Query:
     """A missing-work query in SQL: it gives key, of, missing and total."""
 
     def ask(lake: Lake, key: str | None) -> list[Missing]:
-        where = {column: key} if key is not None and not stale else {}  # A clustering pools every experiment.
+        where = {column: key} if key is not None else {}
         rows = lake.sql(f"{query} ORDER BY 1, 2", **where).to_pylist()
         return [
-            Missing(stage, r["key"], r["missing"], r["total"], unit, r["of"], stale)
+            Missing(stage, r["key"], r["missing"], r["total"], unit, r["of"])
             for r in rows
             if r["total"] and key in (None, r["key"])
         ]
 
     return ask
+
+
+def _clusterings(lake: Lake, key: str | None) -> list[Missing]:
+    """Clusters pool every experiment, so they are stale when one of them has changed. At first, a person asks for them."""
+    return [
+        Missing("clusters", r["key"], r["missing"], 1, "clusterings", stale=r["made"], on_request=not r["made"])
+        for r in lake.sql(f"{CLUSTERS} ORDER BY 1").to_pylist()
+        if key in (None, r["key"])
+    ]
 
 
 def _plans(lake: Lake, key: str | None) -> list[Missing]:
@@ -129,7 +137,7 @@ OF_EXPERIMENT: dict[str, Query] = {
 """Asset -> what it still has to do for an experiment."""
 
 OF_EMBEDDING_MODEL: dict[str, Query] = {
-    "clusters": _asked("clusters", "clusterings", CLUSTERS, "embedding_model", stale=True),
+    "clusters": _clusterings,
     "symbolic_dynamics": outdated("symbolic_dynamics", "cluster_states", ("clusterings",), "embedding_model"),
     "cluster_stability": outdated("cluster_stability", "clustering_stability", ("clusterings",), "embedding_model"),
     "cluster_layers": outdated("cluster_layers", "cluster_layers", ("embeddings",), "embedding_model"),

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from panic_assets.resources import LakeResource
-
-if TYPE_CHECKING:
     from panic_assets.trajectories import stages
 else:
     stages = asleep("panic_assets.trajectories.stages")

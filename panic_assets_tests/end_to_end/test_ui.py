@@ -121,7 +121,7 @@ def test_checks_ran_and_passed(performed, asset):
 
 
 def test_a_file_that_is_refused_says_why_in_the_sensors_log(performed):
-    said = [event["message"] for tick in _ticks(performed, "experiment_files") for event in tick["logEvents"]["events"]]
+    said = [event["message"] for tick in _ticks(performed, "dropped_files") for event in tick["logEvents"]["events"]]
     assert any("wrong.json is refused: max_length is 0; it must be" in message for message in said), said
     assert performed.sql("SELECT count(*) FROM experiments WHERE experiment = 'wrong'") == [(0,)]
 
@@ -194,7 +194,7 @@ def test_the_pages_in_a_browser(performed, deleted, tmp_path):
 
 def test_what_is_deleted_stays_deleted(performed, deleted):
     """The daemon's automation has looked again since, and so has the sensor that watches the file, still there."""
-    for sensor in ("automation", "experiment_files"):
+    for sensor in ("automation", "dropped_files"):
         performed.until(
             f"a tick of {sensor}", lambda s=sensor: sum(t["timestamp"] > deleted for t in _ticks(performed, s)) > 1
         )
@@ -203,10 +203,12 @@ def test_what_is_deleted_stays_deleted(performed, deleted):
 
 
 def test_nothing_broke_on_the_way(performed, deleted):
-    for sensor in ("automation", "experiment_files"):
+    for sensor in ("automation", "dropped_files"):
         assert {t["status"] for t in _ticks(performed, sensor)} <= {"SUCCESS", "SKIPPED", "STARTED"}
     log = performed.log.read_text(errors="replace")
     assert "Traceback" not in log, log[log.index("Traceback") :][:6000]
+    for noise in ("superseded", " - DEBUG - ", "nanobind"):
+        assert noise not in log, log
 
 
 def test_a_background_job_ends_its_children_too(tmp_path):

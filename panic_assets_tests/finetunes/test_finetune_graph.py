@@ -56,7 +56,9 @@ def test_the_job_tests_judges_and_reports(instance, home_lake):
     assert "stop, epoch 3 is best" in metadata["report"].value
     assert metadata["recommendation"].value == "stop, epoch 3 is best"
     pictures = instance.get_latest_materialization_event(dg.AssetKey("test_images")).asset_materialization.metadata
-    assert pictures["pictures"].value.startswith("![the first picture of each of the latest epochs](data:image/jpeg;base64,")
+    assert pictures["pictures"].value.startswith(
+        "![the first picture of each of the latest epochs](data:image/jpeg;base64,"
+    )
     assert len(pictures["pictures"].value) < 50_000
 
 

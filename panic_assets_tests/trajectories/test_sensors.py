@@ -185,5 +185,9 @@ def test_stale_clusters_are_asked_for_at_night(daemon: Daemon) -> None:
     assert asked() == []
     perform(lake, definition(seeds=[1, 2], max_length=30))
     assert asked() == ["DummyText"]
+    (never_made,) = missing.left(lake, "clusters")
+    assert (never_made.stale, never_made.on_request) == (False, True), "nobody asked for them: nothing warns of them"
     stages.cluster(lake, Nobody(), "DummyText")
     assert asked() == []
+    (made,) = missing.left(lake, "clusters")
+    assert (made.stale, made.on_request) == (True, False)

@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes.captions import rules as captions
 from panic_assets.finetunes.pictures.colour import decode
+from panic_assets.lake.files import appearing
 
 IMAGES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp")
 BACKUPS = ".caption-backups"
@@ -176,7 +176,5 @@ def undo(folder: Path, batch_id: str) -> Batch:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Writes beside and swaps in: a reader sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    with appearing(path) as out:
+        out.write(data)

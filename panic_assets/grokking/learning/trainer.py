@@ -16,7 +16,6 @@ one: on a CPU, variants run side by side, not vectorised, which is as fast and k
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -44,6 +43,7 @@ from panic_assets.grokking.learning.model import (
     split,
 )
 from panic_assets.grokking.learning.recipe import Recipe
+from panic_assets.lake.files import appearing
 
 MOMENTS = ("adam.exp_avg.", "adam.exp_avg_sq.")
 RESUME = "resume.state"
@@ -303,13 +303,9 @@ def read_losses(folder: Path, first_epoch: int = 0) -> tuple[np.ndarray, np.ndar
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write beside, flush, swap in: a reader sees the old file or the new one."""
-    beside = path.with_name(f"{path.name}.part")
-    with open(beside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    """A reader sees the old file or the new one."""
+    with appearing(path) as out:
+        out.write(content)
 
 
 def keep(path: Path, content: bytes) -> bool:

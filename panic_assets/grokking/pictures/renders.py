@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panic_assets.errors import UserError
+from panic_assets.lake.files import write_text
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
 from panic_assets.settings import home
@@ -114,9 +115,7 @@ def _draw(lake: Lake, watcher: Watcher, name: str, row: Mapping[str, Any]) -> No
     running = {**row, "status": "running", "frames": total}
     _store(lake, name, running)
     if row["format"] == "html":
-        beside = out.with_suffix(".part")
-        beside.write_text(animation.html(scene), encoding="utf-8")
-        beside.replace(out)
+        write_text(out, animation.html(scene))
     else:
         frames = where / "frames"
         with watcher.stage(f"frames of {row['view']}", total, "frames") as advance:

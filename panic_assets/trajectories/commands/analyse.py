@@ -1,12 +1,22 @@
 """panic analyse makes the analyses of an experiment; panic compare prints those of several side by side."""
 
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.errors import UserError
+from panic_assets.trajectories import missing
+from panic_assets.trajectories.commands.cluster import recompute_models
 from panic_assets.trajectories.tables.symbols import VIEWS
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories import stages
+else:
+    stages = asleep("panic_assets.trajectories.stages")
 
 Name = Annotated[str, typer.Argument(help="Name of a performed experiment.")]
 
@@ -21,12 +31,6 @@ def analyse(
     """Make every analysis of a finished experiment, and print the results.
 
     These are its dynamics, topology, layouts, statistics and symbolic dynamics."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.trajectories import missing, stages
-    from panic_assets.trajectories.commands.cluster import recompute_models
-
     stages.registered(lake(), name)
     left = missing.to_perform(lake(), name)
     if not left or any(m.count for m in left):
@@ -51,10 +55,6 @@ def compare(names: Annotated[list[str], typer.Argument(help="Names of one or mor
     """Print the results of one experiment, or of several side by side.
 
     Control models are listed like all other embedding models."""
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-    from panic_assets.trajectories import stages
-
     for name, times in Counter(names).items():
         stages.registered(lake(), name)
         if times > 1:
@@ -63,16 +63,13 @@ def compare(names: Annotated[list[str], typer.Argument(help="Names of one or mor
             raise UserError(f"experiment {name!r} is not analysed; analyse it with `panic analyse {name}`")
     wanted = [names]
     for title, query in TABLES.items():
-        rows = lake().sql(query, wanted).to_pylist()
+        rows = lake().rows(query, wanted)
         table([c.replace("_", " ") for c in rows[0]] if rows else [], [list(r.values()) for r in rows], title=title)
-    for row in lake().sql(FINDINGS, wanted).to_pylist():
+    for row in lake().rows(FINDINGS, wanted):
         say((f"{row['experiment']} ", "bold"), row["sentence"])
 
 
 def _any_model(name: str) -> str:
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import stages
-
     return next(iter(stages.models_of(lake(), name)), "")
 
 

@@ -1,11 +1,20 @@
 """panic cluster: clusters the vectors of each embedding model, pooled over all experiments."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import say, table
+from panic_assets.cli.session import instance, lake, materialise
+from panic_assets.registry import registry
+from panic_assets.trajectories import missing
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories.clusters import layers as resolutions
+else:
+    resolutions = asleep("panic_assets.trajectories.clusters.layers")
 
 app = typer.Typer(
     no_args_is_help=True, help="Cluster the vectors of each embedding model, pooled over all experiments."
@@ -23,11 +32,6 @@ def recompute(
 
 
 def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) -> None:
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-    from panic_assets.trajectories import missing
-
     wanted = [registry.get(m).name for m in models or []]
     wanted = wanted or missing.stale_clusterings(lake())
     if not wanted:
@@ -51,37 +55,25 @@ def assign(
 @app.command()
 def layers(model: Annotated[str, typer.Argument(help="Name of the embedding model.")]) -> None:
     """Cluster vectors at several resolutions, and list the layers. EVoC can take more vectors than `recompute`."""
-    from panic_assets.cli.performing import instance, materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-    from panic_assets.trajectories.clusters.layers import COMPILES
-
     name = registry.get(model).name
-    say(COMPILES)
+    say(resolutions.COMPILES)
     with instance() as opened:
         materialise(opened, "recompute_layers", name, f"layers of {name}")
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT layer, clusters, outliers, vectors, distinct_vectors, seed_agreement, subsample_agreement "
         "FROM cluster_layers ORDER BY layer",
         embedding_model=name,
     )
-    table([c.replace("_", " ") for c in rows.column_names], [list(r.values()) for r in rows.to_pylist()])
+    table([c.replace("_", " ") for c in (rows[0] if rows else ())], [list(r.values()) for r in rows])
 
 
 @app.command("list")
 def list_() -> None:
     """List the current clustering of each embedding model, and whether it is stale."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import missing
-
     stale = set(missing.stale_clusterings(lake()))
-    rows = (
-        lake()
-        .sql(
-            "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, assigned, len(experiments) AS experiments, "
-            "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT embedding_model, clusters, vectors, distinct_vectors, outliers, assigned, len(experiments) AS experiments, "
+        "(parameters ->> 'min_cluster_size')::INTEGER AS smallest, computed_at FROM clusterings ORDER BY embedding_model"
     )
     made = {r["embedding_model"] for r in rows}
     table(
@@ -110,23 +102,18 @@ def show(
     limit: Annotated[int, typer.Option(help="Show at most this many clusters.")] = 20,
 ) -> None:
     """Show the largest clusters of one model, each with its medoid: the member nearest to all others."""
-    from panic_assets.cli.session import lake
-    from panic_assets.registry import registry
-
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT cluster, size, medoid_text, medoid_invocation_id FROM clusters ORDER BY cluster LIMIT ?",
         [limit + 1],
         embedding_model=registry.get(model).name,
     )
     table(
         ["cluster", "members", "text of the medoid", "invocation of the medoid"],
-        [list(r.values()) for r in rows.to_pylist()],
+        [list(r.values()) for r in rows],
     )
 
 
 def recompute_models(opened: Any, models: Sequence[str], config: dict[str, Any] | None = None) -> None:
     """Cluster the vectors of some embedding models here."""
-    from panic_assets.cli.performing import materialise
-
     for model in models:
         materialise(opened, "recompute_clusters", model, f"clusters of {model}", config)

@@ -2,11 +2,30 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
+from panic_assets.cli.model import check_models
 from panic_assets.cli.output import confirmed, say, size, table
+from panic_assets.cli.session import instance, lake, materialise, open_house, refresh
+from panic_assets.doctor.rows import examine_rows
+from panic_assets.operations import journal
+from panic_assets.settings import home
+from panic_assets.trajectories import config, missing, registration
+from panic_assets.trajectories.commands.cluster import recompute_models
+
+if TYPE_CHECKING:
+    from panic_assets import resources
+    from panic_assets.operations import deletion
+    from panic_assets.trajectories import stages
+    from panic_assets.trajectories.topology import homology
+else:
+    deletion = asleep("panic_assets.operations.deletion")
+    resources = asleep("panic_assets.resources")
+    stages = asleep("panic_assets.trajectories.stages")
+    homology = asleep("panic_assets.trajectories.topology.homology")
 
 app = typer.Typer(no_args_is_help=True, help="Perform, show, delete and restore experiments.")
 
@@ -23,10 +42,6 @@ Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chor
 @app.command()
 def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
     """Register an experiment, and perform it to the end. Ctrl-C loses nothing: the same command carries on."""
-    from panic_assets.cli.model import check_models
-    from panic_assets.cli.performing import instance
-    from panic_assets.trajectories import config
-
     check_models(config.read(file).inputs)
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
@@ -37,9 +52,6 @@ def perform(file: File, max_dimension: MaxDimension = None, field: Field = None,
 @app.command()
 def add(file: File) -> None:
     """Register an experiment, without performing it. `panic experiment resume` or `panic ui` performs it later."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import refresh
-
     with instance() as opened:
         name = _add(opened, file)
     refresh()
@@ -54,14 +66,6 @@ def resume(
     metric: Metric = None,
 ) -> None:
     """Perform what is missing of an experiment. What is there is kept."""
-    from panic_assets.cli.model import check_models
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion, journal
-    from panic_assets.settings import home
-    from panic_assets.trajectories import missing, stages
-
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         for interrupted in journal.unfinished(home()):
@@ -79,10 +83,7 @@ def resume(
 @app.command("list")
 def list_() -> None:
     """List all experiments and their progress, and deleted experiments that can be restored."""
-    from panic_assets.cli.session import lake
-    from panic_assets.operations import deletion
-
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT e.experiment, count(r.run_id) AS runs, count(r.stop_reason) AS complete,
                   coalesce(sum(r.length), 0)::BIGINT AS invocations, e.embedding_models, e.created_at
            FROM experiments e LEFT JOIN runs r USING (experiment)
@@ -90,10 +91,10 @@ def list_() -> None:
     )
     table(
         ["experiment", "runs", "complete runs", "invocations", "embedding models", "registered at"],
-        [list(r.values()) for r in rows.to_pylist()],
+        [list(r.values()) for r in rows],
         title="experiments",
     )
-    kept = deletion.restorable("experiment")
+    kept = journal.restorable(home(), "experiment")
     if kept:
         table(
             ["experiment", "deleted at", "can be restored until", "rows"],
@@ -105,15 +106,12 @@ def list_() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show the definition of an experiment, and how many runs of each network looped, failed or reached full length."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories import stages
-
     found = stages.registered(lake(), name)
     say((found.name, "bold"), f": {found.runs:,} runs of up to {found.max_length:,} invocations")
     table(["prompt"], [[p] for p in found.prompts])
     say("seeds: ", ", ".join(map(str, found.seeds)))
     say("embedding models: ", ", ".join(found.embedding_models))
-    rows = lake().sql(
+    rows = lake().rows(
         """SELECT network, count(*) AS runs, count(*) FILTER (stop_reason = 'length') AS to_length,
                   count(*) FILTER (stop_reason = 'loop') AS looped, count(*) FILTER (stop_reason = 'failed') AS failed,
                   sum(length)::BIGINT AS invocations, median(loop_length) AS loop_length
@@ -121,7 +119,7 @@ def show(name: Name) -> None:
         experiment=name,
     )
     headings = ["network", "runs", "reached full length", "looped", "failed", "invocations", "median loop length"]
-    table(headings, [list(r.values()) for r in rows.to_pylist()])
+    table(headings, [list(r.values()) for r in rows])
 
 
 @app.command()
@@ -129,10 +127,6 @@ def status(
     name: Annotated[str | None, typer.Argument(help="Name of the experiment; default: all.")] = None,
 ) -> None:
     """Show what each stage has made and what is missing, who works on an experiment, and what is wrong with its rows."""
-    from panic_assets.cli.session import lake
-    from panic_assets.doctor import doctor
-    from panic_assets.trajectories import missing, stages
-
     names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
     for each in names:
         holder = lake().leased(f"experiment {each}")
@@ -142,7 +136,7 @@ def status(
             for m in missing.to_perform(lake(), each)
         ]
         table(["stage", "embedding model", "made", "of", "unit", "state"], rows)
-        for finding in doctor.examine_rows(lake(), "experiment", each):
+        for finding in examine_rows(lake(), "experiment", each):
             say(("  wrong: ", "red"), str(finding))
     stale = missing.stale_clusterings(lake())
     if stale:
@@ -162,13 +156,6 @@ def delete(
     purge: Annotated[bool, typer.Option("--purge", help="Delete for ever: it cannot be restored.")] = False,
 ) -> None:
     """Delete an experiment and everything made from it. It can be restored for PANIC_TRASH_DAYS (7) days."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.cli.session import lake
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion
-    from panic_assets.trajectories import missing
-    from panic_assets.trajectories.commands.cluster import recompute_models
-
     with instance() as opened:
         planned = deletion.plan(open_house(opened), "experiment", name, purge)
         table(
@@ -196,10 +183,6 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Restore a deleted experiment, with its rows and its key in Dagster."""
-    from panic_assets.cli.performing import instance
-    from panic_assets.house import open_house
-    from panic_assets.operations import deletion
-
     with instance() as opened:
         done = deletion.restore(open_house(opened), "experiment", name)
     say(
@@ -209,56 +192,40 @@ def restore(name: Name) -> None:
 
 
 def _add(opened: Any, file: Path) -> str:
-    from panic_assets.resources import LakeResource
-    from panic_assets.trajectories import config, registration
 
-    found, changed = registration.add(LakeResource(), opened, config.read(file))
+    found, changed = registration.add(resources.LakeResource(), opened, config.read(file))
     say((found.name, "bold"), f": {found.runs:,} runs, {'registered' if changed else 'registered already'}")
     return found.name
 
 
 def _homology(max_dimension: int | None, field: int | None, metric: str | None) -> dict[str, Any]:
     """The settings of diagrams that are given; wrong ones are refused. Those that are not given stay as they are."""
-    from panic_assets.trajectories.topology.homology import Homology
-
     given: dict[str, Any] = {"max_dimension": max_dimension, "field": field, "metric": metric}
     given = {name: value for name, value in given.items() if value is not None}
-    Homology(**given)
+    homology.Homology(**given)
     return given
 
 
 def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
-    from panic_assets.cli.performing import materialise
-    from panic_assets.cli.session import lake
-    from panic_assets.settings import home
-
     config = {"ops": {"persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
-    rows = (
-        lake()
-        .sql(
-            """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,
+    rows = lake().rows(
+        """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,
                   avg(finite_bars) AS bars, max(max_persistence) AS longest
            FROM persistence_summary JOIN runs r USING (run_id, experiment)
            GROUP BY ALL ORDER BY ALL""",
-            experiment=name,
-        )
-        .to_pylist()
+        experiment=name,
     )
     table(
         ["embedding model", "network", "dimension", "diagrams", "mean entropy", "mean finite bars", "longest bar"],
         [list(r.values()) for r in rows],
         title=f"persistence of {name}",
     )
-    counted = (
-        lake()
-        .sql(
-            """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
+    counted = lake().rows(
+        """SELECT count(*) AS runs, count(*) FILTER (stop_reason = 'loop') AS looped,
                   count(*) FILTER (stop_reason = 'failed') AS failed, sum(length)::BIGINT AS n FROM runs""",
-            experiment=name,
-        )
-        .to_pylist()[0]
-    )
+        experiment=name,
+    )[0]
     failed = f", {counted['failed']:,} failed" if counted["failed"] else ""
     say(f"{counted['runs']:,} runs ({counted['looped']:,} looped{failed}), {counted['n']:,} invocations")
     say("the results are in ", (str(home().catalogue), "bold"), ", a DuckDB file; open it read-only. Try:")

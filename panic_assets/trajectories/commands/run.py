@@ -1,11 +1,19 @@
 """panic run: shows single runs of experiments. A run is one network that starts from one prompt with one seed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panic_assets.asleep import asleep
 from panic_assets.cli.output import console, say, table
+from panic_assets.cli.session import lake
+from panic_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from panic_assets.trajectories.stages import loops
+else:
+    loops = asleep("panic_assets.trajectories.stages.loops")
 
 app = typer.Typer(no_args_is_help=True, help="Show single runs of experiments: one network, one prompt, one seed.")
 
@@ -18,18 +26,12 @@ def list_(
     limit: Annotated[int, typer.Option(help="Show at most this many runs.")] = 50,
 ) -> None:
     """List runs and how they ended."""
-    from panic_assets.cli.session import lake
-
     where = {"experiment": experiment} if experiment else {}
-    rows = (
-        lake()
-        .sql(
-            "SELECT run_id, experiment, network, prompt, seed, length, stop_reason, loop_length "
-            "FROM runs ORDER BY run_id LIMIT ?",
-            [limit + 1],
-            **where,
-        )
-        .to_pylist()
+    rows = lake().rows(
+        "SELECT run_id, experiment, network, prompt, seed, length, stop_reason, loop_length "
+        "FROM runs ORDER BY run_id LIMIT ?",
+        [limit + 1],
+        **where,
     )
     headings = ["run", "experiment", "network", "prompt", "seed", "length", "ended by", "loop length"]
     table(headings, [list(r.values()) for r in rows[:limit]])
@@ -43,19 +45,17 @@ def show(
     limit: Annotated[int, typer.Option(help="Show at most this many invocations.")] = 20,
 ) -> None:
     """Show one run: how it ended, and its first invocations, which are the calls of its models."""
-    from panic_assets.cli.session import lake
-
     run = _run(run_id)
     for key, value in run.items():
         if value is not None:
             say((f"{key:>14} ", "dim"), str(value))
-    rows = lake().sql(
+    rows = lake().rows(
         "SELECT sequence_number, model, type, output_text, octet_length(output_image) AS bytes, duration_share "
         "FROM invocations WHERE run_id = ? ORDER BY sequence_number LIMIT ?",
         [run["run_id"], limit],
         experiment=run["experiment"],
     )
-    table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows.to_pylist()])
+    table(["step", "model", "type", "text", "image bytes", "seconds"], [list(r.values()) for r in rows])
     console.print()
 
 
@@ -72,10 +72,7 @@ def loop(
     """Show the outputs that a bar of a persistence diagram stands for.
 
     They form a loop: in it the run comes back to where it was. The outputs at its birth and at its death are shown too."""
-    from panic_assets.cli.session import lake
-    from panic_assets.trajectories.stages.loops import representative
-
-    found = representative(lake(), _run(run_id), model, bar, dimension)
+    found = loops.representative(lake(), _run(run_id), model, bar, dimension)
     say(
         (f"bar {found.bar} of H{dimension}", "bold"),
         f": born at {found.birth:.6g}, filled at {found.death:.6g} ({found.metric})",
@@ -107,10 +104,7 @@ def loop(
 
 
 def _run(run_id: str) -> dict[str, Any]:
-    from panic_assets.cli.session import lake
-    from panic_assets.errors import UserError
-
-    found = lake().sql("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).to_pylist()
+    found = lake().rows("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id])
     if len(found) != 1:
         many = "several run ids begin" if found else "no run id begins"
         raise UserError(f"{many} with {run_id!r}; `panic run list` shows the ids")

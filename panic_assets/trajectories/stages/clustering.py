@@ -12,7 +12,7 @@ from panic_assets.errors import UserError
 from panic_assets.ids import uuid7
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
-from panic_assets.lake.lease import short_lock
+from panic_assets.locks import locked
 from panic_assets.progress import Watcher
 from panic_assets.registry import registry
 from panic_assets.statistics.distinct import distinct
@@ -73,7 +73,7 @@ def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
     members = rows.drop_columns(["vector"]).append_column("cluster", pa.array(found.labels, pa.int32()))
     for column, value in {**identity, "assigned": False}.items():
         members = members.append_column(column, pa.array([value] * len(ids)))
-    with short_lock(catalogue.lock(lake)):
+    with locked(catalogue.lock(lake)):
         lake.replace("cluster_members", members, embedding_model=model)
         lake.replace("clusters", clusters, embedding_model=model)
         lake.replace("clusterings", [clustering], embedding_model=model)
@@ -123,7 +123,7 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
     clusters = lake.sql("SELECT * FROM clusters ORDER BY cluster", **place).to_pylist()
     for row in clusters:
         row["size"] += int((labels == row["cluster"]).sum())
-    with short_lock(catalogue.lock(lake)):
+    with locked(catalogue.lock(lake)):
         lake.replace("cluster_members", pa.concat_tables([members, joined.select(members.column_names)]), **place)
         lake.replace("clusters", clusters, **place)
         lake.replace("clusterings", [clustering], **place)
