@@ -209,8 +209,9 @@ def report(
     pages = {r["report"]: r["html"] for r in lake().rows("SELECT report, html FROM finetune_reports", training_run=run)}
     if title not in pages:
         there = ", ".join(pages) or "none yet"
+        wanted = "fine-tune" if epoch is None else f"{title} of fine-tune"
         raise UserError(
-            f"there is no report of the {title} of {run!r} (there are: {there}); `panic finetune test {run}` makes them"
+            f"there is no report of {wanted} {run!r} (there are: {there}); `panic finetune test {run}` makes them"
         )
     name = "report" if epoch is None else f"epoch-{epoch}"
     path = to or home().root / "reports" / run / f"{name}.html"
