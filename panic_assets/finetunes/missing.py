@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
+from panic_assets.finetunes import versions
 from panic_assets.finetunes.drawing import depth, ingest, suites
 from panic_assets.finetunes.drawing.depth import Cell, Depth
 from panic_assets.finetunes.drawing.suites import Suite
-from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.training import runs
 from panic_assets.training.missing import current_runs
@@ -111,7 +111,7 @@ def unmeasured(lake: Lake, name: str) -> list[Row]:
                              AND r.suite_hash = t.suite_hash AND r.prompt = t.prompt AND r.seed = t.seed
                              AND r.image_hash = t.image_hash AND r.metric_version = ?)
            ORDER BY ALL""",
-        [METRIC_VERSION],
+        [versions.METRIC_VERSION],
         training_run=name,
     ).to_pylist()
 

@@ -14,13 +14,12 @@ import yaml
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
-from panic_assets.finetunes import config, missing, stages
+from panic_assets.finetunes import config, missing, stages, versions
 from panic_assets.finetunes.drawing import suites, synthetic
 from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.pictures.colour import encode
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
-from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake import invariants
 from panic_assets.models.preflight import inspect
 from panic_assets.tables import open_lake
@@ -152,7 +151,7 @@ def test_every_row_names_what_it_measured(tested):
         image = images[r["checkpoint"], r["prompt"], r["seed"]]
         assert r["image_hash"] == measures.content_hash(image["image"])
         assert r["checkpoint_hash"] == hashes[r["epoch"]]
-        assert r["metric_version"] == METRIC_VERSION
+        assert r["metric_version"] == versions.METRIC_VERSION
 
 
 class Page(HTMLParser):
@@ -343,7 +342,7 @@ def test_a_rewritten_checkpoint_is_tested_anew(tmp_path, lake):
 def test_another_version_of_the_measures_measures_everything_again(tmp_path, lake, monkeypatch):
     setup(tmp_path, lake, depth="quick", count=1)
     assert run_all(lake, "tune") == {"drawing": 3, "measuring": 3}
-    monkeypatch.setattr(measures, "VERSION", "next")
+    monkeypatch.setattr(versions, "METRIC_VERSION", "next")
     assert run_all(lake, "tune") == {"measuring": 3}
     kept = rows(lake, "SELECT DISTINCT metric_version FROM prompt_test_results")
     assert kept == [{"metric_version": "next"}], "numbers of two versions are never averaged"

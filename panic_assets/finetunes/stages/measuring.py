@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from panic_assets.compute.protocol import Compute, Needs, Worker
-from panic_assets.finetunes import missing
+from panic_assets.finetunes import missing, versions
 from panic_assets.finetunes.drawing.suites import Suite, from_json
 from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.pictures import attributes, measures
-from panic_assets.finetunes.versions import METRIC_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
@@ -105,7 +104,7 @@ def _result_row(
         "accessories": (seen or {}).get("accessories"),
         "expression": (seen or {}).get("expression"),
         "alignment": (seen or {}).get("alignment"),
-        "metric_version": METRIC_VERSION,
+        "metric_version": versions.METRIC_VERSION,
         "computed_at": now,
     }
 
@@ -129,7 +128,7 @@ def _region_rows(name: str, cell: Row, told: measures.Measures, now: datetime) -
             "spread": r.spread,
             "purity": r.purity,
             "colours": r.colours,
-            "metric_version": METRIC_VERSION,
+            "metric_version": versions.METRIC_VERSION,
             "computed_at": now,
         }
         for r in told.regions
