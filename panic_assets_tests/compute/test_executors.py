@@ -104,7 +104,7 @@ def test_the_experiment_of_the_one_gpu_page_is_what_the_page_says():
     [block] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     wanted = config.parse({"name": "first", **yaml.safe_load(block)})
     assert (len(wanted.networks), wanted.runs, wanted.runs * wanted.max_length) == (4, 48, 4800)
-    assert "48 runs, 4,800 invocations" in page
+    assert "48 runs with 4,800 invocations" in page
     for name in {*itertools.chain(*wanted.networks), *wanted.embedding_models}:
         spec = registry.get(name)
         assert not spec.gated, name

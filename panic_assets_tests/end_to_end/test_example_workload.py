@@ -224,7 +224,7 @@ def test_a_workload_that_cannot_be_loaded_is_named_in_one_sentence(tmp_path: Pat
     broken = Installed(tmp_path)
     broken.pretend("cards", "import a_library_that_nobody_has\n", "WORKLOAD")
     refused = broken.panic("--help")
-    said = "Error: the workload cards (cards:WORKLOAD) cannot be loaded: No module named 'a_library_that_nobody_has'\n"
+    said = "Error: the workload cards (cards:WORKLOAD) cannot be loaded: No module named 'a_library_that_nobody_has'; repair or uninstall its package\n"
     assert (refused.returncode, refused.stderr) == (2, said)
 
 
@@ -232,7 +232,10 @@ def test_an_entry_point_that_names_something_else_is_named_in_one_sentence(tmp_p
     other = Installed(tmp_path)
     other.pretend("cards", SECOND.format(name="cards", table="cards"), "ROLLS")
     refused = other.panic("--help")
-    assert (refused.returncode, refused.stderr) == (2, "Error: the entry point cards (cards:ROLLS) names no Workload\n")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "Error: the entry point cards (cards:ROLLS) names a Table; it must name a Workload\n",
+    )
 
 
 def test_two_workloads_with_one_table_are_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -240,7 +243,7 @@ def test_two_workloads_with_one_table_are_refused_in_one_sentence(tmp_path: Path
     two.pretend("cards", SECOND.format(name="cards", table="hands"), "WORKLOAD")
     two.pretend("poker", SECOND.format(name="poker", table="hands"), "WORKLOAD")
     refused = two.panic("--help")
-    said = "Error: two workloads bring a table that is called 'hands'; rename one of them\n"
+    said = "Error: two workloads have a table called 'hands'; rename one of them\n"
     assert (refused.returncode, refused.stderr) == (2, said)
 
 

@@ -26,10 +26,6 @@ def _graph() -> Graph:
     )
 
 
-def _makes(lake: Lake, key: str) -> str:
-    return "roll_dice"
-
-
 def _repair(lake: Lake, key: str) -> Iterator[str]:
     from dice import stages
 
@@ -48,7 +44,7 @@ GAME = Space(
     table="dice_games",
     column="game",
     missing=missing.OF_GAME,
-    makes=_makes,
+    makes="roll_dice",
     repair=_repair,
     lease="dice game {}",
 )
