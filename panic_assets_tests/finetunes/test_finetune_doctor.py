@@ -109,9 +109,9 @@ def test_a_key_in_the_space_of_another_family_goes_without_the_rows(instance, ho
     with_keys = open_house(instance)
     found = doctor.examine(with_keys)
     assert sorted(f.sentence for f in found) == [
-        "training run other has a key in the space training_run of Dagster, which is not its own",
-        "training run tune has a key in the space grokking_run of Dagster, which is not its own",
-        "training run tune has a key in the space training_run of Dagster, which is not its own",
+        "Dagster has the key other in the space training_run, but training run other belongs to another space",
+        "Dagster has the key tune in the space grokking_run, but training run tune belongs to another space",
+        "Dagster has the key tune in the space training_run, but training run tune belongs to another space",
     ]
     list(doctor.repair(with_keys, found))
     assert doctor.examine(with_keys) == []
@@ -128,7 +128,7 @@ def test_rows_of_a_run_that_nobody_registered_are_said_once_and_go(instance, hom
         instance.delete_dynamic_partition("finetune_run", RUN)
     house = open_house(instance)
     found = doctor.examine(house)
-    assert sum("training run tune has rows but no key" in f.sentence for f in found) == 1
+    assert sum("training run tune has rows, but Dagster has no key for it" in f.sentence for f in found) == 1
     list(doctor.repair(house, found))
     assert doctor.examine(house) == []
     assert [name for name in home_lake.tables for _ in home_lake.partitions(name)] == []

@@ -140,6 +140,8 @@ def test_every_private_import_is_of_this_room_and_named_here():
     for path in (PROJECT / "panic_assets" / "instance").glob("*.py"):
         used |= set(re.findall(r"^from (dagster\._[\w.]+) import", Path(path).read_text(), re.MULTILINE))
     assert used == {
+        "dagster._cli.dev",
+        "dagster._cli.workspace.cli_target",
         "dagster._config",
         "dagster._core.asset_graph_view.asset_graph_view",
         "dagster._core.asset_graph_view.entity_subset",
