@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_named_and_stops_no_other(folder: Path) -> None:
         assert sorted(asked) == [("plan_experiment", "walks"), ("train_grokking", "small-p7-s3-d4")]
         assert keys(instance) == TAKEN
         for name in ("a.grokking", "a.finetune.yaml", "a.yaml"):
-            assert refused.pop(name) == "it is a folder; a file of this name is read, a folder is not"
+            assert refused.pop(name) == "it is a folder; only a file of this name can be registered"
         assert refused.pop("b.finetune.yaml").startswith("it cannot be read: ")
         assert refused.pop("c.grokking") == "it is a link to a file that is not there"
         assert set(refused) == {"d.finetune.yaml", "e.grokking"}

@@ -11,7 +11,7 @@ from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.statistics.surrogates import random_walk
-from panic_assets.tables import open_lake
+from panic_assets.tables import TABLES, VIEWS, open_lake
 from panic_assets.trajectories import stages
 from panic_assets.trajectories.clusters import sequences
 from panic_assets.trajectories.motion import nulls as motion_nulls
@@ -33,17 +33,17 @@ MODELS = ["DummyText", "DummyVision", "RandomWalk"]
 class Read(Lake):
     """A lake that knows which tables were asked for."""
 
-    tables: set[str]
+    asked: set[str]
 
     def connect(self, tables, **where):
-        self.tables |= set(tables)
+        self.asked |= set(tables)
         return super().connect(tables, **where)
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    found = Read(tmp_path_factory.mktemp("analysed") / "lake")
-    found.tables = set()
+    found = Read(tmp_path_factory.mktemp("analysed") / "lake", TABLES, VIEWS)
+    found.asked = set()
     wanted = definition(
         "a", networks=[LOOP, LONG], prompts=["a red cat", "two boats"], seeds=[1, -1], max_length=40,
         embedding_models=MODELS,
@@ -67,9 +67,9 @@ def analyse(lake):
     }
     read = {}
     for asset, work in stage.items():
-        lake.tables.clear()
+        lake.asked.clear()
         work()
-        read[asset] = set(lake.tables)
+        read[asset] = set(lake.asked)
     return read
 
 
