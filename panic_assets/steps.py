@@ -125,7 +125,7 @@ def stage(
     automation: dg.AutomationCondition | None = None,
     name: str = "",
     changes: Sequence[Table] = (),
-    wait_seconds: float = WAIT_SECONDS,
+    wait_seconds: float | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[[Stage], Outcome]], dg.AssetsDefinition]:
     """Makes an asset of a function: its docstring describes it, and `tables` are what it writes, the main one first.
@@ -260,7 +260,7 @@ def markdown(columns: Sequence[str], rows: Iterable[Iterable[Any]], characters: 
 
 @contextmanager
 def working_on(
-    context: dg.AssetExecutionContext, lake: LakeResource, what: str, wait_seconds: float = WAIT_SECONDS
+    context: dg.AssetExecutionContext, lake: LakeResource, what: str, wait_seconds: float | None = None
 ) -> Iterator[None]:
     """Be the one process that works on `what`, after waiting for another to end; afterwards analysts see what it did.
 
@@ -269,7 +269,7 @@ def working_on(
     Dagster's own retry policies it would start the step again.
     """
     try:
-        with lake.lake.lease(what, wait_seconds, context.log.info):
+        with lake.lake.lease(what, WAIT_SECONDS if wait_seconds is None else wait_seconds, context.log.info):
             try:
                 yield
             finally:

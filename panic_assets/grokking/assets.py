@@ -8,7 +8,7 @@ from panic_assets.asleep import asleep
 from panic_assets.grokking.config import FAMILY
 from panic_assets.grokking.missing import ANALYSIS_VERSION, TRAIN_VERSION
 from panic_assets.grokking.tables import PER_CHECKPOINT, TABLES
-from panic_assets.steps import GPU, WAIT_SECONDS, Outcome, Stage, outcome
+from panic_assets.steps import GPU, Outcome, Stage, outcome
 from panic_assets.training import assets as training
 from panic_assets.training import settings, tables
 
@@ -25,8 +25,8 @@ SPINE = training.spine(FAMILY, GROUP)
 
 _of_run = training.of_run(FAMILY.name, GROUP)
 # What may take hours has a lease of its own, so that other stages of the run need not wait for it.
-_training: dict[str, Any] = {"lease": "training of {}", "wait_seconds": WAIT_SECONDS}
-_rendering: dict[str, Any] = {"lease": "rendering of {}", "wait_seconds": WAIT_SECONDS}
+_training: dict[str, Any] = {"lease": "training of {}", "wait_seconds": None}
+_rendering: dict[str, Any] = {"lease": "rendering of {}", "wait_seconds": None}
 
 
 class HomeConfig(dg.Config):

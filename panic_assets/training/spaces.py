@@ -1,14 +1,10 @@
 """The partition space of a training family's runs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from panic_assets.lake.lake import Lake
 from panic_assets.training import missing, runs
 from panic_assets.workload import Query, Space, later
-
-if TYPE_CHECKING:
-    pass
 
 COLUMN = "training_run"
 LEASE = "training_run {}"
