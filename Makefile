@@ -31,7 +31,7 @@ test: setup lint browser vision ## lint, types and every test
 	@# One file stays in one process (files share servers), in alphabetical order: the slow end-to-end tests start early.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup lint ## lint, types and the tests without daemons, Ray, PostgreSQL and browser: under 2 minutes
+test-fast: setup lint ## lint, types and the quick tests, in about 2 minutes: no daemon, Ray, PostgreSQL or browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: setup

@@ -14,6 +14,8 @@ from panic_assets.errors import UserError
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def performed(template, monkeypatch):

@@ -22,6 +22,8 @@ from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import trace
 
+pytestmark = pytest.mark.slow
+
 
 def test_perform_ends_with_where_the_results_are_and_three_queries_that_work(
     panic: Panic, instance: dg.DagsterInstance, tmp_path: Path

@@ -15,6 +15,8 @@ from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import Nobody
 
+pytestmark = pytest.mark.slow
+
 
 def execute(path: Path) -> None:
     """Run a notebook top to bottom in a kernel of its own; the first cell that fails is the error."""

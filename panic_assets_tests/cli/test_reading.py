@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from panic_assets.lake.lake import Lake
+
+pytestmark = pytest.mark.slow
 
 ASLEEP = {"dagster", "dagster_shared", "PIL", "numba", "pandas", "scipy", "sklearn", "torch", "pydantic_settings"}
 

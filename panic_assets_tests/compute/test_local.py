@@ -16,6 +16,8 @@ from panic_assets.compute.local import LocalCompute, _Process
 from panic_assets.compute.protocol import Needs
 from panic_assets_tests.compute import work
 
+pytestmark = pytest.mark.slow
+
 CPU = Needs(memory_gb=0.1)
 
 

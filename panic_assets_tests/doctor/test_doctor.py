@@ -28,6 +28,8 @@ from panic_assets.tables import TABLES, open_lake
 from panic_assets.trajectories import stages
 from panic_assets_tests.trajectories.world import Nobody, trace
 
+pytestmark = pytest.mark.slow
+
 (ORPHANS,) = (sensor for sensor in SENSORS if sensor.name == "orphans")
 A = {"experiment": "a"}
 A_TEXT = {"experiment": "a", "embedding_model": "DummyText"}

@@ -21,6 +21,8 @@ from packaging.version import Version
 
 from panic_assets.settings import PROJECT
 
+pytestmark = pytest.mark.slow
+
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
 OURS = {"panic_assets", "panic_assets_tests"}

@@ -16,6 +16,8 @@ from panic_assets_tests.checked import checked
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN
 
+pytestmark = pytest.mark.slow
+
 PICTURES = "SELECT epoch, prompt, seed, image_hash FROM test_images ORDER BY ALL"
 RESULTS = "SELECT epoch, prompt, seed, image_hash, colour FROM prompt_test_results ORDER BY ALL"
 PER_CHECKPOINT = [table.name for table in TABLES if "checkpoint" in table.partitioned_by]

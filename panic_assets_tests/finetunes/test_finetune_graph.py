@@ -33,6 +33,8 @@ from panic_assets_tests.checked import checked
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
 
+pytestmark = pytest.mark.slow
+
 (dropped_files,) = [sensor for sensor in SENSORS if sensor.name == "dropped_files"]
 
 

@@ -28,6 +28,8 @@ from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -39,6 +39,8 @@ from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.checked import checked
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
 
+pytestmark = pytest.mark.slow
+
 SPACE = "grokking_run"
 (dropped_files,) = [sensor for sensor in SENSORS if sensor.name == "dropped_files"]
 

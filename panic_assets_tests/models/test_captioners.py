@@ -19,6 +19,8 @@ from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 from panic_assets_tests.models.without_operators import VISION
 
+pytestmark = pytest.mark.slow
+
 APART = {
     name
     for name in tiny.CAPTIONERS

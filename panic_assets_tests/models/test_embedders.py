@@ -12,6 +12,8 @@ from panic_assets.models.protocol import Embedder
 from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a cat", "a longer caption of a dog in the rain", "", "x y z"]
 PICTURES = load(registry.get("DummyT2I")).generate(TEXTS, [1, 2, 3, 4])
 

@@ -9,6 +9,8 @@ from panic_assets.models import weights
 from panic_assets.models.load import load
 from panic_assets.registry import registry
 
+pytestmark = pytest.mark.slow
+
 SPEC = registry.get("MiniLM")
 
 

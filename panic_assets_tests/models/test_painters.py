@@ -11,6 +11,8 @@ from panic_assets.models.protocol import Generator
 from panic_assets.registry import registry
 from panic_assets_tests.models import tiny
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ["a cat", "a very long caption of a dog in the rain"]
 SEEDS = [1, 2**40]
 

@@ -12,6 +12,8 @@ from panic_assets.models.memory import place, placement
 from panic_assets.models.residency import Residency
 from panic_assets.registry import registry
 
+pytestmark = pytest.mark.slow
+
 
 class Model:
     """Five lines that remember where they are."""

@@ -21,6 +21,8 @@ from panic_assets.workloads import RULES
 from panic_assets_tests.operations.conftest import MODELS
 from panic_assets_tests.trajectories.world import Nobody, definition, trace
 
+pytestmark = pytest.mark.slow
+
 ASSETS = ["experiments", "invocations", "embeddings", "persistence_diagrams"]
 
 

@@ -20,6 +20,8 @@ from panic_assets.trajectories.runs.embed import embed
 from panic_assets.trajectories.topology.homology import homology
 from panic_assets_tests.trajectories.world import definition
 
+pytestmark = pytest.mark.slow
+
 STAGES = (assets.experiments, assets.invocations, assets.embeddings, assets.persistence_diagrams)
 
 

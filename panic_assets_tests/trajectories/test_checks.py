@@ -24,6 +24,8 @@ from panic_assets.trajectories.workload import WORKLOAD
 from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import Nobody, definition, perform
 
+pytestmark = pytest.mark.slow
+
 TABLES_HERE = (
     "experiments", "runs", "invocations", "embeddings", "persistence_bars", "persistence_summary",
     "clusterings", "clusters", "cluster_members",

@@ -26,6 +26,8 @@ from panic_assets.trajectories.topology.homology import Points
 from panic_assets.workloads import RULES
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, nothing, perform, trace
 
+pytestmark = pytest.mark.slow
+
 
 class Counting(InProcessCompute):
     """The real thing, which also notes what it was handed."""

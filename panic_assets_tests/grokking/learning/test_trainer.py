@@ -22,6 +22,8 @@ from panic_assets.grokking.learning.trainer import (
 )
 from panic_assets_tests.grokking.learning.plain import plain_train
 
+pytestmark = pytest.mark.slow
+
 TINY = Recipe(p=7, seed=1, data_seed=2, train_fraction=0.6, epochs=40, d_model=16, heads=4, d_mlp=32)
 SHAPE = shape_of_recipe(TINY)
 SAVE = frozenset(range(0, 41, 10))
