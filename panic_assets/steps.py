@@ -131,8 +131,8 @@ def stage(
     """Makes an asset of a function: its docstring describes it, and `tables` are what it writes, the main one first.
 
     `lease` names what it works on, with `{}` for the key: two stages with one lease never work on one key together.
-    `compute`: it runs models, or other work that worker processes share. `name`: of the asset; the function's unless given. `changes`:
-    tables of another asset whose rows it changes.
+    `compute` says that it runs models, or other work that worker processes share. `name` is the asset's; without one, the
+    asset has the function's name. `changes` are tables of another asset whose rows it changes.
     """
     resources = {"lake", "progress", *(["compute"] if compute else [])}
 

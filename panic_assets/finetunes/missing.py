@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes import versions
+from panic_assets.finetunes.config import FAMILY
 from panic_assets.finetunes.drawing import depth, ingest, suites
 from panic_assets.finetunes.drawing.depth import Cell, Depth
 from panic_assets.finetunes.drawing.suites import Suite
@@ -24,7 +25,6 @@ else:
     attributes = asleep("panic_assets.finetunes.pictures.attributes")
 
 Row = dict[str, Any]
-FAMILY = "finetune"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Plan:
 def plan(lake: Lake, name: str) -> Plan:
     """The plan of a registered run; the suite that ships where none is stored."""
     row = runs.get(lake, name)
-    if row["family"] != FAMILY:
+    if row["family"] != FAMILY.name:
         raise UserError(
             f"run {name!r} belongs to family {row['family']}; a fine-tune is needed (`panic training list` shows them)"
         )
@@ -169,7 +169,7 @@ def missing(lake: Lake, name: str) -> dict[str, int]:
 
 def _suites(lake: Lake, key: str | None) -> Iterable[Missing]:
     """A run without an active prompt suite. One that says neither how to draw nor where pictures are is not tested."""
-    for name in current_runs(lake, FAMILY, key):
+    for name in current_runs(lake, FAMILY.name, key):
         config = plan(lake, name).config
         if config.get("base") is None and not config.get("images"):
             continue
@@ -179,7 +179,7 @@ def _suites(lake: Lake, key: str | None) -> Iterable[Missing]:
 
 def _captions(lake: Lake, key: str | None) -> Iterable[Missing]:
     """A run that names captions which were never checked."""
-    for name in current_runs(lake, FAMILY, key):
+    for name in current_runs(lake, FAMILY.name, key):
         if plan(lake, name).config.get("captions"):
             never = lake.manifest("captions", caption_set=name) is None
             yield Missing("captions", name, int(never), 1, "checks of captions", on_request=True)
@@ -189,7 +189,7 @@ def _cells(asset: str, stages: tuple[str, ...], unit: str) -> Query:
     """Cells that an asset has not drawn or measured yet."""
 
     def ask(lake: Lake, key: str | None) -> Iterable[Missing]:
-        for name in current_runs(lake, FAMILY, key):
+        for name in current_runs(lake, FAMILY.name, key):
             left = missing(lake, name)
             drawn = lake.sql("SELECT count(*) AS n FROM test_images", training_run=name)["n"][0].as_py()
             count = sum(left[stage] for stage in stages)
@@ -202,7 +202,7 @@ def _follows(asset: str, table: str, upstream: str, unit: str) -> Query:
     """What is made of another table's rows must be newer than they are."""
 
     def ask(lake: Lake, key: str | None) -> Iterable[Missing]:
-        for name in current_runs(lake, FAMILY, key):
+        for name in current_runs(lake, FAMILY.name, key):
             changed = [m.written_at for _, m in lake.partitions(upstream, training_run=name)]
             made = [m.written_at for _, m in lake.partitions(table, training_run=name)]
             if changed:

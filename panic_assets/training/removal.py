@@ -12,6 +12,7 @@ from panic_assets.operations.journal import Deletion
 from panic_assets.partitions import name_of, runs_of
 from panic_assets.settings import home
 from panic_assets.training import registration, runs
+from panic_assets.training.families import families
 from panic_assets.training.lineage import OnDelete
 
 FILES = "training"
@@ -21,6 +22,11 @@ FILES = "training"
 def space_of(family: str) -> str:
     """The name of the partition space of a family's runs."""
     return name_of(runs_of(family))
+
+
+def spaces() -> set[str]:
+    """The names of the partition spaces of all families' runs."""
+    return {space_of(family) for family in families()}
 
 
 def plan(house: House, name: str, mode: OnDelete) -> tuple[Deletion, str]:
@@ -84,8 +90,9 @@ def restore(house: House, name: str) -> Deletion:
 
 def _space_of_deleted(name: str) -> str:
     """The space in which a run of that name was deleted last; that of own training loops where it never was."""
-    spaces = [d.space for d in journal.read(home()) if d.key == name and d.space.endswith("_run")]
-    return spaces[-1] if spaces else space_of("training")
+    known = spaces()
+    told = [d.space for d in journal.read(home()) if d.key == name and d.space in known]
+    return told[-1] if told else space_of("training")
 
 
 def _own_files(row: dict[str, Any]) -> Path | None:

@@ -87,5 +87,6 @@ def _folders(root: Path) -> list[Path]:
 
 def _deleted() -> dict[str, journal.Deletion]:
     """The latest deletion of every training run that was deleted and not restored."""
-    mine = [d for d in journal.read(home()) if d.space.endswith("_run")]
+    known = removal.spaces()
+    mine = [d for d in journal.read(home()) if d.space in known]
     return {d.key: d for d in mine if d.state != "restored"}
