@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -58,3 +59,15 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with appearing(path) as out:
         out.write(text.encode())
+
+
+def replace_by_copy(source: Path, target: Path) -> None:
+    """Atomically give a file the content of another one. What is half-written lies beside `source`, never beside the
+    target: that folder may be somebody's data."""
+    half = source.with_name(source.name + TEMPORARY)
+    with room_needed(source.parent):
+        shutil.copyfile(source, half)
+        with half.open("rb+") as written:
+            os.fsync(written.fileno())
+        half.replace(target)
+        sync_folder(target.parent)

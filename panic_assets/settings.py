@@ -40,8 +40,13 @@ class Home:
         return self.root / "locks"
 
     @property
+    def operations(self) -> Path:
+        """Operations of several steps that are not done yet, so that an interrupted one is finished."""
+        return self.root / "operations"
+
+    @property
     def deletions(self) -> Path:
-        """Journals of deletions, so that an interrupted one is finished."""
+        """The journal of deletions, so that one can be undone."""
         return self.root / "deletions"
 
 

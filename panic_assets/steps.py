@@ -22,6 +22,7 @@ from panic_assets.instance.home import GPU_POOL
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import LeaseHeld
 from panic_assets.lake.schema import DUCKDB, Table
+from panic_assets.operations import operation
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.resources import LakeResource
 
@@ -270,6 +271,7 @@ def working_on(
     """
     try:
         with lake.lake.lease(what, WAIT_SECONDS if wait_seconds is None else wait_seconds, context.log.info):
+            operation.refuse_unfinished(what)
             try:
                 yield
             finally:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from panic_assets.cli.output import say
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
 from panic_assets.settings import home
@@ -30,11 +31,18 @@ def refresh() -> None:
 
 
 @contextmanager
-def instance() -> Iterator["dg.DagsterInstance"]:
-    """The Dagster instance of PANIC_HOME."""
+def instance(carry_on: bool = True) -> Iterator["dg.DagsterInstance"]:
+    """The Dagster instance of PANIC_HOME. What was interrupted, such as a deletion, is finished first.
+
+    Without `carry_on` the caller does that: it was asked for the same again."""
     from panic_assets.cli import performing
+    from panic_assets.operations import operation
 
     with performing.instance() as opened:
+        if carry_on:
+            for done in operation.finish_all(operation.stores(lake(), opened)):
+                say(done)
+                refresh()
         yield opened
 
 

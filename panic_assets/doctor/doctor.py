@@ -10,7 +10,7 @@ from panic_assets.asleep import asleep
 from panic_assets.instance.hook import without_hook
 from panic_assets.lake.invariants import Finding, all_findings, broken_files
 from panic_assets.lake.lake import Lake
-from panic_assets.operations import deletion, journal
+from panic_assets.operations import deletion, journal, operation
 from panic_assets.operations.house import House
 from panic_assets.settings import home
 from panic_assets.workload import Space
@@ -40,9 +40,7 @@ def examine(house: House) -> list[Finding]:
 def repair(house: House, found: list[Finding]) -> Iterator[str]:
     """Remove what is wrong, and say what was done. `recompute` then names what is missing."""
     lake = house.lake
-    for begun in journal.unfinished(home()):
-        deletion.run(house, begun)
-        yield f"finished the deletion of {begun.space} {begun.key}"
+    yield from operation.finish_all(operation.stores(lake, house.instance))
     for finding in found:
         yield from _repair_files(lake, finding)
     for space in SPACES.values():
@@ -70,13 +68,12 @@ def recompute(lake: Lake, stale: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def examine_keys(house: House) -> Iterator[Finding]:
-    """Where Dagster's keys, the lake's partitions and the journal of deletions disagree."""
-    unfinished = journal.unfinished(home())
-    for begun in unfinished:
-        sentence = f"the deletion of {begun.space} {begun.key} was interrupted"
-        table = SPACES[begun.space].table if begun.space in SPACES else begun.space
-        yield Finding("half-written", table, 1, sentence, ((begun.space, begun.key),))
-    told = {(house.spaces[d.space].key_column, d.key) for d in unfinished if d.space in house.spaces}
+    """Where Dagster's keys, the lake's partitions and the unfinished operations disagree."""
+    interrupted = [begun for begun in operation.unfinished(home()) if house.lake.leased(begun.lease) is None]
+    for begun in interrupted:
+        yield Finding("half-written", "operations", 1, f"{begun.sentence} was interrupted", (("lease", begun.lease),))
+    records = [begun.record for begun in interrupted if begun.record]
+    told = {(house.spaces[d.space].key_column, d.key) for d in records if d.space in house.spaces}
     for name, space in SPACES.items():
         keys, defined = set(house.instance.get_dynamic_partitions(name)), space.keys(house.lake)
         elsewhere = _elsewhere(house.lake, space)

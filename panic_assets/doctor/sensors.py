@@ -12,7 +12,7 @@ from panic_assets.checks import COMPLETE, evaluation
 from panic_assets.doctor import doctor
 from panic_assets.doctor.jobs import repair
 from panic_assets.house import open_house
-from panic_assets.operations import deletion, journal
+from panic_assets.operations import deletion, operation
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.workloads import SPACES, WORKLOADS
@@ -25,7 +25,7 @@ CHECK = "no_orphans"
 @dg.asset_check(
     asset=ROOT,
     name=CHECK,
-    description="Every partition key of Dagster has rows, all rows have a key, and no deletion is unfinished. The sensor "
+    description="Every partition key of Dagster has rows, all rows have a key, and no operation is unfinished. The sensor "
     "`orphans` keeps this result up to date.",
 )
 def no_orphans(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -42,15 +42,15 @@ def orphans(jobs: Sequence[Any]) -> dg.SensorDefinition:
         jobs=jobs,
         minimum_interval_seconds=120,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Finishes interrupted deletions, examines everything that is stored, and reports what is wrong as the "
-        "check `no_orphans`. With PANIC_REPAIR=1 it also starts the repair, and the jobs that make what is missing.",
+        description="Finishes what was interrupted, such as a deletion, examines everything that is stored, and "
+        "reports what is wrong as the check `no_orphans`. With PANIC_REPAIR=1 it also starts the repair, and the jobs that make what is missing.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         """Examines everything at every tick, and acts on the same finding once per hour."""
         house = open_house(context.instance)
-        for begun in journal.unfinished(home()):
-            deletion.run(house, begun)
-            context.log.info(f"finished the deletion of {begun.space} {begun.key}")
+        for done in operation.finish_all(operation.stores(lake.lake, context.instance)):
+            context.log.info(done)
+            lake.refresh()
         deletion.expire(home())
         found = [f for f in doctor.examine(house) if f.kind != "stale"]
         stale = [m for space in SPACES.values() for m in space.left(lake.lake) if m.stale and not m.on_request]

@@ -288,14 +288,14 @@ def captions(
         raise UserError(f"rules {rules} cannot be read: {' '.join(str(error).split())}") from None
     name, batch = folder.resolve().name, None
     if undo:
-        batch = caption_files.undo(folder, undo)
+        batch = stages.undo_repair(lake(), folder, undo)
         say(f"undone: {len(batch.entries)} captions are again as they were before repair {undo}")
     elif repair:
-        changes = caption_files.repairs(caption_files.load(folder), wanted)
+        changes = stages.proposed_repairs(lake(), folder, wanted)
         for change in changes:
             say(change.diff)
         if changes and confirmed(f"Repair {len(changes)} captions?", yes):
-            batch = caption_files.apply(folder, changes)
+            batch = stages.repair_captions(lake(), folder, changes)
             say(f"repaired {len(batch.entries)} captions; undo with ", (f"--undo {batch.id}", "bold"))
     reports = stages.check_captions(lake(), name, folder, wanted, batch=batch.id if batch else None)
     refresh()

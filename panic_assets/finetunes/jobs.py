@@ -180,15 +180,15 @@ def repair_captions_op(context: dg.OpExecutionContext, config: RepairConfig, lak
             raise UserError(f"fine-tune {config.run!r} names no captions; name their folder under captions in its file")
         folder, rules = Path(where), rules_of.parse_rules(plan.config.get("caption_rules"))
         if config.undo:
-            batch = files.undo(folder, config.undo)
+            batch = stages.undo_repair(lake.lake, folder, config.undo)
         else:
-            changes = files.repairs(files.load(folder), rules)
+            changes = stages.proposed_repairs(lake.lake, folder, rules)
             if not changes:
                 context.log.info("no caption needs a repair")
                 return
             for change in changes:
                 context.log.info(change.diff)
-            batch = files.apply(folder, changes)
+            batch = stages.repair_captions(lake.lake, folder, changes)
         stages.check_captions(lake.lake, config.run, folder, rules, run=config.run, batch=batch.id)
         lake.refresh()
         done = "undone" if config.undo else "made"

@@ -31,5 +31,5 @@ def repair(lake: Lake, name: str) -> Iterator[str]:
     if broken:
         for table in {*broken, "grokking_analyses"} - {"metrics"}:
             for partition, _ in list(lake.partitions(table, training_run=name)):
-                lake.remove(table, None, **partition)
+                lake.remove(table, **partition)
         yield f"removed its rows of {', '.join(broken)}; they are made again"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import os
 import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
@@ -40,6 +41,8 @@ GRACE_SECONDS = 3600.0
 """How long a retired file stays readable for readers that opened an older catalogue."""
 SMALL_FILE = 16 << 20
 MANY_FILES = 32
+LONGEST_NAME = 200
+"""Of a lock file: file systems allow 255 bytes."""
 
 
 class Lake:
@@ -147,7 +150,10 @@ class Lake:
         return held(self._lease_file(what))
 
     def _lease_file(self, what: str) -> Path:
-        return self.root / ".locks" / f"{quote(what, safe=' ')}.lock"
+        name = quote(what, safe=" ")
+        if len(name) > LONGEST_NAME:
+            name = hashlib.sha256(what.encode()).hexdigest()
+        return self.root / ".locks" / f"{name}.lock"
 
     def writer(self, table: str, /, **partition: str) -> Writer:
         """Buffered appending to one partition, visible as it goes."""
@@ -183,11 +189,8 @@ class Lake:
                 kept = tuple(f for f in now.files if f.name not in set(names))
                 manifests.write(folder, now.swapped(kept, removed=now.removed))
 
-    def remove(self, table: str, trash: Path | None = None, **partition: str) -> Manifest | None:
-        """Forget a partition: its files are retired, and if `trash` is given, linked into it for a restore.
-
-        Returns what was removed; None when there was nothing.
-        """
+    def remove(self, table: str, **partition: str) -> Manifest | None:
+        """Forget a partition: its files are retired. Returns what was removed; None when there was nothing."""
         folder = self.folder(table, **partition)
         if not folder.exists():
             return None
@@ -195,36 +198,111 @@ class Lake:
             found = manifests.read(folder)
             if found is None or found.removed:
                 return None
-            if trash is not None:
-                kept = folder_of(trash, self.tables[table], partition)
-                kept.mkdir(parents=True, exist_ok=True)
-                for stored in found.files:
-                    if not (kept / stored.name).exists():
-                        os.link(folder / stored.name, kept / stored.name)
-                manifests.write(kept, found.swapped(found.files))
             manifests.write(folder, found.swapped((), removed=True))
         return found
 
-    def restore(self, trash: Path) -> list[tuple[str, dict[str, str]]]:
-        """Bring back every partition in `trash`. One that has been written again in the meantime stays as it is."""
-        restored = []
-        for name, schema in self.tables.items():
-            for kept in sorted((trash / name).glob("/".join(["*"] * len(schema.partitioned_by)))):
-                saved = manifests.read(kept)
-                if saved is None:
-                    continue
-                partition = partition_of(kept, schema)
-                folder = self.folder(name, **partition)
-                folder.mkdir(parents=True, exist_ok=True)
-                with locked(folder / ".lock"):
-                    now = manifests.read(folder)
-                    if now is None or now.removed:
-                        for stored in saved.files:
-                            if not (folder / stored.name).exists():
-                                os.link(kept / stored.name, folder / stored.name)
-                        manifests.write(folder, (now or Manifest()).swapped(saved.files))
-                        restored.append((name, partition))
-        return restored
+    def retire(self, table: str, names: Collection[str], kept: Path | None = None, **partition: str) -> None:
+        """Forget those files of a partition, all there were at some moment: the partition goes unless it has others.
+
+        With `kept`, they are linked first into the lake of that folder, from which `bring` brings them back. It may be
+        repeated after an interruption.
+        """
+        folder = self.folder(table, **partition)
+        if not folder.exists():
+            return
+        with locked(folder / ".lock"):
+            found = manifests.read(folder)
+            if found is None or found.removed:
+                return
+            gone = tuple(f for f in found.files if f.name in names)
+            rest = tuple(f for f in found.files if f.name not in names)
+            if rest and not gone:
+                return
+            if kept is not None:
+                there = folder_of(kept, self.tables[table], partition)
+                there.mkdir(parents=True, exist_ok=True)
+                _link(gone, folder, there)
+                manifests.write(there, Manifest().swapped(gone))
+            manifests.write(folder, found.swapped(rest, removed=not rest))
+
+    def erase(self, table: str, **partition: str) -> None:
+        """Remove everything of a partition that does not count any more, without waiting for who may still read it."""
+        folder = self.folder(table, **partition)
+        if not folder.exists():
+            return
+        with locked(folder / ".lock"):
+            found = manifests.read(folder)
+            if found is not None and not found.removed:
+                manifests.write(folder, replace(found, retired=()))
+                names = {manifests.MANIFEST, *(f.name for f in found.files)}
+            else:
+                names = set()
+            for path in folder.iterdir():
+                if path.is_file() and path.name not in {".lock", *names}:
+                    path.unlink()
+
+    def bring(self, table: str, kept: Path, **partition: str) -> None:
+        """Bring back what the lake in `kept` has of a partition. One that was written again meanwhile stays as it is."""
+        there = folder_of(kept, self.tables[table], partition)
+        saved = manifests.read(there)
+        if saved is None:
+            return
+        folder = self.folder(table, **partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".lock"):
+            now = manifests.read(folder)
+            if now is None or now.removed:
+                _link(saved.files, there, folder)
+                manifests.write(folder, (now or Manifest()).swapped(saved.files))
+
+    def take_rows(
+        self,
+        table: str,
+        condition: str,
+        parameters: Sequence[Any],
+        only: Collection[str] | None = None,
+        **partition: str,
+    ) -> None:
+        """Take rows out of a partition: those of which the condition is true (it must not be null), in its files or in
+        `only` some of them. Who writes at the same time loses nothing: then it looks again."""
+        while (found := self.manifest(table, **partition)) is not None:
+            suspects = [f for f in found.files if only is None or f.name in only]
+            hit = [f for f in suspects if self._count(table, [f], condition, parameters, partition)]
+            if not hit:
+                return
+            parts = [
+                self._select(table, [f], partition) + (f" WHERE NOT ({condition})" if f in hit else "")
+                for f in found.files
+            ]
+            query, values = " UNION ALL BY NAME ".join(parts), [*parameters] * len(hit)
+            try:
+                with (
+                    self.connect([]) as connection,
+                    Writer(self, self.tables[table], partition, replace=True, of=found.generation) as out,
+                ):
+                    for batch in connection.sql(query, params=values).to_arrow_reader(1024):
+                        out.add(pa.Table.from_batches([batch]))
+            except _Changed:
+                continue
+            return
+
+    def _select(self, table: str, files: Sequence[StoredFile], partition: dict[str, str]) -> str:
+        folder = self.folder(table, **partition)
+        listed = ", ".join(literal(str(folder / f.name)) for f in files)
+        return f"SELECT * FROM read_parquet([{listed}], union_by_name=true)"
+
+    def _count(
+        self,
+        table: str,
+        files: Sequence[StoredFile],
+        condition: str,
+        parameters: Sequence[Any],
+        partition: dict[str, str],
+    ) -> int:
+        query = f"SELECT count(*) FROM ({self._select(table, files, partition)}) WHERE {condition}"
+        with self.connect([]) as connection:
+            found = connection.execute(query, list(parameters)).fetchone()
+        return found[0] if found else 0
 
     def sweep(self) -> int:
         """Remove retired files whose grace period is over, and temporary files of that age; returns the bytes freed.
@@ -274,6 +352,16 @@ class Lake:
         return freed
 
 
+class _Changed(Exception):
+    """A partition was written by somebody else in the meantime."""
+
+
+def _link(files: Iterable[StoredFile], source: Path, target: Path) -> None:
+    for stored in files:
+        if not (target / stored.name).exists():
+            os.link(source / stored.name, target / stored.name)
+
+
 def _due(found: Manifest | None, old: float) -> set[str]:
     """Files retired at `old` or before."""
     return {name for name, at in found.retired if at <= old} if found else set()
@@ -295,6 +383,7 @@ class Writer:
         partition: dict[str, str],
         *,
         replace: bool,
+        of: int | None = None,
         every_seconds: float = 2.0,
         every_rows: int = 50_000,
         every_bytes: int = 64 << 20,
@@ -303,6 +392,8 @@ class Writer:
         self.table = table
         self.folder = folder_of(lake.root, table, partition)
         self.replace = replace
+        self.of = of
+        """The generation that it replaces; if there is another one by then, nothing is written. None: any."""
         self.rows = 0
         self.flush_first: Writer | None = None
         """Another writer whose rows must be durable before these are."""
@@ -381,6 +472,8 @@ class Writer:
         """Swap the manifest: append what was written since the last commit, or replace everything by it."""
         with locked(self.folder / ".lock"):
             now = manifests.read(self.folder) or Manifest()
+            if self.of is not None and now.generation != self.of:
+                raise _Changed
             new = tuple(f for f in self._written if f not in now.files)
             files = new if self.replace else self._compacted((() if now.removed else now.files) + new)
             manifests.write(self.folder, now.swapped(files))

@@ -1,26 +1,45 @@
 """Deletes a partition key and everything made from it, along the asset graph. It can be undone for a while.
 
-A deletion is written down first. Its order lets it be finished after an interruption at any point: cancel Dagster's runs,
-delete the key, wipe materialisations (leaves first), remove rows. Every step may be repeated.
+A deletion cancels Dagster's runs, then is an operation: it deletes the key, wipes materialisations (leaves first), and
+removes rows. A restore is an operation too.
 """
 
 import shutil
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import dagster as dg
 
 from panic_assets.errors import UserError, suggest
 from panic_assets.instance.graph import AssetGraph, key_deletion
-from panic_assets.instance.hook import without_hook
 from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.lake.catalogue import build
-from panic_assets.lake.lake import Lake
-from panic_assets.operations import journal
+from panic_assets.lake.lake import GRACE_SECONDS, Lake
+from panic_assets.lake.manifest import Manifest
+from panic_assets.operations import journal, operation
+from panic_assets.operations.actions import (
+    Action,
+    AddKeys,
+    Bring,
+    DeleteKey,
+    Discard,
+    Erase,
+    Record,
+    Retire,
+    Stores,
+    TakeRows,
+    Wipe,
+    inode,
+)
 from panic_assets.operations.house import House
 from panic_assets.operations.journal import Deletion, Entry
+from panic_assets.operations.operation import WAIT_SECONDS, Operation
 from panic_assets.settings import Home, home
+from panic_assets.workload import Space
+
+More = Callable[[Stores, Deletion], Iterable[Action]]
+"""What a workload deletes besides: asked under the lease, before anything is written down."""
 
 
 def tables_of(graph: AssetGraph, asset_key: dg.AssetKey) -> tuple[str, ...]:
@@ -48,46 +67,37 @@ def exists(house: House, space: str, key: str) -> bool:
 
 def plan(house: House, space: str, key: str, purge: bool = False) -> Deletion:
     """What deleting a key would do, asset by asset, leaves first. If its deletion was interrupted, that deletion."""
-    where = home()
-    for old in journal.unfinished(where):
-        if (old.space, old.key) == (space, key):
-            return old
+    own = house.space(space)
+    for begun in operation.unfinished(home(), own.lease.format(key)):
+        if begun.record is None or begun.record.state != "done":
+            raise UserError(f"{begun.sentence} was interrupted; finish it first with `panic doctor --fix`")
+        return begun.record
     if not exists(house, space, key):
         known = house.instance.get_dynamic_partitions(space)
-        raise UserError(f"there is no {house.space(space).noun} {key!r}{suggest(key, known)}")
-    return journal.begun(space, key, _entries(house, space, key), purge)
+        raise UserError(f"there is no {own.noun} {key!r}{suggest(key, known)}")
+    identifier = operation.new_identifier()
+    return Deletion(identifier, space, key, _entries(house, space, key), purge, "done", time.time())
 
 
-def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion:
+def run(house: House, deletion: Deletion, spare: Sequence[str] = (), more: More | None = None) -> Deletion:
     """Carry a planned deletion out. It rebuilds nothing: clusterings show themselves that they are stale."""
     where = home()
     lake, instance = house.lake, house.instance
-    space, key = deletion.space, deletion.key
-    own = house.space(space)
-    column = own.key_column
-    deletion = journal.save(where, deletion, "started")
+    own, key = house.space(deletion.space), deletion.key
     assets = [dg.AssetKey.from_user_string(e.asset) for e in deletion.entries]
     doomed = {k for e in deletion.entries for k in e.delete}
     left = cancel_runs_of(instance, assets, doomed, wait_s=30, spare=spare)
     if left:
-        raise UserError(
-            f"Dagster run {left[0]} still works on {own.noun} {key!r}; stop it, then delete again to finish the deletion"
-        )
-    with lake.lease(own.lease.format(key), wait_seconds=30), without_hook():
-        instance.delete_dynamic_partition(space, key)
-        for entry, asset in zip(deletion.entries, assets, strict=True):
-            if entry.delete:
-                instance.wipe_asset_partitions(asset, list(entry.delete))
-        trash = None if deletion.purge else deletion.trash(where)
-        for table in (t for e in deletion.entries if key in e.delete for t in e.tables):
-            if column in lake.tables[table].partitioned_by:
-                for partition, _ in list(lake.partitions(table, **{column: key})):
-                    lake.remove(table, trash, **partition)
-                    if deletion.purge:
-                        shutil.rmtree(lake.folder(table, **partition), ignore_errors=True)
-        _remove_dependents(lake, deletion, column, trash)
-        _remove_rows(lake, deletion, column)
-    deletion = journal.save(where, deletion, "done")
+        raise UserError(f"Dagster run {left[0]} still works on {own.noun} {key!r}; stop it, then delete again")
+    stores = operation.stores(lake, instance)
+    lease = own.lease.format(key)
+    with lake.lease(lease, wait_seconds=WAIT_SECONDS):
+        begun = operation.finish_under(stores, lease)
+        if deletion not in [b.record for b in begun]:
+            deletion = replace(deletion, at=time.time())
+            actions = (*_actions(lake, deletion, own, where), *(more(stores, deletion) if more else ()))
+            sentence = f"the deletion of {own.noun} {key}"
+            operation.perform(stores, Operation(deletion.identifier, sentence, lease, actions, deletion))
     build(lake, where.catalogue)
     expire(where)
     return deletion
@@ -96,45 +106,127 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = ()) -> Deletion
 def key_deleted(house: House, space: str, key: str) -> None:
     """A key was deleted in Dagster, by its delete button or its API: do the rest. A space without tables has no rest."""
     if owned_tables(house, space):
-        with without_hook():
-            run(house, journal.begun(space, key, _entries(house, space, key), purge=False))
+        entries = _entries(house, space, key)
+        run(house, Deletion(operation.new_identifier(), space, key, entries, False, "done", time.time()))
 
 
-def restore(house: House, space: str, key: str) -> Deletion:
-    """Undo the latest deletion of a key: rows, key and materialisation records."""
-    where = home()
-    kept = [d for d in journal.restorable(where, space) if d.key == key]
-    if not kept:
-        mine = any((d.space, d.key) == (space, key) for d in journal.read(where))
-        reason = "it was purged, restored, or deleted too long ago" if mine else "it was never deleted"
-        raise UserError(f"{house.space(space).noun} {key!r} cannot be restored: {reason}")
-    if exists(house, space, key):
-        raise UserError(f"{house.space(space).noun} {key!r} exists; delete it before restoring the deleted one")
-    deletion = kept[-1]
-    lake, instance = house.lake, house.instance
-    with lake.lease(house.space(space).lease.format(key), wait_seconds=30):
-        lake.restore(deletion.trash(where))
-        instance.add_dynamic_partitions(space, [key])
-        for entry in reversed(deletion.entries):
-            for partition in entry.materialised:
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(entry.asset, partition=partition, description="restored")
-                )
-    deletion = journal.save(where, deletion, "restored")
-    shutil.rmtree(deletion.trash(where), ignore_errors=True)
+def restore(
+    house: House, space: str, key: str, more: More | None = None, instead_of: Sequence[Action] = ()
+) -> Deletion:
+    """Undo the latest deletion of a key: rows, key and materialisation records. What was interrupted is carried on.
+
+    Actions of `instead_of` make room first; without any, a key that exists is refused.
+    """
+    where, lake, own = home(), house.lake, house.space(space)
+    stores = operation.stores(lake, house.instance)
+    lease = own.lease.format(key)
+    with lake.lease(lease, wait_seconds=WAIT_SECONDS):
+        begun = [b.record for b in operation.finish_under(stores, lease) if b.record and b.record.state == "restored"]
+        restored = begun[-1] if begun else _to_restore(house, own, key, bool(instead_of))
+        if not begun:
+            actions = (*instead_of, *_back(stores, restored, where), *(more(stores, restored) if more else ()))
+            actions = (*actions, _discarded(stores, restored, where))
+            sentence = f"the restore of {own.noun} {key}"
+            new = Operation(operation.new_identifier(), sentence, lease, actions, restored)
+            operation.perform(stores, new)
     build(lake, where.catalogue)
-    return deletion
+    return restored
+
+
+def _to_restore(house: House, own: Space, key: str, over: bool) -> Deletion:
+    """The deletion to undo, as the journal has it afterwards."""
+    where = home()
+    kept = [d for d in journal.restorable(where, own.name) if d.key == key]
+    if not kept:
+        mine = any((d.space, d.key) == (own.name, key) for d in journal.read(where))
+        reason = "it was purged, restored, or deleted too long ago" if mine else "it was never deleted"
+        raise UserError(f"{own.noun} {key!r} cannot be restored: {reason}")
+    if not over and exists(house, own.name, key):
+        raise UserError(f"{own.noun} {key!r} exists; delete it before restoring the deleted one")
+    return replace(kept[-1], state="restored", at=time.time())
+
+
+def _back(stores: Stores, deletion: Deletion, where: Home) -> Iterator[Action]:
+    trash = deletion.trash(where)
+    kept = Lake(trash, stores.lake.tables)
+    for table in kept.tables:
+        for partition, _ in kept.partitions(table):
+            yield Bring(table, partition, stores.name(trash))
+    yield AddKeys(deletion.space, (deletion.key,))
+    for entry in reversed(deletion.entries):
+        if entry.materialised:
+            yield Record(entry.asset, entry.materialised, "restored")
+
+
+def _discarded(stores: Stores, deletion: Deletion, where: Home) -> Action:
+    trash = deletion.trash(where)
+    return Discard(stores.name(trash), inode(trash))
+
+
+def _actions(lake: Lake, deletion: Deletion, own: Space, where: Home) -> list[Action]:
+    """What a deletion does, bound to the files that are there now."""
+    found: list[Action] = [DeleteKey(deletion.space, deletion.key)]
+    found += [Wipe(entry.asset, entry.delete) for entry in deletion.entries if entry.delete]
+    kept = "" if deletion.purge else str(deletion.trash(where).relative_to(where.root))
+    gone = list(_gone(lake, deletion, own.key_column))
+    for table, partition, manifest in gone:
+        found.append(Retire(table, partition, tuple(f.name for f in manifest.files), kept))
+        if deletion.purge:
+            found.append(Erase(table, partition))
+    return [*found, *_rows(lake, deletion, own, [(table, partition) for table, partition, _ in gone])]
+
+
+def _gone(lake: Lake, deletion: Deletion, column: str) -> Iterator[tuple[str, dict[str, str], Manifest]]:
+    """Partitions that go: those of the key, and those of other spaces of which no parent is left."""
+    for entry in deletion.entries:
+        for table in entry.tables:
+            if column in lake.tables[table].partitioned_by:
+                stored = lake.partitions(table, **{column: deletion.key}) if deletion.key in entry.delete else ()
+                yield from ((table, partition, manifest) for partition, manifest in stored)
+            else:
+                stored = lake.partitions(table) if entry.delete else ()
+                yield from ((table, p, manifest) for p, manifest in stored if set(p.values()) & set(entry.delete))
+
+
+def _rows(lake: Lake, deletion: Deletion, own: Space, gone: Collection[tuple[str, dict[str, str]]]) -> Iterator[Action]:
+    """Rows that name the key in partitions that stay."""
+    key, column = deletion.key, own.key_column
+    rooted = lake.tables[own.table].partitioned_by == (column,)
+    root = lake.manifest(own.table, **{column: key}) if rooted else None
+    for table in sorted({t for e in deletion.entries for t in e.tables}):
+        columns = tuple(_naming(lake, table, column))
+        for partition, manifest in lake.partitions(table) if columns else ():
+            if (table, partition) not in gone:
+                yield TakeRows(
+                    table=table,
+                    partition=partition,
+                    files=tuple(f.name for f in manifest.files),
+                    columns=columns,
+                    key=key,
+                    root=own.table if rooted else "",
+                    root_column=column,
+                    root_files=tuple(f.name for f in root.files) if root else (),
+                )
 
 
 def expire(where: Home) -> int:
     """Remove what was kept long enough for a restore. Returns how many deletions became final."""
     count = 0
+    _remove_unknown(where)
     for deletion in journal.read(where):
         until = deletion.restorable_until()
         if until is not None and until < time.time() and deletion.trash(where).exists():
             shutil.rmtree(deletion.trash(where))
             count += 1
     return count
+
+
+def _remove_unknown(where: Home) -> None:
+    """Remove what an operation prepared that was interrupted before it was written down."""
+    known = {d.identifier for d in journal.read(where)} | {o.identifier for o in operation.unfinished(where)}
+    for folder in (where.lake / ".trash").glob("*"):
+        if folder.name not in known and time.time() - folder.stat().st_mtime > GRACE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _entries(house: House, space: str, key: str) -> tuple[Entry, ...]:
@@ -170,28 +262,6 @@ def _count(lake: Lake, table: str, named: str, key: str) -> int:
     where = " OR ".join(f'"{column}" = ?' for column in columns)
     query = f"SELECT count(*) AS n FROM {table} WHERE {where}"
     return lake.sql(query, [key] * len(columns))["n"][0].as_py() if columns else 0
-
-
-def _remove_dependents(lake: Lake, deletion: Deletion, column: str, trash: Path | None) -> None:
-    """Remove partitions of other spaces of which no parent is left."""
-    for entry in deletion.entries:
-        for table in (t for t in entry.tables if column not in lake.tables[t].partitioned_by):
-            for partition, _ in list(lake.partitions(table)):
-                if set(partition.values()) & set(entry.delete):
-                    lake.remove(table, trash, **partition)
-
-
-def _remove_rows(lake: Lake, deletion: Deletion, column: str) -> None:
-    """Take the rows that name the deleted key out of partitions that stay because they have other rows too."""
-    for table in {t for e in deletion.entries for t in e.tables}:
-        columns = _naming(lake, table, column)
-        for partition, _ in list(lake.partitions(table)) if columns else []:
-            where = " OR ".join(f'"{column}" = ?' for column in columns)
-            key = [deletion.key] * len(columns)
-            hit = lake.sql(f"SELECT count(*) AS n FROM {table} WHERE {where}", key, **partition)["n"][0].as_py()
-            if hit:
-                rest = lake.sql(f"SELECT * FROM {table} WHERE NOT ({where})", key, **partition)
-                lake.replace(table, rest, **partition)
 
 
 def _naming(lake: Lake, table: str, column: str) -> list[str]:

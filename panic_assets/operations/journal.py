@@ -1,14 +1,13 @@
-"""The journal of deletions. Each is written down before it starts, so that it can be finished or undone later. Imports no Dagster."""
+"""The journal of deletions that were carried out, so that they can be undone. Imports no Dagster."""
 
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from panic_assets.files import write_text
-from panic_assets.ids import uuid7
 from panic_assets.settings import Home
 
 DAY = 86_400.0
@@ -30,7 +29,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Deletion:
-    """One deletion of a partition key. `state`: started, done, restored."""
+    """One deletion of a partition key. `state`: done, or restored."""
 
     identifier: str
     space: str
@@ -61,32 +60,22 @@ class Deletion:
         return self.at + DAY * variables.read().trash_days
 
 
-def begun(space: str, key: str, entries: tuple[Entry, ...], purge: bool) -> Deletion:
-    """A deletion that has not been written down yet."""
-    return Deletion(uuid7(), space, key, entries, purge, "started", time.time())
-
-
-def save(home: Home, deletion: Deletion, state: str) -> Deletion:
-    """Write the deletion down in a new state; it is on disk when this returns."""
-    changed = replace(deletion, state=state, at=time.time())
-    write_text(home.deletions / f"{deletion.identifier}.json", json.dumps(asdict(changed), indent=1))
-    return changed
+def save(home: Home, deletion: Deletion) -> None:
+    """Write a deletion down; it is on disk when this returns."""
+    write_text(home.deletions / f"{deletion.identifier}.json", json.dumps(asdict(deletion), indent=1))
 
 
 def read(home: Home) -> Iterator[Deletion]:
     """All deletions that were written down, oldest first."""
     for path in sorted(home.deletions.glob("*.json")):
-        raw = json.loads(path.read_text())
-        listed: list[dict[str, Any]] = raw.pop("entries")
-        entries: list[dict[str, Any]] = [
-            {k: tuple(v) if isinstance(v, list) else v for k, v in e.items()} for e in listed
-        ]
-        yield Deletion(entries=tuple(Entry(**e) for e in entries), **raw)
+        yield parsed(json.loads(path.read_text()))
 
 
-def unfinished(home: Home) -> list[Deletion]:
-    """Deletions that were begun and not finished."""
-    return [d for d in read(home) if d.state == "started"]
+def parsed(raw: dict[str, Any]) -> Deletion:
+    """A deletion as JSON has it."""
+    listed: list[dict[str, Any]] = raw["entries"]
+    entries: list[dict[str, Any]] = [{k: tuple(v) if isinstance(v, list) else v for k, v in e.items()} for e in listed]
+    return Deletion(**{**raw, "entries": tuple(Entry(**e) for e in entries)})
 
 
 def restorable(home: Home, space: str) -> list[Deletion]:

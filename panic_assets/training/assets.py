@@ -18,7 +18,7 @@ from panic_assets.partitions import runs_of
 from panic_assets.progress import Done
 from panic_assets.steps import Outcome, Stage, outcome, stage
 from panic_assets.training import names, runs, settings
-from panic_assets.training.spaces import LEASE
+from panic_assets.training.runs import LEASE
 from panic_assets.training.tables import TABLES
 from panic_assets.workload import Family
 

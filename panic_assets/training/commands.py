@@ -206,7 +206,7 @@ def delete(
     """Delete a training run, everything made from it, and its files if it was trained here.
 
     A run from which other runs started is only deleted with --tombstone."""
-    with instance() as opened:
+    with instance(carry_on=False) as opened:
         planned, fate = removal.plan(open_house(opened), name, "tombstone" if tombstone else "block")
         kept = "; its name and lineage are kept" if fate == "tombstone" else ""
         say(f"{planned.rows:,} rows, {size(planned.bytes)}{kept}")
@@ -218,7 +218,7 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Restore a deleted training run, with its rows and files."""
-    with instance() as opened:
+    with instance(carry_on=False) as opened:
         done = removal.restore(open_house(opened), name)
     say((f"restored {name}", "bold"), f": {done.rows:,} rows")
 

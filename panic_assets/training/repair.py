@@ -1,17 +1,15 @@
 """Finds and repairs what is wrong with training runs: lineage, rows made from other rows, files of runs that are gone."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from panic_assets.lake.invariants import Finding, Kind, all_findings
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import journal
 from panic_assets.operations.house import House
 from panic_assets.settings import home
-from panic_assets.training import registration, removal, runs, settings, stages
+from panic_assets.training import removal, runs, settings, stages
 from panic_assets.training.rules import RULES
 
 REMADE = {"convergence": stages.converge, "advice": stages.converge, "costs": stages.price}
@@ -35,8 +33,7 @@ def mend(house: House) -> Iterator[str]:
     lake = house.lake
     rows = {r["training_run"]: r for r in runs.every(lake)}
     for child in [r for r in rows.values() if r["parent_run"] and r["parent_run"] not in rows]:
-        runs.bury(lake, _unknown(child))
-        registration.add_keys(house.instance, child["family"], [child["parent_run"]])
+        removal.bury(house, runs.unknown(child))
         yield f"made a tombstone of {child['parent_run']}, from which {child['training_run']} started"
     deleted = _deleted()
     for folder in _strangers(lake):
@@ -57,16 +54,6 @@ def repair_run(lake: Lake, name: str) -> Iterator[str]:
         if all_findings(lake, RULES, table, training_run=name):
             make(lake, name, settings.read())
             yield f"made {table} again"
-
-
-def _unknown(child: dict[str, Any]) -> dict[str, Any]:
-    """The row of a parent of which only the name is known."""
-    empty = dict.fromkeys(
-        ("parent_run", "parent_epoch", "data_seed", "sweep", "failure", "planned_epochs", "card", "budget")
-    )
-    known = {"training_run": child["parent_run"], "config": "{}", "folder": ""}
-    times = {"started_at": None, "finished_at": None}
-    return {**child, **empty, **times, **known, "config_hash": hashlib.sha256(b"{}").hexdigest()}
 
 
 def _strangers(lake: Lake) -> list[Path]:

@@ -10,12 +10,15 @@ from typing import Any
 
 from panic_assets.errors import UserError, suggest
 from panic_assets.lake.lake import Lake
+from panic_assets.operations import operation
 from panic_assets.training.lineage import Lineage, Parent
 from panic_assets.training.settings import Settings, parse_targets
 from panic_assets.training.watch import Registered
 
 NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """A partition key, hence without "...", which Dagster reads as a range."""
+LEASE = "training_run {}"
+"""What whoever works on a run holds."""
 TOMBSTONE = "tombstone"
 
 
@@ -46,6 +49,7 @@ def register(lake: Lake, new: NewRun) -> bool:
         )
     text = json.dumps(new.config, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
+    operation.refuse_unfinished(LEASE.format(new.name))
     with lake.lease("training run registration", wait_seconds=30):
         old = find(lake, new.name)
         if old is not None and old["status"] != TOMBSTONE:
@@ -121,6 +125,16 @@ def lineage(lake: Lake) -> Lineage:
 def bury(lake: Lake, row: Mapping[str, Any]) -> None:
     """Leave a tombstone of a deleted run: its name and lineage."""
     lake.replace("training_runs", [{**row, "status": TOMBSTONE}], training_run=row["training_run"])
+
+
+def unknown(child: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a run's parent of which only the name is known."""
+    empty = dict.fromkeys(
+        ("parent_run", "parent_epoch", "data_seed", "sweep", "failure", "planned_epochs", "card", "budget")
+    )
+    known = {"training_run": child["parent_run"], "config": "{}", "folder": ""}
+    times = {"started_at": None, "finished_at": None}
+    return {**child, **empty, **times, **known, "config_hash": hashlib.sha256(b"{}").hexdigest()}
 
 
 def checkpoints(lake: Lake, name: str) -> list[dict[str, Any]]:

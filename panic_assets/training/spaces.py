@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from panic_assets.lake.lake import Lake
 from panic_assets.training import missing, runs
+from panic_assets.training.runs import LEASE
 from panic_assets.workload import Query, Space, later
 
 COLUMN = "training_run"
-LEASE = "training_run {}"
-"""What whoever works on a run holds."""
 
 
 def space_of(

@@ -15,6 +15,7 @@ from panic_assets.lake.lake import Lake
 from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT
 from panic_assets.progress import Done
 from panic_assets.steps import GPU, Outcome, Stage, markdown, outcome, stage
+from panic_assets.trajectories import missing
 from panic_assets.trajectories.tables import TABLES
 from panic_assets.trajectories.versions import (
     CLUSTER_VERSION,
@@ -36,7 +37,7 @@ GROUP = "trajectories"
 ANALYSES = "analyses"
 T = {table.name: table for table in TABLES}
 
-_of_experiment = partial(stage, space=EXPERIMENT, lease="experiment {}")
+_of_experiment = partial(stage, space=EXPERIMENT, lease=missing.LEASE)
 _of_model = partial(stage, space=EMBEDDING_MODEL, lease="clusters of {}")
 _analysis = partial(_of_experiment, group=ANALYSES, version=CODE_VERSION, metadata={"seed of what is random": SEED})
 _analysis_of_model = partial(_of_model, group=ANALYSES, version=CODE_VERSION, metadata={"seed of what is random": SEED})

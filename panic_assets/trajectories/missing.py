@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 else:
     walk = asleep("panic_assets.trajectories.runs.walk")
 
+LEASE = "experiment {}"
+"""What whoever works on an experiment holds."""
+
 
 def definition(lake: Lake, experiment: str) -> Definition | None:
     """The registered definition; None when there is no such experiment."""

@@ -19,8 +19,10 @@ else:
 
 def add(lake: "LakeResource", instance: "dg.DagsterInstance", wanted: Definition) -> tuple[Definition, bool]:
     """Register an experiment. Returns its definition as it is now, and whether something is new."""
+    from panic_assets.operations import operation
     from panic_assets.partitions import EMBEDDING_MODEL, EXPERIMENT, add_keys
 
+    operation.finish(operation.stores(lake.lake, instance), missing.LEASE.format(wanted.name))
     found, changed = stages.register(lake.lake, wanted)
     new_key = add_keys(instance, EXPERIMENT, [found.name])
     add_keys(instance, EMBEDDING_MODEL, found.embedding_models)

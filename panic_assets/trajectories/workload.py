@@ -23,7 +23,7 @@ WORKLOAD = Workload(
             table="experiments",
             missing=missing.OF_EXPERIMENT,
             repair=repair.repair,
-            lease="experiment {}",
+            lease=missing.LEASE,
             makes="perform_experiment",
         ),
         Space(

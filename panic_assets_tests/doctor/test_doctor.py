@@ -26,6 +26,7 @@ from panic_assets.operations import journal
 from panic_assets.settings import home
 from panic_assets.tables import TABLES, open_lake
 from panic_assets.trajectories import stages
+from panic_assets_tests.killing import interrupted
 from panic_assets_tests.trajectories.world import Nobody, trace
 
 pytestmark = pytest.mark.slow
@@ -287,7 +288,8 @@ def test_the_sensor_finishes_an_interrupted_deletion(instance: dg.DagsterInstanc
     from panic_assets.operations import deletion
     from panic_assets.resources import LakeResource
 
-    journal.save(home(), deletion.plan(open_house(instance), "experiment", "a"), "started")
+    house = open_house(instance)
+    interrupted(lambda: deletion.run(house, deletion.plan(house, "experiment", "a")))
     ORPHANS(dg.build_sensor_context(instance, resources={"lake": LakeResource()}, definitions=defs))
     assert lake.manifest("invocations", **A) is None
     assert not instance.has_dynamic_partition("experiment", "a")

@@ -503,7 +503,7 @@ def test_captions_of_a_run(tmp_path, lake):
     versions = lake.sql("SELECT DISTINCT version FROM captions")["version"].to_pylist()
     assert versions == [1], "checking again records nothing new"
     changes = files.repairs(files.load(folder), rules.Rules())
-    batch = files.apply(folder, changes)
+    batch = stages.repair_captions(lake, folder, changes)
     stages.check_captions(lake, "tune", folder, rules.Rules(), run="tune", batch=batch.id)
     found = lake.sql("SELECT version, count(*) AS n FROM caption_findings GROUP BY 1").to_pylist()
     assert found == [{"version": 1, "n": 1}]

@@ -38,6 +38,7 @@ from panic_assets.training.sensors import checkpoint_files
 from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.checked import checked
 from panic_assets_tests.grokking.conftest import RUN, TINY, Silent
+from panic_assets_tests.killing import interrupted
 
 pytestmark = pytest.mark.slow
 
@@ -691,9 +692,7 @@ def test_the_doctor_finds_and_repairs_what_is_wrong_with_runs(panic, instance, l
 
 
 def test_a_deletion_that_was_interrupted_is_finished_with_its_files(instance, lake):
-    from panic_assets.operations import deletion, journal
-
-    journal.save(home(), deletion.plan(open_house(instance), SPACE, RUN), "started")
+    interrupted(lambda: removal.delete(open_house(instance), RUN))
     assert any("was interrupted" in f.sentence for f in doctor.examine(open_house(instance)))
     list(doctor.repair(open_house(instance), doctor.examine(open_house(instance))))
     assert not stages.folder(RUN).exists()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import duckdb
@@ -302,19 +303,24 @@ class LakeAgainstList(RuleBasedStateMachine):
     @rule()
     def remove(self) -> None:
         trash = Path(self.folder.name) / f"trash-{len(self.trashed)}"
-        removed = self.lake.remove("clusters", trash, **PLACE)
-        assert (removed is not None) == self.written
-        if removed is not None:
-            assert removed.rows == len(self.rows)
+        found = self.lake.manifest("clusters", **PLACE)
+        assert (found is not None) == self.written
+        if found is not None:
+            assert found.rows == len(self.rows)
+            self.lake.retire("clusters", [f.name for f in found.files], trash, **PLACE)
             self.trashed.append((trash, self.rows))
         self.rows, self.written = [], False
+
+    @rule(number=st.integers(0, 40))
+    def take(self, number: int) -> None:
+        self.lake.take_rows("clusters", "cluster IS NOT DISTINCT FROM ?", [number], **PLACE)
+        self.rows = [n for n in self.rows if n != number]
 
     @precondition(lambda self: self.trashed)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         trash, rows = data.draw(st.sampled_from(self.trashed))
-        restored = self.lake.restore(trash)
-        assert bool(restored) == (not self.written)
+        self.lake.bring("clusters", trash, **PLACE)
         if not self.written:
             self.rows, self.written = rows, True
 
@@ -465,16 +471,66 @@ def test_two_processes_that_append_lose_nothing(tmp_path: Path) -> None:
     assert [n for n in found if n >= 100] == list(range(100, 125))
 
 
+def retire_all(lake: Lake, trash: Path) -> None:
+    found = lake.manifest("clusters", **PLACE)
+    assert found is not None
+    lake.retire("clusters", [f.name for f in found.files], trash, **PLACE)
+
+
+def test_only_what_was_there_is_retired_and_what_came_later_stays(tmp_path: Path) -> None:
+    lake, trash = open_lake(tmp_path / "lake", grace_seconds=0), tmp_path / "trash"
+    lake.replace("clusters", [cluster(1)], **PLACE)
+    old = [f.name for _, found in lake.partitions("clusters", **PLACE) for f in found.files]
+    with lake.writer("clusters", **PLACE) as out:
+        out.add([cluster(2)])
+    lake.retire("clusters", old, trash, **PLACE)
+    assert numbers(lake) == [2]
+    lake.retire("clusters", old, trash, **PLACE)
+    assert numbers(lake) == [2]
+    assert numbers(Lake(trash, lake.tables)) == [1]
+
+
+def test_rows_that_are_taken_while_somebody_writes_do_not_take_theirs_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = open_lake(tmp_path / "lake")
+    lake.replace("clusters", [cluster(1), cluster(2)], **PLACE)
+    real, written = Lake._count, []
+
+    def meanwhile(self: Lake, *arguments: Any) -> int:
+        found = real(self, *arguments)
+        if not written:
+            written.append(True)
+            with lake.writer("clusters", **PLACE) as out:
+                out.add([cluster(3)])
+        return found
+
+    monkeypatch.setattr(Lake, "_count", meanwhile)
+    lake.take_rows("clusters", "cluster IS NOT DISTINCT FROM ?", [1], **PLACE)
+    assert numbers(lake) == [2, 3]
+
+
+def test_what_is_erased_leaves_no_file(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path / "lake")
+    lake.replace("clusters", [cluster(1)], **PLACE)
+    lake.replace("clusters", [cluster(2)], **PLACE)
+    lake.erase("clusters", **PLACE)
+    assert numbers(lake) == [2]
+    lake.remove("clusters", **PLACE)
+    lake.erase("clusters", **PLACE)
+    assert [p.name for p in lake.folder("clusters", **PLACE).iterdir()] == [".lock"]
+
+
 def test_a_removed_partition_comes_back_as_it_was_unless_written_again(tmp_path: Path) -> None:
     lake, trash = open_lake(tmp_path / "lake", grace_seconds=0), tmp_path / "trash"
     lake.replace("clusters", [cluster(1), cluster(2)], **PLACE)
-    lake.remove("clusters", trash, **PLACE)
+    retire_all(lake, trash)
     lake.sweep()  # The lake's own copies are gone; the trash holds links.
     assert numbers(lake) == []
     lake.replace("clusters", [cluster(3)], **PLACE)
-    assert lake.restore(trash) == []
+    lake.bring("clusters", trash, **PLACE)
     assert numbers(lake) == [3]
     lake.remove("clusters", **PLACE)
-    assert lake.restore(trash) == [("clusters", PLACE)]
+    lake.bring("clusters", trash, **PLACE)
     assert numbers(lake) == [1, 2]
     assert lake.remove("clusters", embedding_model="never there") is None

@@ -6,18 +6,20 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from panic_assets.cli.performing import materialise
 from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
 from panic_assets.house import open_house
 from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.operations import deletion, journal
+from panic_assets.operations import deletion, operation
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import TABLES
 from panic_assets.trajectories import missing, registration
 from panic_assets.trajectories.stages.similarity import similarity
 from panic_assets.workloads import RULES
+from panic_assets_tests.killing import interrupted
 from panic_assets_tests.operations.conftest import MODELS
 from panic_assets_tests.trajectories.world import Nobody, definition, trace
 
@@ -40,7 +42,7 @@ def assert_gone(instance: dg.DagsterInstance, lake: Lake, key: str) -> None:
     assert not instance.has_dynamic_partition("experiment", key)
     assert materialised(instance, key) == []
     assert tables_with(lake, key) == set()
-    assert journal.unfinished(home()) == []
+    assert operation.unfinished(home()) == []
 
 
 def test_everything_of_the_key_goes_and_nothing_of_others(instance: dg.DagsterInstance, lake: Lake) -> None:
@@ -94,7 +96,7 @@ def test_a_purge_keeps_nothing(instance: dg.DagsterInstance, lake: Lake) -> None
     folder = lake.folder("invocations", experiment="a")
     deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a", purge=True))
     assert_gone(instance, lake, "a")
-    assert not folder.exists()
+    assert [path.name for path in folder.iterdir()] == [".lock"]
     assert not list((lake.root / ".trash").glob("*"))
     with pytest.raises(UserError, match="'a' cannot be restored: it was purged"):
         deletion.restore(open_house(instance), "experiment", "a")
@@ -140,9 +142,9 @@ def failing(real: Callable[..., Any], at_call: int) -> Callable[..., Any]:
 STEPS = [
     (dg.DagsterInstance, "wipe_asset_partitions", 0),
     (dg.DagsterInstance, "wipe_asset_partitions", 2),
-    (Lake, "remove", 0),
-    (Lake, "remove", 3),
-    (Lake, "replace", 0),
+    (Lake, "retire", 0),
+    (Lake, "retire", 3),
+    (Lake, "take_rows", 0),
     (deletion, "build", 0),
 ]
 
@@ -156,7 +158,7 @@ def test_an_interrupted_deletion_is_finished_when_asked_again(
         patch.setattr(owner, name, failing(getattr(owner, name), at_call))
         with pytest.raises(KeyboardInterrupt):
             deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", "a"))
-    if journal.unfinished(home()):
+    if operation.unfinished(home()):
         assert any(
             "deletion of experiment a was interrupted" in f.sentence for f in doctor.examine(open_house(instance))
         )
@@ -200,3 +202,62 @@ def test_two_deletions_of_two_keys_keep_each_others_rows_apart(instance: dg.Dags
     deletion.restore(open_house(instance), "experiment", "a")
     assert trace(lake, "a") == before
     assert tables_with(lake, "b") <= {"cluster_members"}
+
+
+def delete(instance: dg.DagsterInstance, key: str, purge: bool = False) -> None:
+    deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", key, purge))
+
+
+def performed_again(instance: dg.DagsterInstance) -> None:
+    wanted = definition("a", prompts=["x"], seeds=[1], embedding_models=MODELS)
+    registration.add(LakeResource(), instance, wanted)
+    materialise(instance, "perform_experiment", "a", "experiment a")
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_an_interrupted_deletion_does_not_delete_what_is_made_afterwards(
+    instance: dg.DagsterInstance, lake: Lake, purge: bool
+) -> None:
+    interrupted(lambda: delete(instance, "a", purge))
+    performed_again(instance)
+    made = trace(lake, "a")
+    assert len(made["runs"]) == 1
+    list(doctor.repair(open_house(instance), doctor.examine(open_house(instance))))
+    assert trace(lake, "a") == made
+    assert operation.unfinished(home()) == []
+    assert not [f for f in doctor.examine(open_house(instance)) if f.kind != "stale"]
+
+
+def test_an_operation_that_is_carried_on_late_leaves_what_came_since(instance: dg.DagsterInstance, lake: Lake) -> None:
+    """Even where somebody went around the registration, which would have finished the deletion."""
+    interrupted(lambda: delete(instance, "a"))
+    [begun] = operation.unfinished(home())
+    begun.file(home()).rename(home().root / "aside.json")
+    delete(instance, "a")
+    performed_again(instance)
+    made = trace(lake, "a")
+    (home().root / "aside.json").rename(begun.file(home()))
+    list(operation.finish_all(operation.stores(lake, instance)))
+    assert trace(lake, "a") == made
+
+
+def test_nothing_works_on_a_subject_of_an_interrupted_operation(instance: dg.DagsterInstance, lake: Lake) -> None:
+    interrupted(lambda: delete(instance, "a"))
+    with pytest.raises(UserError, match="the deletion of experiment a was interrupted, and must be finished first"):
+        materialise(instance, "perform_experiment", "a", "experiment a")
+    assert materialised(instance, "a") == ASSETS
+
+
+def test_an_interrupted_restore_is_carried_on_whole(instance: dg.DagsterInstance, lake: Lake) -> None:
+    before = trace(lake, "a")
+    delete(instance, "a")
+    real = Lake.bring
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lake, "bring", failing(real, 3))
+        with pytest.raises(KeyboardInterrupt):
+            deletion.restore(open_house(instance), "experiment", "a")
+    with pytest.raises(UserError, match="the restore of experiment a was interrupted; finish it first"):
+        deletion.plan(open_house(instance), "experiment", "a")
+    deletion.restore(open_house(instance), "experiment", "a")
+    assert trace(lake, "a") == before
+    assert materialised(instance, "a") == ASSETS

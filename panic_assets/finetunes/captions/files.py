@@ -1,4 +1,4 @@
-"""A folder of captions: checking it, previewing repairs as a diff, applying them with a backup, and undoing them."""
+"""A folder of captions: checks it, shows repairs as a diff, and backs files up that are repaired."""
 
 import difflib
 import hashlib
@@ -15,6 +15,9 @@ from panic_assets.finetunes.pictures.colour import decode
 
 IMAGES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp")
 BACKUPS = ".caption-backups"
+AFTER = "after"
+BATCH = "batch.json"
+UNDONE = "undone.json"
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Batch:
-    """Repairs that were applied together, and can be undone together."""
+    """Repairs that are made together, and can be undone together."""
 
     id: str
     entries: tuple[Entry, ...]
+
+    def folder(self, captions: Path) -> Path:
+        """Where its backup is: the files as they were under their names, and as they become in `after`."""
+        return captions / BACKUPS / self.id
 
 
 def load(folder: Path) -> list[CaptionFile]:
@@ -123,45 +130,46 @@ def repairs(files: Iterable[CaptionFile], rules: captions.Rules) -> list[Change]
     return changes
 
 
-def apply(folder: Path, changes: Collection[Change]) -> Batch:
-    """Writes changes, all or (when a file has changed since it was read) none. A backup is made first."""
+def back_up(folder: Path, changes: Collection[Change]) -> Batch:
+    """Writes down what changes would do, and keeps the files as they are. Refused when one has changed since it was read."""
     for change in changes:
         if not change.file.path.exists() or change.file.path.read_bytes() != change.file.data:
             raise UserError(f"{change.file.path} has changed since it was checked, so nothing was written; check again")
-    batch = Batch(
+    made = Batch(
         uuid.uuid4().hex[:12],
         tuple(Entry(c.file.path.name, c.file.hash, hashlib.sha256(c.after).hexdigest()) for c in changes),
     )
-    backup = folder / BACKUPS / batch.id
-    backup.mkdir(parents=True)
+    backup = made.folder(folder)
+    (backup / AFTER).mkdir(parents=True)
     for change in changes:
         _write(backup / change.file.path.name, change.file.data)
-    _write(backup / "batch.json", json.dumps(asdict(batch), indent=1).encode())
-    for change in changes:
-        _write(change.file.path, change.after)
-    return batch
+        _write(backup / AFTER / change.file.path.name, change.after)
+    _write(backup / BATCH, json.dumps(asdict(made), indent=1).encode())
+    return made
 
 
 def batches(folder: Path) -> list[str]:
     """Batches that can be undone, oldest first."""
-    found = (folder / BACKUPS).glob("*/batch.json")
+    found = (folder / BACKUPS).glob(f"*/{BATCH}")
     return [p.parent.name for p in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
 
 
-def undo(folder: Path, batch_id: str) -> Batch:
-    """Puts back every file of a batch, byte for byte; refused when one was edited since, with nothing written.
+def batch(folder: Path, batch_id: str, told: str = BATCH) -> Batch:
+    """What was written down of a batch; `told` is UNDONE for one that was undone."""
+    raw = json.loads((folder / BACKUPS / batch_id / told).read_text())
+    return Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
 
-    A batch whose writing was interrupted can be undone too: files that still are as before stay so.
-    """
-    backup = folder / BACKUPS / batch_id
-    if not (backup / "batch.json").exists():
+
+def undoable(folder: Path, batch_id: str) -> Batch:
+    """The batch of that id. Refused when one of its files was edited since: undoing would lose that edit."""
+    file = folder / BACKUPS / batch_id / BATCH
+    if not file.exists():
         known = batches(folder)
         raise UserError(
             f"there is no repair {batch_id!r} to undo{suggest(batch_id, known)} (accepted: {', '.join(known) or 'none'})"
         )
-    raw = json.loads((backup / "batch.json").read_text())
-    batch = Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
-    for entry in batch.entries:
+    found = batch(folder, batch_id)
+    for entry in found.entries:
         path = folder / entry.name
         now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
         if now not in (entry.before, entry.after):
@@ -169,10 +177,7 @@ def undo(folder: Path, batch_id: str) -> Batch:
                 f"{path} was edited after repair {batch_id}; undoing the repair would lose that edit, so nothing was "
                 "written"
             )
-    for entry in batch.entries:
-        _write(folder / entry.name, (backup / entry.name).read_bytes())
-    (backup / "batch.json").rename(backup / "undone.json")
-    return batch
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:

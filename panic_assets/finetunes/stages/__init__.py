@@ -12,6 +12,7 @@ from panic_assets.finetunes.stages.ab_tests import (
     votes,
 )
 from panic_assets.finetunes.stages.caption_checks import check_captions, check_run_captions
+from panic_assets.finetunes.stages.caption_repairs import proposed_repairs, repair_captions, undo_repair
 from panic_assets.finetunes.stages.drawing import BY_CHECKPOINT, draw, read_images
 from panic_assets.finetunes.stages.measuring import MeasureTask, measure, measure_task
 from panic_assets.finetunes.stages.registering import check_suite, register, store_suite
@@ -37,14 +38,17 @@ __all__ = [
     "measure_task",
     "of_epoch",
     "open_trials",
+    "proposed_repairs",
     "read_images",
     "register",
+    "repair_captions",
     "start_test",
     "store_mark",
     "store_suite",
     "summarise",
     "trial_image",
     "trial_rows",
+    "undo_repair",
     "vote",
     "votes",
     "write_reports",

@@ -68,9 +68,6 @@ def resume(
     """Perform what is missing of an experiment. What is there is kept."""
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
-        for interrupted in journal.unfinished(home()):
-            say(f"finishing the deletion of {interrupted.space} {interrupted.key}")
-            deletion.run(open_house(opened), interrupted)
         names = [stages.registered(lake(), name).name] if name else list(missing.definitions(lake()))
         left = [n for n in names if n == name or any(m.count for m in missing.to_perform(lake(), n))]
         if not left:
@@ -156,7 +153,7 @@ def delete(
     purge: Annotated[bool, typer.Option("--purge", help="Delete for ever: it cannot be restored.")] = False,
 ) -> None:
     """Delete an experiment and everything made from it. It can be restored for PANIC_TRASH_DAYS (7) days."""
-    with instance() as opened:
+    with instance(carry_on=False) as opened:
         planned = deletion.plan(open_house(opened), "experiment", name, purge)
         table(
             ["asset", "tables", "rows", "size", "what happens to its partitions"],
@@ -183,7 +180,7 @@ def delete(
 @app.command()
 def restore(name: Name) -> None:
     """Restore a deleted experiment, with its rows and its key in Dagster."""
-    with instance() as opened:
+    with instance(carry_on=False) as opened:
         done = deletion.restore(open_house(opened), "experiment", name)
     say(
         (f"restored {name}", "bold"),

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from panic_assets.errors import UserError
 from panic_assets.ids import uuid7
 from panic_assets.lake.lake import Lake
+from panic_assets.operations import operation
 from panic_assets.trajectories import missing
 from panic_assets.trajectories.config import Definition, extended
 
 
 def register(lake: Lake, wanted: Definition) -> tuple[Definition, bool]:
     """Store a definition: (as it now stands, whether that is new). Refuses a name taken by a different one."""
+    operation.refuse_unfinished(missing.LEASE.format(wanted.name))
     with _definition_lease(lake, wanted.name):
         old = missing.definition(lake, wanted.name)
         stands = extended(old, wanted) if old else wanted
