@@ -56,10 +56,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"cannot listen on {url(host, port)}: {error}; choose another --port or --host") from None
 
 
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves an app of ours."""
+    # No lifespan: nothing of ours begins or ends with the server, and a signal would end it with a traceback. No proxy's
+    # headers: who asks from where decides nothing here.
+    return uvicorn.Config(
+        app, log_level="warning", lifespan="off", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
+    )
+
+
 def run(app: ASGIApp, listening: socket.socket) -> None:
     """Serves until SIGINT or SIGTERM; uvicorn then raises that signal again, for its old handler."""
-    # Who came through a proxy is not looked at here, so a header need not be believed.
-    config = uvicorn.Config(
-        app, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=5
-    )
-    uvicorn.Server(config).run([listening])
+    uvicorn.Server(configured(app)).run([listening])
