@@ -99,6 +99,29 @@ def ended_in_the_background(folder: Path) -> None:
         _gone(ui, "SIGTERM")
 
 
+def killed(folder: Path) -> None:
+    """Starts `panic ui`, asks for a second one on its home, and kills the first; fails when that leaves a process."""
+    with _started(folder, []) as (ui, process):
+        ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
+        second = subprocess.run(
+            [sys.executable, "-m", "panic_assets.cli.main", "ui", "--port", "0"],
+            env=os.environ | {"PANIC_HOME": str(ui.home.root)},
+            capture_output=True,
+            text=True,
+            timeout=STARTED,
+        )
+        assert second.returncode == 2, second.stderr
+        told = " ".join(second.stderr.split())
+        assert f"`panic ui` runs on this home already: process {process.pid} has served {ui.url} since 20" in told
+        assert told.endswith(f"open that page, or stop it with `kill {process.pid}`")
+        process.kill()
+        process.wait()
+        _gone(ui, "SIGKILL")
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", ui.port))
+
+
 @contextlib.contextmanager
 def _started(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
     ui = Ui(folder)

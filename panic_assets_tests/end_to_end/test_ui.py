@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_in_the_background, running
+from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_in_the_background, killed, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -213,6 +213,10 @@ def test_nothing_broke_on_the_way(performed, deleted):
 
 def test_a_background_job_ends_its_children_too(tmp_path):
     ended_in_the_background(tmp_path)
+
+
+def test_a_killed_one_takes_its_children_along_and_a_second_is_told_of_the_first(tmp_path):
+    killed(tmp_path)
 
 
 def _params(job: str, config: dict, assets: list[str] | None = None, tags: dict[str, str] | None = None) -> dict:
