@@ -31,7 +31,6 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Start the Dagster UI and its daemon. While they run, sensors start jobs, and jobs can be launched in the UI."""
-    ending.end_when_told()
     listening.rules(host)  # Refused before Dagster starts, which takes a while.
     url = listening.url(host, port)
     # Dagster works in the home: what was named from this folder is named in full.
@@ -40,6 +39,7 @@ def ui(
     command = [sys.executable, "-m", "panic_assets.instance.serve", str(port), host, str(os.getpid())]
     with _alone(url):
         listening.listen(host, port).close()
+        ending.end_when_told()
         with instance():  # Opened first: the pools have their limits before the daemon starts, and DAGSTER_HOME is set.
             inherited = os.environ | {name: str(path.absolute()) for name, path in named.items() if path}
             say("Dagster is at ", (url, "bold"), f", its home is {home().root}; Ctrl-C stops it")

@@ -37,6 +37,7 @@ def serve(host: str, port: int, workspace: str) -> None:
     """Serve until told to end."""
     require_known_dagster()
     rules = listening.rules(host)
+    ending.end_when_told()
     configure_loggers(log_level="WARNING")
     with (
         listening.listen(host, port) as listens,
@@ -60,7 +61,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.parent:
         ending.follow(given.parent, given.parent)
-    ending.end_when_told()
     try:
         serve(given.host, given.port, given.workspace)
     except UserError as error:

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from panic_assets.graphics import animation
+from panic_assets.instance import webserver
 from panic_assets.instance.home import open_instance
 from panic_assets.settings import Home
 
@@ -174,6 +178,57 @@ def test_files_of_the_home_are_served_beside_the_ui(server, tmp_path):
         assert server.ask("GET", f"/panic/files/{path}")[0] == 404
 
 
+HOSTILE = """<body><script>
+const body = JSON.stringify({query: %r});
+const told = [];
+const tries = [
+  () => fetch("/graphql", {method: "POST", body, headers: {"Content-Type": "application/json"}}),
+  () => fetch("/graphql", {method: "POST", mode: "no-cors", body}),
+  () => new Promise((good, bad) => {
+    const socket = new WebSocket("ws://" + location.host + "/graphql", "graphql-ws");
+    socket.onopen = good; socket.onerror = bad; }),
+  async () => document.cookie,
+  async () => localStorage.length,
+];
+(async () => {
+  for (const attempt of tries) told.push(await attempt().then(() => "did", () => "could not"));
+  document.title = told.join();
+})();
+</script></body>"""
+
+
+def test_a_page_of_the_home_runs_and_reaches_nothing(server):
+    """In a real browser: an animation of ours plays, and a page that came in with a file is shut in."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine; `make test` installs it where it may")
+    from playwright.sync_api import sync_playwright
+
+    folder = server.home.root / "renders" / "r2"
+    folder.mkdir(parents=True)
+    frames = tuple((np.arange(4.0), np.arange(4.0) * size) for size in (1.0, 2.0))
+    scene = animation.Scene("title", "points", (0, 10), frames, "across", "up")
+    (folder / "ours.html").write_text(animation.html(scene))
+    (folder / "hostile.html").write_text(HOSTILE % (LIMIT % "hostile"))
+    address = f"http://127.0.0.1:{server.port}/panic/files/renders/r2"
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        with contextlib.closing(browser):
+            page = browser.new_page()
+            page.set_default_timeout(STARTED * 1000)
+            errors: list[str] = []
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(f"{address}/ours.html")
+            page.wait_for_selector(".scatterlayer path.point")
+            page.click("text=Play")
+            assert errors == []
+            page.goto(f"{address}/hostile.html")
+            page.wait_for_function("document.title")
+            assert page.title() == ",".join(["could not"] * 5)
+    assert not server.limited("hostile")
+
+
 def test_others_sign_in(tmp_path):
     """It listens on this machine only, so that nobody can reach it during the test; the rules are the same."""
     with running(tmp_path, PANIC_WEB_PASSWORD=PASSWORD, PANIC_WEB_NAMES="panic.example.org") as server:
@@ -190,12 +245,19 @@ def test_others_sign_in(tmp_path):
         assert _subscribed(server, additional_headers={"Authorization": good}) == "connection_ack"
 
 
-def test_nobody_is_let_in_without_a_login_from_elsewhere(tmp_path):
-    asked = [sys.executable, "-m", "panic_assets.instance.webserver", "--host=0.0.0.0", "--workspace=none.yaml"]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PANIC_")}
-    done = subprocess.run(asked, env=kept, cwd=tmp_path, capture_output=True, text=True, timeout=STARTED)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+def test_nobody_is_let_in_from_elsewhere_without_a_login(panic, monkeypatch, tmp_path):
+    """Both ways to start the UI refuse at once."""
+    monkeypatch.setenv("PANIC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PANIC_WEB_PASSWORD", raising=False)
+    monkeypatch.delenv("PANIC_WEB_USER_HEADER", raising=False)
+    sentence = (
         "0.0.0.0 can be reached from other machines, and nobody would have to sign in; set PANIC_WEB_PASSWORD, or "
-        "PANIC_WEB_USER_HEADER behind a proxy that signs people in\n"
+        "PANIC_WEB_USER_HEADER behind a proxy that signs people in"
     )
+    code, _, told = panic("ui", "--host", "0.0.0.0")
+    assert (code, " ".join(told.split())) == (2, sentence)
+    monkeypatch.setattr(sys, "argv", ["webserver", "--host=0.0.0.0", "--workspace=none.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        webserver.main()
+    assert ended.value.code == sentence
+    assert not (tmp_path / "home").exists()
