@@ -77,49 +77,43 @@ class Ui:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Ui]:
-    """Starts `panic ui`, waits until it answers, and stops it as Ctrl-C does; fails when that leaves a process."""
+    """Starts `panic ui`, waits until it answers, and kills it, so that it can end nobody itself; fails when that leaves a
+    process, or its port taken."""
     with _started(folder, []) as (ui, process):
         ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
         yield ui
+        process.kill()
+        process.wait()
+        _gone(ui, "SIGKILL")
+        socket.create_server(("127.0.0.1", ui.port)).close()
+
+
+def ended_by_ctrl_c(folder: Path) -> None:
+    """Starts `panic ui`, and presses Ctrl-C as soon as Dagster starts; fails when that leaves a process."""
+    with _starting(folder, []) as (ui, process):
         os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(ENDED) == 0
         _gone(ui, "Ctrl-C")
 
 
 def ended_in_the_background(folder: Path) -> None:
     """Starts `panic ui` as a script does with `&`, which makes it ignore Ctrl-C, and tells it to end as soon as Dagster
-    is up; fails when that leaves a process."""
-    with _started(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
-        ui.until(
-            "Dagster to start",
-            lambda: any("panic_assets.instance.serve" in p.cmdline() for p in ui.processes()),
-            STARTED,
-        )
+    starts; fails when that leaves a process."""
+    with _starting(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
         process.terminate()
         assert process.wait(ENDED) == 0
         _gone(ui, "SIGTERM")
 
 
-def killed(folder: Path) -> None:
-    """Starts `panic ui`, asks for a second one on its home, and kills the first; fails when that leaves a process."""
-    with _started(folder, []) as (ui, process):
-        ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
-        second = subprocess.run(
-            [sys.executable, "-m", "panic_assets.cli.main", "ui", "--port", "0"],
-            env=os.environ | {"PANIC_HOME": str(ui.home.root)},
-            capture_output=True,
-            text=True,
-            timeout=STARTED,
+@contextlib.contextmanager
+def _starting(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
+    with _started(folder, through) as (ui, process):
+        ui.until(
+            "Dagster to start",
+            lambda: any("panic_assets.instance.serve" in p.cmdline() for p in ui.processes()),
+            STARTED,
         )
-        assert second.returncode == 2, second.stderr
-        told = " ".join(second.stderr.split())
-        assert f"`panic ui` runs on this home already: process {process.pid} has served {ui.url} since 20" in told
-        assert told.endswith(f"open that page, or stop it with `kill {process.pid}`")
-        process.kill()
-        process.wait()
-        _gone(ui, "SIGKILL")
-        with socket.socket() as free:
-            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.bind(("127.0.0.1", ui.port))
+        yield ui, process
 
 
 @contextlib.contextmanager

@@ -255,7 +255,7 @@ def test_nobody_is_let_in_from_elsewhere_without_a_login(panic, monkeypatch, tmp
         "PANIC_WEB_USER_HEADER behind a proxy that signs people in"
     )
     code, _, told = panic("ui", "--host", "0.0.0.0")
-    assert (code, " ".join(told.split())) == (2, sentence)
+    assert (code, " ".join(told.split())) == (2, f"Error: {sentence}")
     monkeypatch.setattr(sys, "argv", ["webserver", "--host=0.0.0.0", "--workspace=none.yaml"])
     with pytest.raises(SystemExit) as ended:
         webserver.main()
