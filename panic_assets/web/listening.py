@@ -43,8 +43,9 @@ def is_loopback(host: str) -> bool:
 
 
 def url(host: str, port: int) -> str:
-    """What to open in a browser."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    """What to open in a browser on this machine."""
+    name = "localhost" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_WAITING)
     except (OSError, OverflowError) as error:
-        raise UserError(f"cannot listen on {url(host, port)}: {error}; choose another --port or --host") from None
+        raise UserError(f"cannot listen on {host} port {port}: {error}; choose another --port or --host") from None
 
 
 def configured(app: ASGIApp) -> uvicorn.Config:

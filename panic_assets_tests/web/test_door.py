@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panic_assets.errors import UserError
 from panic_assets.web import door, listening
 from panic_assets.web.door import FrontDoor, Login, Rules
 
@@ -201,43 +200,3 @@ def test_what_is_refused_does_not_reach_the_server_and_is_told_why():
     assert (b"x-frame-options", b"SAMEORIGIN") in start["headers"]
     assert body["body"].startswith(b'{"error":"The host \'evil.example\' is not known here.')
     assert closed["type"] == "websocket.close"
-
-
-@pytest.fixture
-def unset(monkeypatch):
-    for name in ("PASSWORD", "USER_HEADER", "NAMES"):
-        monkeypatch.delenv(f"PANIC_WEB_{name}", raising=False)
-    return monkeypatch
-
-
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.168.1.5", "panic.example.org", "10.0.0.1"])
-def test_nobody_listens_to_others_without_a_login(unset, host):
-    with pytest.raises(UserError, match=r"can be reached from other machines.*set PANIC_WEB_PASSWORD, or"):
-        listening.rules(host)
-    unset.setenv("PANIC_WEB_USER_HEADER", "X-Forwarded-User")
-    assert listening.rules(host).login == Login(user_header="X-Forwarded-User")
-    unset.setenv("PANIC_WEB_PASSWORD", PASSWORD)
-    assert listening.rules(host).login.password == PASSWORD
-    assert listening.rules(host).names == listening.LOOPBACK | ({host} - {"", "0.0.0.0", "::"})
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.3.2.1"])
-def test_this_machine_needs_no_login(unset, host):
-    assert not listening.rules(host).login
-    unset.setenv("PANIC_WEB_NAMES", "Panic.example.org, other")
-    assert listening.rules(host).names == listening.LOOPBACK | {host, "panic.example.org", "other"}
-
-
-def test_a_short_password_is_refused_and_not_shown(unset):
-    unset.setenv("PANIC_WEB_PASSWORD", "short")
-    with pytest.raises(UserError, match=r"^PANIC_WEB_PASSWORD has fewer than 12 characters; choose a longer one$"):
-        listening.rules("127.0.0.1")
-
-
-def test_a_port_in_use_is_one_sentence():
-    with listening.listen("127.0.0.1", 0) as first:
-        port = first.getsockname()[1]
-        with pytest.raises(UserError, match=f"cannot listen on http://127.0.0.1:{port}: .*; choose another --port"):
-            listening.listen("127.0.0.1", port)
-    with pytest.raises(UserError, match="cannot listen on"):
-        listening.listen("127.0.0.1", 99_999)
