@@ -85,7 +85,8 @@ def running(folder: Path) -> Iterator[Ui]:
         process.kill()
         process.wait()
         _gone(ui, "SIGKILL")
-        socket.create_server(("127.0.0.1", ui.port)).close()
+        # The kernel takes down a killed process bit by bit: it may be gone from the list before its port is free.
+        ui.until("the port to be free", lambda: _is_free(ui.port), ENDED)
 
 
 def ended_by_ctrl_c(folder: Path) -> None:
@@ -144,6 +145,12 @@ def _answers(ui: Ui, process: subprocess.Popen) -> bool:
     assert process.poll() is None, f"the UI stopped by itself:\n{ui.tail()}"
     with contextlib.suppress(OSError), urllib.request.urlopen(f"{ui.url}/server_info", timeout=5) as response:
         return response.status == 200
+    return False
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
     return False
 
 
