@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from panic_assets.errors import UserError, suggest
@@ -108,6 +108,28 @@ class Variables(BaseSettings):
         "a number of 0 or more",
         ge=0,
         allow_inf_nan=False,
+    )
+    web_password: SecretStr | None = _variable(
+        None,
+        "The password that `panic ui` and the voting page ask for, of at least 12 characters. The name typed beside it may "
+        "be anything. It travels in the clear: put a proxy with TLS before it where others can listen.",
+        "nobody is asked",
+    )
+    web_user_header: str | None = _variable(
+        None,
+        "The header in which a reverse proxy names the user who signed in there, such as `X-Forwarded-User`. The proxy must "
+        "remove this header from what it is sent, and nobody else may reach the server.",
+        "no header is believed",
+        "the name of a header, such as X-Forwarded-User",
+        pattern=r"^[A-Za-z0-9-]+$",
+    )
+    web_names: str = _variable(
+        "",
+        "Host names under which the pages are reached, beside `localhost`: `panic.example.org,...`. Requests for any other "
+        "name are refused.",
+        "unset",
+        "names without ports, separated by commas, such as panic.example.org",
+        pattern=r"^[\w.\s,-]*$",
     )
     repair: bool = _variable(
         False,

@@ -32,6 +32,7 @@ SHARED = (
     "steps",
     "tables",
     "training",
+    "web",
     "workload",
 )
 """Rooms that name no workload. `workloads` is the list; `api` is for people, who ask for experiments by name."""
@@ -48,6 +49,7 @@ PURE = (
     "trajectories.motion",
     "trajectories.runs",
     "trajectories.topology",
+    "web.door",
 )
 """Rooms of pure functions: they know neither Dagster nor the lake."""
 

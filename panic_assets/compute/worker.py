@@ -9,10 +9,10 @@ CUDA_VISIBLE_DEVICES and the thread counts are set.
 import faulthandler
 import os
 import queue
-import signal
 import threading
 from multiprocessing.connection import Connection
 
+from panic_assets import ending
 from panic_assets.compute import gpus, warm
 from panic_assets.compute.protocol import Needs
 
@@ -26,6 +26,7 @@ def main(fd: int) -> None:
     os.set_inheritable(fd, False)
     connection = Connection(fd)
     needs, cards, models = connection.recv()
+    ending.follow(os.getppid(), os.getpid())  # A child forked by the parent may hold the socket open after its death.
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     items: queue.Queue[bytes] = queue.Queue(maxsize=AHEAD)
     threading.Thread(target=_receive, args=(connection, orders), daemon=True).start()
@@ -52,16 +53,11 @@ def _prepare_device(needs: Needs, cards: tuple[gpus.Gpu, ...], items: queue.Queu
 
 
 def _receive(connection: Connection, orders: queue.SimpleQueue[bytes]) -> None:
-    parent = os.getppid()
     try:
         while True:
-            # A child forked by the parent may hold the socket open after the parent died: look at the parent too.
-            while not connection.poll(1.0):
-                if os.getppid() != parent:
-                    raise EOFError
             orders.put(connection.recv_bytes())
     except (EOFError, OSError):
-        _end()
+        ending.kill_group(os.getpid())
 
 
 def _send(connection: Connection, items: queue.Queue[bytes]) -> None:
@@ -70,11 +66,4 @@ def _send(connection: Connection, items: queue.Queue[bytes]) -> None:
             connection.send_bytes(items.get())
             items.task_done()
     except OSError:
-        _end()
-
-
-def _end() -> None:
-    """Ends this process and whatever it started."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+        ending.kill_group(os.getpid())

@@ -1,5 +1,6 @@
 """panic finetune: tests the checkpoints of image fine-tunes, and recommends one."""
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from panic_assets import ending
 from panic_assets.asleep import asleep
 from panic_assets.cli.output import confirmed, say, table
 from panic_assets.cli.session import instance, lake, materialise, refresh
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from panic_assets.finetunes.verdicts import manual
     from panic_assets.training import registration
     from panic_assets.training import stages as spine
+    from panic_assets.web import listening
 else:
     registration = asleep("panic_assets.training.registration")
     choose = asleep("panic_assets.compute.choose")
@@ -39,6 +42,7 @@ else:
     labelled = asleep("panic_assets.finetunes.pictures.labelled")
     manual = asleep("panic_assets.finetunes.verdicts.manual")
     spine = asleep("panic_assets.training.stages")
+    listening = asleep("panic_assets.web.listening")
 
 app = typer.Typer(
     no_args_is_help=True, help="Test image fine-tunes epoch by epoch: reports, advice, blind votes, checks of captions."
@@ -345,16 +349,16 @@ def ab_vote(
         refresh()
         return
     booth = voting.Booth(lake(), test)
-    with voting.server(booth, port) as served:
-        url = f"http://127.0.0.1:{served.server_address[1]}/"
+    ending.end_when_told()
+    with listening.listen("127.0.0.1", port) as served:
+        url = listening.url(*served.getsockname())
         say("vote at ", (url, "bold"), "; Ctrl-C ends the voting")
         if browser:
             typer.launch(url)
-        try:
-            served.serve_forever()
-        except KeyboardInterrupt:
-            refresh()
-            say(f"`panic finetune ab result {test}` shows the result")
+        with contextlib.suppress(KeyboardInterrupt):
+            listening.run(voting.guarded(booth), served)
+    refresh()
+    say(f"`panic finetune ab result {test}` shows the result")
 
 
 @ab.command("trials")

@@ -1,5 +1,6 @@
 """The graph of the grokking family: runs are trained here or watched, their checkpoints measured, their outcomes found."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,9 +16,11 @@ from panic_assets.training import settings, tables
 if TYPE_CHECKING:
     from panic_assets.grokking import stages
     from panic_assets.grokking.pictures import renders as rendering
+    from panic_assets.web import files as web_files
 else:
     stages = asleep("panic_assets.grokking.stages")
     rendering = asleep("panic_assets.grokking.pictures.renders")
+    web_files = asleep("panic_assets.web.files")
 
 GROUP = "grokking"
 T = {table.name: table for table in (*TABLES, *tables.TABLES)}
@@ -122,7 +125,12 @@ def grokking_renders(here: Stage) -> Outcome:
     done = rendering.perform(here.lake, here.watcher, here.key)
     rows = here.lake.sql("SELECT path FROM renders WHERE status = 'done' ORDER BY computed_at", training_run=here.key)
     files = [p for p in rows["path"].to_pylist() if p]
-    return outcome(done, files=dg.MetadataValue.text("\n".join(files)) if files else None)
+    links = [f"- [{Path(file).name}]({address})" for file in files if (address := web_files.link(Path(file)))]
+    return outcome(
+        done,
+        files=dg.MetadataValue.text("\n".join(files)) if files else None,
+        animations=dg.MetadataValue.md("\n".join(links)) if links else None,
+    )
 
 
 ASSETS = [

@@ -100,7 +100,7 @@ class Refuse:
         if name.split(".")[0] in absent:
             raise ModuleNotFoundError(f"the control image has no {name}", name=name)
 sys.meta_path.insert(0, Refuse())
-import dagster_k8s, dagster_webserver.cli
+import dagster_k8s, panic_assets.instance.webserver
 import dagster._daemon.cli
 from dagster import DagsterInstance
 with DagsterInstance.from_config(sys.argv[2]) as instance:
@@ -158,6 +158,12 @@ def test_the_ui_is_offered_to_this_machine_only():
     assert published == ["127.0.0.1:3000:3000"]
 
 
+def test_the_webserver_is_ours_and_asks_for_a_password():
+    webserver = SERVICES["webserver"]
+    assert webserver["command"][:3] == ["python", "-m", "panic_assets.instance.webserver"]
+    assert webserver["environment"]["PANIC_WEB_PASSWORD"].startswith("${PANIC_WEB_PASSWORD:?")
+
+
 def test_the_cards_are_reserved_for_the_service_that_computes():
     gpu = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())
     assert list(gpu["services"]) == ["code"]
@@ -169,7 +175,7 @@ def test_no_password_is_written_down():
     for path in [*DOCKER.glob("*.yaml"), *(DOCKER / "kubernetes").glob("*")]:
         for line in path.read_text().splitlines():
             if re.search(r"password\w*\s*[:=]", line, re.I) and not line.lstrip().startswith("#"):
-                assert "${PANIC_POSTGRES_PASSWORD:?" in line or "secret" in line.lower(), (path, line)
+                assert re.search(r"\$\{PANIC_\w+_PASSWORD:\?", line) or "secret" in line.lower(), (path, line)
 
 
 # --- the commands, run by hand ----------------------------------------------------------------------
@@ -210,6 +216,7 @@ class Host:
         self.variables = {
             **os.environ,
             **COMPOSE["x-environment"],
+            "PANIC_WEB_PASSWORD": "correct horse battery",
             "DAGSTER_HOME": str(folder / "data" / "dagster"),
             "PANIC_HOME": str(folder / "data"),
             "PANIC_POSTGRES_URL": postgres_url,

@@ -16,6 +16,7 @@ from kubernetes.client import models as k8s
 from panic_assets.compute import tags
 from panic_assets.compute.protocol import Needs
 from panic_assets.settings import PROJECT
+from panic_assets.web import door
 
 FOLDER = PROJECT / "docker" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -76,6 +77,67 @@ def test_what_is_named_exists():
     } == claims
     assert LAUNCHER["job_namespace"] == KUSTOMIZATION["namespace"]
     assert [VALUES["PANIC_CODE_HOST"], int(VALUES["PANIC_CODE_PORT"])] == ["code", services["code"]["ports"][0]["port"]]
+
+
+def reaches(labels, port):
+    """Who may open a connection to this port of pods with these labels: the selectors of every policy that says so."""
+    told = [
+        policy["spec"]
+        for policy in MANIFESTS
+        if policy["kind"] == "NetworkPolicy" and policy["spec"]["podSelector"].get("matchLabels", labels) == labels
+    ]
+    assert any(spec["podSelector"] == {} and "ingress" not in spec for spec in told), "nobody else may"
+    return [
+        peer
+        for spec in told
+        for rule in spec.get("ingress", [])
+        if [p["port"] for p in rule["ports"]] == [port]
+        for peer in rule["from"]
+    ]
+
+
+def selected(peer, labels):
+    """Whether a peer selects pods with these labels of our namespace."""
+    selector = peer.get("podSelector")
+    if selector is None or "namespaceSelector" in peer:
+        return False
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    return wanted and all(labels.get(e["key"]) in e["values"] for e in selector.get("matchExpressions", []))
+
+
+def test_the_network_lets_in_those_who_must_connect_and_nobody_else():
+    """Labels of the pods of runs and steps are Dagster's own."""
+    run = construct_dagster_k8s_job(
+        DagsterK8sJobConfig("panic-code:0.1.0", LAUNCHER["dagster_home"], LAUNCHER["instance_config_map"], None),
+        args=[],
+        job_name="run",
+        pod_name="run",
+        component="run_worker",
+    )
+    pods = {name: WORKLOADS[name]["spec"]["template"]["metadata"]["labels"] for name in WORKLOADS}
+    pods |= {"run": run.spec.template.metadata.labels, "stranger": {"app": "stranger"}}
+    allowed = {
+        (name, target)
+        for target in WORKLOADS
+        for peer in reaches(pods[target], container(target).get("ports", [{"containerPort": 0}])[0]["containerPort"])
+        for name, labels in pods.items()
+        if selected(peer, labels)
+    }
+    assert allowed == {
+        ("webserver", "code"),
+        ("daemon", "code"),
+        *((name, "postgres") for name in ("code", "webserver", "daemon", "run")),
+    }
+    [proxy] = reaches(pods["webserver"], 3000)
+    assert list(proxy) == ["namespaceSelector"]
+
+
+def test_the_webserver_knows_the_password_and_its_health_is_asked_by_a_name_that_it_knows():
+    assert {"secretRef": {"name": "panic-web"}} in container("webserver")["envFrom"]
+    for name in ("startupProbe", "livenessProbe"):
+        asked = container("webserver")[name]["httpGet"]
+        assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
+        assert asked["path"] in door.OPEN
 
 
 def test_commands_and_images_are_those_of_the_compose_file():

@@ -77,26 +77,44 @@ class Ui:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Ui]:
-    """Starts `panic ui`, waits until it answers, and stops it as Ctrl-C does; fails when that leaves a process."""
+    """Starts `panic ui`, waits until it answers, and kills it, so that it can end nobody itself; fails when that leaves a
+    process, or its port taken."""
     with _started(folder, []) as (ui, process):
         ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
         yield ui
+        process.kill()
+        process.wait()
+        _gone(ui, "SIGKILL")
+        # The kernel takes down a killed process bit by bit: it may be gone from the list before its port is free.
+        ui.until("the port to be free", lambda: _is_free(ui.port), ENDED)
+
+
+def ended_by_ctrl_c(folder: Path) -> None:
+    """Starts `panic ui`, and presses Ctrl-C as soon as Dagster starts; fails when that leaves a process."""
+    with _starting(folder, []) as (ui, process):
         os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(ENDED) == 0
         _gone(ui, "Ctrl-C")
 
 
 def ended_in_the_background(folder: Path) -> None:
     """Starts `panic ui` as a script does with `&`, which makes it ignore Ctrl-C, and tells it to end as soon as Dagster
-    is up; fails when that leaves a process."""
-    with _started(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
+    starts; fails when that leaves a process."""
+    with _starting(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
+        process.terminate()
+        assert process.wait(ENDED) == 0
+        _gone(ui, "SIGTERM")
+
+
+@contextlib.contextmanager
+def _starting(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
+    with _started(folder, through) as (ui, process):
         ui.until(
             "Dagster to start",
             lambda: any("panic_assets.instance.serve" in p.cmdline() for p in ui.processes()),
             STARTED,
         )
-        process.terminate()
-        assert process.wait(ENDED) == 0
-        _gone(ui, "SIGTERM")
+        yield ui, process
 
 
 @contextlib.contextmanager
@@ -127,6 +145,12 @@ def _answers(ui: Ui, process: subprocess.Popen) -> bool:
     assert process.poll() is None, f"the UI stopped by itself:\n{ui.tail()}"
     with contextlib.suppress(OSError), urllib.request.urlopen(f"{ui.url}/server_info", timeout=5) as response:
         return response.status == 200
+    return False
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
     return False
 
 

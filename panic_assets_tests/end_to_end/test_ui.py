@@ -1,10 +1,11 @@
 """Everything from the UI alone: a real `panic ui`, asked over HTTP what its pages ask, and looked at in Chromium.
 
-One UI serves the whole file. Two experiments enter, one typed into the launchpad and one dropped as a file, and the
-daemon performs both; the dropped one is then deleted while the browser looks at the other.
+One UI serves the whole file, and is killed at its end. Two experiments enter, one typed into the launchpad and one dropped
+as a file, and the daemon performs both; the dropped one is then deleted while the browser looks at the other.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_in_the_background, running
+from panic_assets_tests.end_to_end.running_ui import REPOSITORY, Ui, ended_by_ctrl_c, ended_in_the_background, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -213,6 +214,21 @@ def test_nothing_broke_on_the_way(performed, deleted):
 
 def test_a_background_job_ends_its_children_too(tmp_path):
     ended_in_the_background(tmp_path)
+
+
+def test_ctrl_c_ends_all_of_it(tmp_path):
+    ended_by_ctrl_c(tmp_path)
+
+
+def test_a_second_one_is_told_of_the_first(ui, panic, monkeypatch):
+    monkeypatch.setenv("PANIC_HOME", str(ui.home.root))
+    code, _, told = panic("ui", "--port", "0")
+    assert code == 2
+    assert re.fullmatch(
+        rf"Error: `panic ui` runs on this home already: process (\d+) has served {ui.url} since 20\S+ \S+ UTC; open that page, or "
+        r"stop it with `kill \1`",
+        " ".join(told.split()),
+    )
 
 
 def _params(job: str, config: dict, assets: list[str] | None = None, tags: dict[str, str] | None = None) -> dict:

@@ -3,14 +3,16 @@
 import http.client
 import json
 import shutil
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+import uvicorn
 import yaml
 from dagster._core.test_utils import create_run_for_test
 
@@ -29,6 +31,7 @@ from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.training import removal, runs
+from panic_assets.web import listening
 from panic_assets_tests.checked import checked
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
 from panic_assets_tests.finetunes.conftest import RUN, small_suite, write_tune
@@ -296,31 +299,35 @@ def test_labelled_pictures_give_precision_and_recall(panic, tmp_path):
 
 @contextmanager
 def open_booth(lake, test="t"):
+    """The port of a booth's server, which runs in a thread as the command runs it in its process."""
     booth = voting.Booth(lake, test)
-    served = voting.server(booth)
-    thread = threading.Thread(target=served.serve_forever)
-    thread.start()
-    try:
-        yield booth, served.server_address[1]
-    finally:
-        served.shutdown()
-        thread.join()
-        served.server_close()
+    with listening.listen("127.0.0.1", 0) as served:
+        server = uvicorn.Server(listening.configured(voting.guarded(booth)))
+        thread = threading.Thread(target=server.run, args=([served],))
+        thread.start()
+        try:
+            yield served.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def ask(port, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection.request(method, path, body, {**JSON, **headers})
+    answer = connection.getresponse()
+    return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
 
 
 def test_the_booth_tells_nothing_and_obeys_nobody_else(instance, home_lake):
     stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
     with pytest.raises(UserError, match="there is no A/B test"):
         voting.Booth(home_lake, "none")
-    with open_booth(home_lake) as (booth, port):
-
-        def ask(method, path, body=None, **headers):
-            connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request(method, path, body, {"X-Booth": booth.secret, **headers})
-            answer = connection.getresponse()
-            return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
-
-        status, body, _ = ask("GET", "/next?rater=ann")
+    with open_booth(home_lake) as port:
+        status, body, _ = ask(port, "GET", "/next?rater=ann")
         told = json.loads(body)
         assert set(told) == {"trial", "prompt", "first", "second", "left", "total"}
         row = next(r for r in stages.trial_rows(home_lake, "t") if r["trial"] == told["trial"])
@@ -329,27 +336,59 @@ def test_the_booth_tells_nothing_and_obeys_nobody_else(instance, home_lake):
         assert row["seed"] not in told.values()
         assert str(row["seed"]) not in told.values()
         for name in (told["first"], told["second"]):
-            status, picture, headers = ask("GET", f"/picture/{name}")
+            status, picture, headers = ask(port, "GET", f"/picture/{name}")
             assert status == 200
             assert headers["cache-control"] == "no-store"
             assert "last-modified" not in headers
             assert b"tEXt" not in picture, "no metadata"
         cast = json.dumps({"trial": told["trial"], "rater": "ann", "side": "left"})
-        assert ask("POST", "/vote", cast, **{"X-Booth": "guess"})[0] == 403
-        assert ask("POST", "/vote", cast, Host="evil.example")[0] == 403
-        assert ask("GET", "/", Host="evil.example")[0] == 403
-        assert ask("GET", "/next?rater=ann", **{"X-Booth": ""})[0] == 404
-        assert ask("POST", "/vote", "x" * 5000)[0] == 403
-        status, body, _ = ask("POST", "/vote", "not json")
+        assert ask(port, "POST", "/vote", cast, Origin="http://evil.example")[0] == 403
+        assert ask(port, "POST", "/vote", cast, **{"Content-Type": "text/plain"})[0] == 415
+        assert ask(port, "POST", "/vote", cast, Host="evil.example")[0] == 421
+        assert ask(port, "GET", "/", Host="evil.example")[0] == 421
+        assert ask(port, "POST", "/vote", "x" * 5000)[0] == 413
+        status, body, _ = ask(port, "POST", "/vote", "not json")
         assert (status, json.loads(body)["error"]) == (
             400,
             "the vote cannot be read; it must be a JSON object with trial, rater and side",
         )
-        assert ask("POST", "/vote", json.dumps({"trial": told["trial"], "rater": "ann", "side": "up"}))[0] == 400
+        assert ask(port, "POST", "/vote", json.dumps({"trial": told["trial"], "rater": "ann", "side": "up"}))[0] == 400
         assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 0}]
-        assert ask("POST", "/vote", cast)[0] == 200
+        assert ask(port, "POST", "/vote", cast)[0] == 200
         assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 1}]
-        assert json.loads(ask("GET", "/next?rater=ann")[1])["left"] == 14
+        status, body, _ = ask(port, "POST", "/vote", json.dumps({**json.loads(cast), "rater": " Ann\u200b"}))
+        assert (status, json.loads(body)["error"]) == (
+            409,
+            "the vote is not stored: ann has voted on this trial already, and the first vote counts",
+        )
+        assert len(rows(home_lake, "SELECT * FROM ab_votes")) == 1
+        assert json.loads(ask(port, "GET", "/next?rater=ann")[1])["left"] == 14
+
+
+def test_a_request_that_is_not_http_disturbs_nobody(instance, home_lake):
+    stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
+    with open_booth(home_lake) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=300) as raw:
+            raw.sendall(b"POST /vote HTTP/1.1\r\nHost: localhost\r\nContent-Length: abc\r\n\r\n")
+            assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert ask(port, "GET", "/next?rater=ann")[0] == 200
+
+
+def test_votes_given_at_once_all_count(instance, home_lake):
+    """All connections are made before the first request is sent: they wait in the backlog together."""
+    stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3), votes_per_trial=18)
+    trial = stages.trial_rows(home_lake, "t")[0]["trial"]
+    with open_booth(home_lake) as port, ExitStack() as stack:
+        voters = []
+        for n in range(18):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+            stack.callback(connection.close)
+            connection.connect()
+            voters.append((connection, json.dumps({"trial": trial, "rater": f"rater {n}", "side": "left"})))
+        for connection, cast in voters:
+            connection.request("POST", "/vote", cast, JSON)
+        assert [connection.getresponse().status for connection, _ in voters] == [200] * 18
+    assert rows(home_lake, "SELECT votes FROM ab_results") == [{"votes": 18}]
 
 
 def test_votes_in_a_real_browser(instance, home_lake, tmp_path):
@@ -361,7 +400,7 @@ def test_votes_in_a_real_browser(instance, home_lake, tmp_path):
     stages.start_test(home_lake, "t", (RUN, 5), (RUN, 3))
     better = {r["trial"]: "right" if r["a_left"] else "left" for r in stages.trial_rows(home_lake, "t")}
     complaints = []
-    with open_booth(home_lake) as (_, port), sync_playwright() as playwright:
+    with open_booth(home_lake) as port, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         page = browser.new_page(viewport={"width": 1200, "height": 860})

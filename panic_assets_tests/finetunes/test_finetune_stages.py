@@ -470,7 +470,12 @@ def test_ab_from_trials_to_verdict(tested):
     for row in by_hand:
         assert row in stages.open_trials(lake, "seven-vs-ten", "ann")
         stages.vote(lake, "seven-vs-ten", row["trial"], "ann", "right" if row["a_left"] else "left")
-    stages.vote(lake, "seven-vs-ten", shown[0]["trial"], "ann", "tie")
+    for rater, why in (
+        ("ANN ", "ann has voted on this trial already"),
+        ("bob", "this trial has all the votes it needs"),
+    ):
+        with pytest.raises(stages.VoteRefused, match=why):
+            stages.vote(lake, "seven-vs-ten", shown[0]["trial"], rater, "tie")
     told = rows(lake, "SELECT * FROM ab_results")[0]
     assert (told["a"], told["b"], told["ties"], told["blocks"]) == (0, 45, 0, 15)
     assert told["verdict"] == "use B"

@@ -515,11 +515,15 @@ def test_a_control_that_differs_is_found(lake):
 # --- renders -----------------------------------------------------------------------------------
 
 
-def test_a_render_is_drawn_once_finished_when_interrupted_and_renewed_when_outdated(panic, lake):
+def test_a_render_is_drawn_once_finished_when_interrupted_and_renewed_when_outdated(panic, instance, lake):
     code, _, err = panic("grokking", "animate", RUN, "embedding", "--format", "gif")
     assert code == 0, err
     (row,) = lake.sql("SELECT * FROM renders", training_run=RUN).to_pylist()
     assert (row["status"], row["frames_done"]) == ("done", 7)
+    event = instance.get_latest_materialization_event(dg.AssetKey("grokking_renders"))
+    name = f"{RUN}-embedding.gif"
+    links = event.asset_materialization.metadata["animations"].value
+    assert links == f"- [{name}](/panic/files/renders/{row['render']}/{name})"
     written = Path(row["path"]).stat().st_mtime_ns
     panic("grokking", "animate", RUN, "embedding", "--format", "gif")
     assert Path(row["path"]).stat().st_mtime_ns == written

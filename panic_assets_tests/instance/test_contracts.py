@@ -140,8 +140,7 @@ def test_every_private_import_is_of_this_room_and_named_here():
     for path in (PROJECT / "panic_assets" / "instance").glob("*.py"):
         used |= set(re.findall(r"^from (dagster\._[\w.]+) import", Path(path).read_text(), re.MULTILINE))
     assert used == {
-        "dagster._cli.dev",
-        "dagster._cli.workspace.cli_target",
+        "dagster._cli.proxy_server_manager",
         "dagster._config",
         "dagster._core.asset_graph_view.asset_graph_view",
         "dagster._core.asset_graph_view.entity_subset",
@@ -166,7 +165,10 @@ def test_every_private_import_is_of_this_room_and_named_here():
         "dagster._core.storage.schedules.base",
         "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
         "dagster._core.storage.tags",
+        "dagster._core.workspace.context",
+        "dagster._core.workspace.load_target",
         "dagster._grpc.types",
         "dagster._serdes",
         "dagster._time",
+        "dagster._utils.log",
     }

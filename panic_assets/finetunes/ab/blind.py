@@ -145,6 +145,20 @@ def counted(trials: Collection[Trial], votes: Iterable[Vote], per_trial: int = 1
     return sorted((v for held in taken.values() for v in held), key=lambda v: (v.at, v.trial, v.rater))
 
 
+def uncounted(
+    votes: Collection[Vote], trial: str, rater: str, per_trial: int = 1, fixed_votes: int | None = None
+) -> str | None:
+    """Why one more vote would not count, given those cast so far; None if it would."""
+    raters = {v.rater for v in votes if v.trial == trial}
+    if rater in raters:
+        return f"{rater} has voted on this trial already, and the first vote counts"
+    if len(raters) >= per_trial:
+        return "this trial has all the votes it needs"
+    if fixed_votes is not None and len(votes) >= fixed_votes:
+        return f"this test has all its {fixed_votes} votes"
+    return None
+
+
 def preferences(trials: Collection[Trial], votes: Sequence[Vote], per_trial: int = 1) -> dict[str, float]:
     """Net preference of every *complete* block (prompt): all its trials have `per_trial` votes. B is positive.
 

@@ -1,25 +1,35 @@
 """A small local page for blind votes: two pictures, three buttons, and nothing that tells which checkpoint drew which.
 
 The page is given a random trial id, the prompt, and pictures re-encoded without metadata under random names. It
-never sees a checkpoint, a path, a seed or a result. It listens on this machine only, and takes votes only from
-its own page.
+never sees a checkpoint, a path, a seed or a result. The server listens on this machine only, behind the front door.
 """
 
 import json
 import secrets
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from threading import Lock
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
 from panic_assets.errors import UserError
 from panic_assets.finetunes import stages
+from panic_assets.finetunes.ab.raters import rater_name
 from panic_assets.finetunes.pictures.colour import decode, encode
 from panic_assets.lake.lake import Lake
+from panic_assets.web.door import FrontDoor
+from panic_assets.web.listening import rules
 
 _LARGEST = 4096
 """Bytes of a vote's body."""
+_KEPT = 256
+"""Pictures that are held in memory."""
+_HEADERS = {"Cache-Control": "no-store"}
 
 
 class Booth:
@@ -28,12 +38,12 @@ class Booth:
     def __init__(self, lake: Lake, test: str, on_vote: Callable[[], None] = lambda: None) -> None:
         stages.trial_rows(lake, test)
         self.lake, self.test, self.on_vote = lake, test, on_vote
-        self.secret = secrets.token_urlsafe(16)
         self._pictures: dict[str, bytes] = {}
         self._lock = Lock()
 
     def next(self, rater: str) -> dict[str, Any]:
         """The next trial of this rater, or that none is left."""
+        rater = rater_name(rater)
         left = stages.open_trials(self.lake, self.test, rater)
         total = len(stages.trial_rows(self.lake, self.test))
         if not left:
@@ -42,10 +52,10 @@ class Booth:
         pictures = {which: encode(decode(stages.trial_image(self.lake, row, which))) for which in ("a", "b")}
         names = {which: secrets.token_urlsafe(12) for which in pictures}
         with self._lock:
-            # One trial is open at a time for each rater; older pictures are no longer asked for.
-            if len(self._pictures) > 64:
-                self._pictures.clear()
             self._pictures |= {names[which]: data for which, data in pictures.items()}
+            # One trial is open at a time for each rater; the oldest pictures are no longer asked for.
+            while len(self._pictures) > _KEPT:
+                del self._pictures[next(iter(self._pictures))]
         first, second = ("a", "b") if row["a_left"] else ("b", "a")
         return {
             "trial": row["trial"],
@@ -67,73 +77,49 @@ class Booth:
         self.on_vote()
 
 
-def page(booth: Booth) -> str:
-    """The page, with the secret that its requests carry."""
-    return files(__package__).joinpath("voting.html").read_text("utf-8").replace("SECRET", booth.secret)
+def _app(booth: Booth) -> Starlette:
+    """The page and what it asks for."""
+
+    def page(_: Request) -> Response:
+        return HTMLResponse(files(__package__).joinpath("voting.html").read_text("utf-8"), headers=_HEADERS)
+
+    def picture(request: Request) -> Response:
+        data = booth.picture(request.path_params["name"])
+        return Response(data, 200 if data else 404, _HEADERS, "image/png")
+
+    def next_trial(request: Request) -> Response:
+        return _told(lambda: booth.next(request.query_params.get("rater", "")))
+
+    async def vote(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(_told, lambda: booth.vote(**_fields(body)))
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/picture/{name}", picture),
+            Route("/next", next_trial),
+            Route("/vote", vote, methods=["POST"]),
+        ]
+    )
 
 
-def server(booth: Booth, port: int = 0) -> ThreadingHTTPServer:
-    """A server on 127.0.0.1; port 0 takes a free one. Call `serve_forever`, and `shutdown` from another thread."""
+def guarded(booth: Booth) -> FrontDoor:
+    """All of it behind the front door of a server on this machine."""
+    return FrontDoor(_app(booth), rules("127.0.0.1", _LARGEST))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            """The page, the next trial, a picture."""
-            path, _, query = self.path.partition("?")
-            if not self._local():
-                self._answer(403, b"", "text/plain")
-            elif path == "/":
-                self._answer(200, page(booth).encode(), "text/html; charset=utf-8")
-            elif path.startswith("/picture/"):
-                data = booth.picture(path.removeprefix("/picture/"))
-                self._answer(200 if data else 404, data or b"", "image/png")
-            elif path == "/next" and self.headers.get("X-Booth") == booth.secret:
-                from urllib.parse import parse_qs
 
-                rater = parse_qs(query).get("rater", [""])[0].strip()
-                self._json(lambda: booth.next(rater))
-            else:
-                self._answer(404, b"", "text/plain")
-
-        def do_POST(self) -> None:
-            """A vote."""
-            length = int(self.headers.get("Content-Length") or 0)
-            mine = self._local() and self.headers.get("X-Booth") == booth.secret
-            if self.path != "/vote" or not mine or not 0 < length <= _LARGEST:
-                self._answer(403, b"", "text/plain")
-                return
-            body = self.rfile.read(length)
-            self._json(lambda: booth.vote(**_fields(body)))
-
-        def _local(self) -> bool:
-            """Whether the request was addressed to this machine by name: no page of another site is."""
-            host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
-            return host in ("127.0.0.1", "localhost")
-
-        def _json(self, act: Callable[[], Any]) -> None:
-            try:
-                status, told = 200, act()
-            except UserError as error:
-                status, told = 400, {"error": str(error)}
-            self._answer(status, json.dumps(told).encode(), "application/json")
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent: the command line shows what matters."""
-
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+def _told(act: Callable[[], Any]) -> Response:
+    try:
+        return JSONResponse(act(), headers=_HEADERS)
+    except UserError as error:
+        status = 409 if isinstance(error, stages.VoteRefused) else 400
+        return JSONResponse({"error": str(error)}, status, _HEADERS)
 
 
 def _fields(body: bytes) -> dict[str, str]:
     try:
         raw = json.loads(body)
         return {name: str(raw[name]) for name in ("trial", "rater", "side")}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError("the vote cannot be read; it must be a JSON object with trial, rater and side") from None

@@ -2,6 +2,7 @@
 
 from panic_assets.finetunes.stages.ab_tests import (
     TEST_NAME,
+    VoteRefused,
     count_run_votes,
     count_votes,
     open_trials,
@@ -24,6 +25,7 @@ __all__ = [
     "SOURCE",
     "TEST_NAME",
     "MeasureTask",
+    "VoteRefused",
     "check_captions",
     "check_run_captions",
     "check_suite",

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import numpy as np
 from panic_assets.errors import UserError, suggest
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.ab import blind
+from panic_assets.finetunes.ab.raters import rater_name
 from panic_assets.finetunes.missing import Row
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done
@@ -117,17 +117,22 @@ def trial_image(lake: Lake, row: Row, which: str) -> bytes:
     return bytes(found[0])
 
 
+class VoteRefused(UserError):
+    """The vote would not count. Nothing is wrong with it: another one came first."""
+
+
 def vote(lake: Lake, test: str, trial: str, rater: str, side: str) -> blind.Vote:
-    """Store a vote for a side (left, right, tie) and count again."""
+    """Store a vote for a side (left, right, tie) and count again; VoteRefused when it would not count."""
     rows = trial_rows(lake, test)
     row = next((r for r in rows if r["trial"] == trial), None)
     if row is None:
         raise UserError(f"A/B test {test!r} has no trial {trial!r}; reload the voting page")
-    if not rater.strip():
-        raise UserError("rater is blank; enter a name, so that each rater is counted once per trial")
-    cast = blind.Vote(trial, rater.strip(), blind.choice_of(_trial(row), side), datetime.now(UTC))
+    rater, choice = rater_name(rater), blind.choice_of(_trial(row), side)
     where = {"training_run": row["training_run"], "ab_test": test}
     with lake.lease(f"votes of {test}", wait_seconds=30):
+        if why := blind.uncounted(votes(lake, rows), trial, rater, row["votes_per_trial"], row["fixed_votes"]):
+            raise VoteRefused(f"the vote is not stored: {why}")
+        cast = blind.Vote(trial, rater, choice, datetime.now(UTC))
         with lake.writer("ab_votes", **where) as out:
             out.add(
                 [
@@ -180,9 +185,7 @@ def count_run_votes(lake: Lake, name: str) -> Done:
 
 
 def open_trials(lake: Lake, test: str, rater: str) -> list[Row]:
-    """Trials this rater can still vote on, in the order of showing: not voted on by them, and not yet full."""
+    """Trials on which a vote of this rater would count, in the order of showing; of anybody who has not voted for ""."""
     rows = trial_rows(lake, test)
-    cast: dict[str, set[str]] = defaultdict(set)
-    for v in votes(lake, rows):
-        cast[v.trial].add(v.rater)
-    return [r for r in rows if rater not in cast[r["trial"]] and len(cast[r["trial"]]) < r["votes_per_trial"]]
+    rater, cast = rater and rater_name(rater), votes(lake, rows)
+    return [r for r in rows if not blind.uncounted(cast, r["trial"], rater, r["votes_per_trial"], r["fixed_votes"])]

@@ -208,3 +208,18 @@ def test_a_side_means_the_checkpoint_shown_there(left, side):
 def test_a_vote_that_is_none_is_refused():
     with pytest.raises(UserError, match="left, right or tie"):
         blind.choice_of(Trial("t", "p", 1, "A"), "A")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["ann", "bob", "eve"])), max_size=20),
+    st.integers(1, 2),
+    st.sampled_from([None, 1, 3]),
+)
+def test_a_vote_is_taken_exactly_when_it_counts(asked, per_trial, fixed_votes):
+    shown = [Trial(t, t, 1, "A") for t in "xyz"]
+    cast: list[Vote] = []
+    for n, (trial, rater) in enumerate(asked):
+        more = [*cast, Vote(trial, rater, "A", START + timedelta(seconds=n))]
+        counts = blind.result(shown, more, per_trial, fixed_votes).votes > len(cast)
+        assert (blind.uncounted(cast, trial, rater, per_trial, fixed_votes) is None) == counts
+        cast = more if counts else cast
