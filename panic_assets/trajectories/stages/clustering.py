@@ -1,15 +1,18 @@
 """Vectors of one embedding model get clusters, pooled over all experiments."""
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from panic_assets.errors import UserError
-from panic_assets.ids import uuid7
 from panic_assets.lake import catalogue
 from panic_assets.lake.lake import Lake
 from panic_assets.locks import locked
@@ -42,8 +45,8 @@ def cluster(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any] | None:
         vectors = matrix(rows["vector"], registry.get(model).dimension)
         found = find(vectors)
         tell(1)
-    identity = {"clustering_id": uuid7(), "embedding_model": model}
     ids = rows["invocation_id"].to_pylist()
+    identity = {"clustering_id": _identifier(model, ids, vectors), "embedding_model": model}
     medoids = [ids[row] for row in found.medoids]
     texts = _texts(lake, medoids)
     clusters = [
@@ -128,6 +131,13 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
         lake.replace("clusters", clusters, **place)
         lake.replace("clusterings", [clustering], **place)
     return clustering
+
+
+def _identifier(model: str, ids: Sequence[str], vectors: NDArray[np.float32]) -> str:
+    """The same for the same vectors of the same outputs, so that clustering them again changes nothing."""
+    read = hashlib.sha256(f"{model} {CLUSTER_VERSION} {' '.join(ids)}".encode())
+    read.update(np.ascontiguousarray(vectors))
+    return str(UUID(bytes=read.digest()[:16], version=5))
 
 
 def _texts(lake: Lake, invocations: Sequence[str]) -> dict[str, str]:

@@ -277,7 +277,11 @@ PERSISTENCE_SUMMARY = Table(
     hot=True,
 )
 
-_CLUSTERING = Column("clustering_id", "string", "UUIDv7 of the clustering that the row belongs to.")
+_CLUSTERING = Column(
+    "clustering_id",
+    "string",
+    "Identifier of the clustering that the row belongs to. The same vectors of the same outputs give the same one.",
+)
 _CLUSTER = Column("cluster", "int32", "Number of the cluster, counted from 0, the largest first; -1 for outliers.")
 
 CLUSTERINGS = Table(

@@ -15,7 +15,7 @@ CLUSTERING_STABILITY = Table(
     "clusters.",
     columns=(
         _EMBEDDER,
-        Column("clustering_id", "string", "UUIDv7 of the clustering that was tested."),
+        Column("clustering_id", "string", "Identifier of the clustering that was tested."),
         Column("draws", "int32", "Number of subsamples, and of Gaussian clouds."),
         Column("share", "float64", "Share of the vectors in each subsample, 0 to 1."),
         Column(

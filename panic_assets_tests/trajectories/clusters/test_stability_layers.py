@@ -135,6 +135,25 @@ def test_new_vectors_of_a_store_are_assigned_without_clustering_again(tmp_path):
         stages.assign(lake, Nobody(), MODEL)
 
 
+def test_clustering_the_same_vectors_again_gives_equal_tables(tmp_path):
+    lake = open_lake(tmp_path / "lake")
+    perform(lake, definition("a", seeds=[1, 2, 3], max_length=40, prompts=["a red cat", "two boats"]))
+
+    def tables():
+        for make in (stages.cluster, stages.stability, stages.layers):
+            make(lake, Nobody(), MODEL)
+        found = {}
+        for name, table in lake.tables.items():
+            if name.startswith("cluster") and list(lake.partitions(name)):
+                columns = ", ".join(c for c in table.names if c not in ("computed_at", "seconds"))
+                found[name] = lake.sql(f"SELECT {columns} FROM {name}").to_pylist()
+        return found
+
+    before = tables()
+    assert {"clusterings", "clusters", "cluster_members", "cluster_stability", "cluster_layers"} <= set(before)
+    assert tables() == before
+
+
 def test_a_store_without_vectors_has_no_layers(tmp_path):
     lake = open_lake(tmp_path / "lake")
     assert stages.layers(lake, Nobody(), MODEL).rows == 0
