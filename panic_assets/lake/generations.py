@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import logging
 import shutil
 import time
@@ -106,7 +107,7 @@ def publish(link: Path, building: Path) -> None:
 def sweep(link: Path, grace_seconds: float = GRACE_SECONDS) -> None:
     """Remove generations that were replaced a grace period ago, unless another process reads them."""
     found = sorted(_generations(link.parent / FOLDER))
-    for (_, folder), (_, newer) in zip(found, found[1:], strict=False):
+    for (_, folder), (_, newer) in itertools.pairwise(found):
         # It was replaced when the next one was made. A folder without its file moved away where links cannot be.
         if time.time() - newer.stat().st_mtime >= grace_seconds and not is_read(folder / link.name):
             shutil.rmtree(folder)
