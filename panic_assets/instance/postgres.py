@@ -89,17 +89,25 @@ def _pool(url: str, pid: int) -> db.Engine:
         url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True, pool_recycle=3600
     )
 
+    answers = True
+
     @db.event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _: Any, arguments: Any, parameters: Any) -> Any:
-        """Try until the patience is over. Dagster takes no part: it would try again on errors of the database only."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Try until the patience is over; once a server was given up, try once, until it answers again. Dagster takes
+        no part: it tries again on errors of the database only."""
+        nonlocal answers
+        deadline = time.monotonic() + (PATIENCE_SECONDS if answers else 0)
         while True:
             try:
-                return dialect.connect(*arguments, **parameters)
+                connection = dialect.connect(*arguments, **parameters)
             except dialect.loaded_dbapi.OperationalError as error:
-                if time.monotonic() >= deadline:
+                answers = answers and time.monotonic() < deadline
+                if not answers:
                     raise unreachable(engine.url, error) from None
-            time.sleep(0.2)
+                time.sleep(0.2)
+            else:
+                answers = True
+                return connection
 
     @db.event.listens_for(engine, "handle_error")
     def lost(context: Any) -> None:
