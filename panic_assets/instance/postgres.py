@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 
 from panic_assets.errors import UserError
 from panic_assets.instance.wiping import DeletesPartitions
+from panic_assets.instance.workers import SparesTheLiving
 
 PATIENCE_SECONDS = 3
 """For how long a server that cannot be reached is tried again: one that restarts interrupts nobody."""
@@ -132,7 +133,7 @@ class PostgresRuns(_Pooled, PostgresRunStorage):
     """Runs in PostgreSQL."""
 
 
-class PostgresEvents(_Pooled, DeletesPartitions, PostgresEventLogStorage):
+class PostgresEvents(_Pooled, DeletesPartitions, SparesTheLiving, PostgresEventLogStorage):
     """Events in PostgreSQL."""
 
     def set_concurrency_slots(self, concurrency_key: str, num: int) -> None:

@@ -27,6 +27,7 @@ from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.extras import extra
 from panic_assets.instance.wiping import DeletesPartitions
+from panic_assets.instance.workers import SparesTheLiving
 from panic_assets.locks import locked
 from panic_assets.settings import home
 
@@ -68,7 +69,7 @@ def _be_patient(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000}")
 
 
-class SqliteEvents(DeletesPartitions, SqliteEventLogStorage):
+class SqliteEvents(DeletesPartitions, SparesTheLiving, SqliteEventLogStorage):
     """Event log in SQLite: an index of what concerns assets, and a file for each run."""
 
     def set_concurrency_slots(self, concurrency_key: str, num: int) -> None:
