@@ -270,9 +270,9 @@ def _events(ui: Ui, run: str) -> list[dict]:
 def _walking(ui: Ui, besides: str | None = None) -> str | None:
     """The run that is in the step `invocations` of the experiment `long`."""
     for run in _runs(ui, statuses=["STARTED"]):
-        if run["partition"] == "long" and run["runId"] != besides:
-            if any(event.get("stepKey") == "invocations" for event in _events(ui, run["runId"])):
-                return run["runId"]
+        asked = run["partition"] == "long" and run["runId"] != besides
+        if asked and any(event.get("stepKey") == "invocations" for event in _events(ui, run["runId"])):
+            return run["runId"]
     return None
 
 
