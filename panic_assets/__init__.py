@@ -7,9 +7,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from panic_assets.api import connect, embeddings, invocations, log, metrics, runs
+    from panic_assets.api import as_of, connect, embeddings, invocations, log, metrics, runs
 
-__all__ = ["connect", "embeddings", "invocations", "log", "metrics", "runs"]
+__all__ = ["as_of", "connect", "embeddings", "invocations", "log", "metrics", "runs"]
 
 # Partitioned checks are young in Dagster; we pin its version and test them, so users need not be told each time.
 warnings.filterwarnings("ignore", message=".*partitions_def on an AssetCheckSpec.*")

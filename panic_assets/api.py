@@ -20,7 +20,8 @@ import duckdb
 import pandas as pd
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.lake import catalogue
+from panic_assets.lake import catalogue, generations
+from panic_assets.lake.generations import AsOf
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.settings import Home, home
 from panic_assets.tables import open_lake
@@ -46,14 +47,18 @@ _logged: dict[Home, catalogue.Refresher] = {}
 def connect() -> duckdb.DuckDBPyConnection:
     """The home's `panic.duckdb`, read-only; built first where there is none.
 
-    The connection keeps to the state it was opened in. Close it and connect again to see what was stored since.
+    The connection keeps to the state it was opened in. Connect again to see what was stored since; the older connection
+    may stay open. `as_of` says which state it is.
     """
     here = home()
     if _logged.pop(here, None) or not here.catalogue.exists():
         catalogue.build(open_lake(here.lake), here.catalogue)
-    connection = duckdb.connect(str(here.catalogue), read_only=True)
-    connection.execute("SET TimeZone='UTC'")
-    return connection
+    return generations.opened(here.catalogue)
+
+
+def as_of(connection: duckdb.DuckDBPyConnection) -> AsOf:
+    """Which generation of the catalogue a connection shows, and when that was made: `generation 42 of 2026-05-01 ...`."""
+    return generations.as_of(connection)
 
 
 def runs(of: str | Sequence[str] | None = None) -> pd.DataFrame:

@@ -18,7 +18,8 @@ PATH = PROJECT / "docs" / "data_dictionary.md"
 HEAD = """# Data dictionary
 
 Every table and view of `panic.duckdb`, the file that analysts open. Open it read-only, as `panic query "SQL"` does. Its
-table `catalogue` has one column, `built_at`, which says when the file was made.
+table `catalogue` has one row, which says of which state of the lake the file is: `generation` counts the catalogues of
+the home, and `built_at` is the time at which this one was made.
 
 A *key* is the set of columns that tells the rows of a table apart: no two rows have the same key. A *partition* is the
 set of rows that have the same values in the partition columns. It is written, replaced and deleted as a whole: for

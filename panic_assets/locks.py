@@ -83,6 +83,18 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def is_read(path: Path) -> bool:
+    """Whether another process has a DuckDB file open, which DuckDB locks. It cannot tell whether this process has."""
+    try:
+        with path.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except (BlockingIOError, PermissionError):
+        return True
+    return False
+
+
 def holder(path: Path) -> dict[str, Any]:
     """The note of the holder; empty when there is none, or it cannot be read."""
     try:

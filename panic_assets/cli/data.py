@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,10 @@ from typing import Annotated, Any
 import duckdb
 import typer
 
-from panic_assets.cli.output import say, size, table
+from panic_assets.cli.output import age, note, say, size, table
 from panic_assets.errors import UserError, suggest
+from panic_assets.lake import generations
+from panic_assets.lake.manifest import changed_since
 from panic_assets.settings import home
 
 export_app = typer.Typer(no_args_is_help=True, help="Copy the data for use elsewhere.")
@@ -48,8 +51,7 @@ def query(
 
     SHOW TABLES lists the tables; docs/data_dictionary.md describes them."""
     try:
-        with duckdb.connect(str(_catalogue()), read_only=True) as connection:
-            connection.execute("SET TimeZone='UTC'")
+        with _opened() as connection:
             result = connection.execute(sql)
             names = [d[0] for d in result.description or []]
             rows = result.fetchmany(SHOWN + 1) if shape is Shape.table else result.fetchall()
@@ -90,7 +92,7 @@ def export_data(
             raise UserError(
                 f"--table is {name!r}, which is not a table{suggest(name, TABLES)} (accepted: {', '.join(TABLES)})"
             )
-    with duckdb.connect(str(_catalogue()), read_only=True) as connection:
+    with _opened() as connection:
         known = [r[0] for r in connection.execute("SELECT experiment FROM experiments").fetchall()]
         for name in experiments or []:
             if name not in known:
@@ -111,13 +113,24 @@ def export_data(
             say(f"{target}  {size(target.stat().st_size)}")
 
 
-def _catalogue() -> Path:
-    """The catalogue. It is built first if it does not exist; in a fresh home it is empty."""
-    if not home().catalogue.exists():
+def _opened() -> duckdb.DuckDBPyConnection:
+    """The catalogue. It is built first if it does not exist; in a fresh home it is empty.
+
+    Says how old it is where the lake holds something newer: a full disk keeps the catalogue from being renewed.
+    """
+    where = home()
+    if not where.catalogue.exists():
         from panic_assets.cli.session import refresh  # Late: a question to what is there needs no lake.
 
         refresh()
-    return home().catalogue
+    connection = generations.opened(where.catalogue)
+    shown = generations.as_of(connection)
+    if changed_since(where.lake, shown.built_at.timestamp()):
+        note(
+            f"the catalogue is {age(time.time() - shown.built_at.timestamp())} old ({shown} UTC) and lacks what was "
+            "stored since; the next command that stores something renews it, if there is room on the disk"
+        )
+    return connection
 
 
 def _jsonable(value: Any) -> Any:

@@ -22,6 +22,11 @@ def fail(sentence: str) -> None:
     errors.print(Text.assemble(("Error: ", "bold red"), sentence))
 
 
+def note(sentence: str) -> None:
+    """Say what is worth knowing, on standard error: standard output holds the answer alone."""
+    errors.print(Text.assemble(("note: ", "yellow"), sentence))
+
+
 def say(*parts: str | tuple[str, str]) -> None:
     """Print text; a part may be (text, style). Nothing in it is taken for markup."""
     console.print(Text.assemble(*parts))
@@ -97,6 +102,14 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def age(seconds: float) -> str:
+    """A time span for people: 3 minutes."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def confirmed(question: str, yes: bool) -> bool:

@@ -1,10 +1,11 @@
 """A run launcher that notices dead workers, and how it tells whether a worker is alive.
 
 A run is carried by one of two things. Runs launched by the daemon are children of a code server: it is asked
-whether it still has them. Runs that a `panic` command executes in its own process carry that process in their
+whether it still has them. Where it does not answer, the run's own processes are looked for. Runs that a `panic` command executes in its own process carry that process in their
 tags: host, process id, and when the process started, so that a recycled id is no match.
 """
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import psutil
 from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, RunsFilter
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -21,27 +21,29 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, HIDDEN_TAG_PREFIX, MAX_RET
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
+from panic_assets.instance.workers import CLOCK_SECONDS, is_at_work, started
+
 HOST, PID, STARTED = (f"{HIDDEN_TAG_PREFIX}panic_{name}" for name in ("host", "pid", "pid_started"))
 """The UI does not show tags of this prefix."""
 MISSES = 2
 """A worker counts as dead when it was not found this many times in a row: one may be a restarting server."""
+MISSES_ELSEWHERE = 6
+"""The same for a code server on another machine that cannot be reached: its workers may be alive behind a broken network."""
 _ASK_SECONDS = 10
-_CLOCK_SECONDS = 2.0
-"""Two readings of one process's start may differ by as much, as the clock is set."""
 
 
 def process_tags() -> dict[str, str]:
     """Tags for a run that this process executes itself. The daemon does not retry such a run: `resume` does."""
     pid = os.getpid()
-    return {HOST: socket.gethostname(), PID: str(pid), STARTED: str(_started(pid)), MAX_RETRIES_TAG: "0"}
+    return {HOST: socket.gethostname(), PID: str(pid), STARTED: str(started(pid)), MAX_RETRIES_TAG: "0"}
 
 
 def process_is_alive(tags: Mapping[str, str]) -> bool | None:
     """Whether the process in a run's tags is alive; None when that cannot be told from here (no tags, other host)."""
     if tags.get(HOST) != socket.gethostname() or PID not in tags:
         return None
-    started = _started(int(tags[PID]))
-    return started is not None and abs(started - float(tags[STARTED])) < _CLOCK_SECONDS
+    since = started(int(tags[PID]))
+    return since is not None and abs(since - float(tags[STARTED])) < CLOCK_SECONDS
 
 
 def fail_dead_runs(instance: DagsterInstance, tags: Mapping[str, str] | None = None) -> list[str]:
@@ -82,13 +84,15 @@ class PanicRunLauncher(DefaultRunLauncher):
             self._misses.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         self._misses[run.run_id] += 1
-        if self._misses[run.run_id] < MISSES:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its worker was not found once; it is looked for again")
+        enough = MISSES_ELSEWHERE if _is_elsewhere(run) else MISSES
+        if self._misses[run.run_id] < enough:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its worker was not found; it is looked for again")
         del self._misses[run.run_id]
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its worker was not found {MISSES} times in a row")
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"its worker was not found {enough} times in a row")
 
     def _server_has(self, run: DagsterRun) -> bool | None:
-        """Whether the code server that started the run still runs it; None when the run names no server."""
+        """Whether the run is carried on: its code server says so, or one of its processes outlives the server. None when
+        the run names no server."""
         if GRPC_INFO_TAG not in run.tags:
             return None
         client: Any = self._get_grpc_client_for_termination(run.run_id)
@@ -97,7 +101,7 @@ class PanicRunLauncher(DefaultRunLauncher):
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_ASK_SECONDS)
         except DagsterUserCodeUnreachableError:
-            return False
+            return is_at_work(self._instance.event_log_storage, run.run_id)
         return deserialize_value(answer, CanCancelExecutionResult).can_cancel
 
     def terminate(self, run_id: str) -> bool:
@@ -113,10 +117,6 @@ class PanicRunLauncher(DefaultRunLauncher):
         return False
 
 
-def _started(pid: int) -> float | None:
-    """When the process started, in seconds since 1970; None when there is none, or only its corpse."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
-        return None
+def _is_elsewhere(run: DagsterRun) -> bool:
+    """Whether the run's code server is reached over the network. One on this machine has a socket in a file."""
+    return "socket" not in json.loads(run.tags.get(GRPC_INFO_TAG, '{"socket": ""}'))

@@ -6,6 +6,7 @@
 import os
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster
@@ -26,6 +27,8 @@ from panic_assets import variables
 from panic_assets.errors import UserError
 from panic_assets.extras import extra
 from panic_assets.instance.wiping import DeletesPartitions
+from panic_assets.instance.workers import SparesTheLiving
+from panic_assets.locks import locked
 from panic_assets.settings import home
 
 POSTGRES_URL = "PANIC_POSTGRES_URL"
@@ -66,8 +69,18 @@ def _be_patient(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000}")
 
 
-class SqliteEvents(DeletesPartitions, SqliteEventLogStorage):
+class SqliteEvents(DeletesPartitions, SparesTheLiving, SqliteEventLogStorage):
     """Event log in SQLite: an index of what concerns assets, and a file for each run."""
+
+    def set_concurrency_slots(self, concurrency_key: str, num: int) -> None:
+        """Sets the limit of a pool. Two processes that do so for the first time would both add its row."""
+        with locked(_schema_lock(self._base_dir)):
+            super().set_concurrency_slots(concurrency_key, num)
+
+
+def _schema_lock(runs: str) -> Path:
+    """Held by the process that makes what is there once, in SQLite files whose runs are in this folder."""
+    return Path(runs).parent / ".schema.lock"
 
 
 class PanicStorage(DagsterStorage, ConfigurableClass):
@@ -89,15 +102,18 @@ class PanicStorage(DagsterStorage, ConfigurableClass):
         if url:
             # Only here: who runs on SQLite need not have dagster-postgres imported.
             with extra("postgres"):
-                from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules
+                from panic_assets.instance.postgres import PostgresEvents, PostgresRuns, PostgresSchedules, ready
 
-            driver_url = postgres_url(url)
-            self._runs, self._events = PostgresRuns(driver_url), PostgresEvents(driver_url)
-            self._schedules = PostgresSchedules(driver_url)
+            with ready(postgres_url(url)) as limited:
+                self._runs, self._events = PostgresRuns(limited), PostgresEvents(limited)
+                self._schedules = PostgresSchedules(limited)
         else:
-            self._runs = SqliteRunStorage.from_local(os.path.join(base_dir, "history", ""))
-            self._events = SqliteEvents(os.path.join(base_dir, "history", "runs", ""))
-            self._schedules = SqliteScheduleStorage.from_local(os.path.join(base_dir, "schedules"))
+            runs = os.path.join(base_dir, "history", "runs", "")
+            # Each makes its tables where there are none. Two processes that do so at once get in each other's way.
+            with locked(_schema_lock(os.path.dirname(runs))):
+                self._runs = SqliteRunStorage.from_local(os.path.join(base_dir, "history", ""))
+                self._events = SqliteEvents(runs)
+                self._schedules = SqliteScheduleStorage.from_local(os.path.join(base_dir, "schedules"))
         super().__init__()
 
     @property

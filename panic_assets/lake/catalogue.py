@@ -1,4 +1,4 @@
-"""`panic.duckdb`, the file that analysts open. It is built beside the old one and swapped in, never written in place.
+"""`panic.duckdb`, which analysts open. Each catalogue is a file of its own (`lake.generations`), never written again.
 
 Views list their Parquet files explicitly, so a query sees one state of the lake from beginning to end. Small tables
 that are often asked are copied in. Someone who has an older catalogue open keeps reading the older state: its files
@@ -7,6 +7,7 @@ stay for the grace period.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from functools import cache
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
-from panic_assets.files import room_needed, sync_folder
+from panic_assets.files import room_needed
+from panic_assets.lake import generations
 from panic_assets.lake.lake import Lake, literal
 from panic_assets.lake.schema import Table
 from panic_assets.locks import locked
@@ -36,26 +38,26 @@ def vector_view(table: str, model: str) -> str:
 
 
 def build(lake: Lake, path: Path) -> None:
-    """Build the catalogue of the lake as it is now and swap it in at `path`; then sweep what it no longer lists."""
+    """Build the catalogue of the lake as it is now and let `path` lead to it; then sweep what it no longer lists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with room_needed(path.parent), locked(lock(lake)):
-        temporary = path.with_name(f".{path.name}.building")
-        temporary.unlink(missing_ok=True)
+        generation, folder = generations.coming(path)
         try:
-            temporary.write_bytes(_empty(tuple(lake.tables.values()), tuple(lake.views.items())))
-            with duckdb.connect(str(temporary)) as connection:
+            file = folder / path.name
+            file.write_bytes(_empty(tuple(lake.tables.values()), tuple(lake.views.items())))
+            with duckdb.connect(str(file)) as connection:
                 connection.begin()
                 _fill(connection, lake)
+                connection.execute(f"INSERT INTO {generations.TABLE} VALUES ({generation}, now())")
                 connection.commit()
-            temporary.replace(path)
+            generations.publish(path, folder)
         except duckdb.Error as error:
             raise UserError(
                 f"{path} could not be rebuilt, so the older one stays in use: {' '.join(str(error).split())}"
             ) from error
         finally:
-            temporary.unlink(missing_ok=True)
-            temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
-        sync_folder(path.parent)
+            shutil.rmtree(folder, ignore_errors=True)
+        generations.sweep(path, min(lake.grace_seconds, generations.GRACE_SECONDS))
         lake.sweep()
 
 
@@ -83,7 +85,8 @@ def _empty(tables: tuple[Table, ...], views: tuple[tuple[str, tuple[str, str]], 
                     connection.execute(f'COMMENT ON COLUMN "{name}"."{column.name}" IS {literal(column.doc)}')
             for name, (doc, query) in views:
                 _view(connection, name, query, doc)
-            connection.execute("CREATE TABLE catalogue (built_at TIMESTAMP WITH TIME ZONE)")
+            columns = ", ".join(f"{name} {kind}" for name, kind in generations.COLUMNS.items())
+            connection.execute(f"CREATE TABLE {generations.TABLE} ({columns})")
             connection.commit()
         return path.read_bytes()
 
@@ -109,7 +112,6 @@ def _fill(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
             _view(connection, name, lake.select(name), table.doc)
         if table.vector and "embedding_model" in table.partitioned_by:
             _fixed_size_views(connection, lake, name, table.vector)
-    connection.execute("INSERT INTO catalogue VALUES (now())")
 
 
 def _fixed_size_views(connection: duckdb.DuckDBPyConnection, lake: Lake, table: str, vector: str) -> None:

@@ -75,6 +75,17 @@ def read(folder: Path) -> Manifest | None:
     )
 
 
+def changed_since(root: Path, moment: float) -> bool:
+    """Whether any partition under `root` was written after `moment`, in seconds since 1970."""
+    for path in root.rglob(MANIFEST):
+        # A file's own time costs less than reading it, and is no older: a sweep touches the file and changes no row.
+        if path.stat().st_mtime > moment:
+            found = read(path.parent)
+            if found is not None and found.written_at > moment:
+                return True
+    return False
+
+
 def write(folder: Path, manifest: Manifest) -> None:
     """Swap the manifest in."""
     write_text(folder / MANIFEST, json.dumps({**vars(manifest), "files": [vars(f) for f in manifest.files]}))

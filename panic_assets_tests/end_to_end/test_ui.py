@@ -51,6 +51,9 @@ CHECK = """query ($asset: AssetKeyInput!, $check: String!, $partition: String!) 
 TICKS = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor {
   sensorState { ticks(limit: 100) { status timestamp logEvents { events { message } } } } } } }"""
 BACKFILLS = """{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"""
+PROCESS = """query ($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { __typename
+  ... on ExecutionStepStartEvent { stepKey } ... on EngineEvent { message } } } } }"""
+TERMINATE = """mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"""
 DELETE = """mutation ($repository: RepositorySelector!, $keys: [String!]!) {
   deleteDynamicPartitions(repositorySelector: $repository, partitionsDefName: "experiment", partitionKeys: $keys,
     wipeMaterializations: true) { __typename ... on UnsupportedOperationError { message }
@@ -212,6 +215,19 @@ def test_nothing_broke_on_the_way(performed, deleted):
         assert noise not in log, log
 
 
+def test_the_slot_of_a_killed_worker_passes_to_its_retry(performed, deleted):
+    """The pool has one slot: while the dead run held it, the step of the retry would wait."""
+    long = {**DROPPED, "seed_count": None, "seeds": [-1] * 8, "max_length": 30_000, "image_size": 16}
+    (performed.dropped / "long.json").write_text(json.dumps({k: v for k, v in long.items() if v is not None}))
+    first = performed.until("the walk to start", lambda: _walking(performed))
+    worker = next(p for p in performed.processes() if p.pid == _worker(performed, first))
+    worker.kill()
+    again = performed.until("the step of the retry", lambda: _walking(performed, besides=first))
+    assert _status(performed, first) == "FAILURE"
+    performed.ask(TERMINATE, id=again)
+    performed.until("the retry to be cancelled", lambda: _status(performed, again) in ENDED)
+
+
 def test_a_background_job_ends_its_children_too(tmp_path):
     ended_in_the_background(tmp_path)
 
@@ -260,6 +276,25 @@ def _runs(ui: Ui, **only: Any) -> list[dict]:
 
 def _status(ui: Ui, run: str) -> str:
     return _runs(ui, runIds=[run])[0]["status"]
+
+
+def _events(ui: Ui, run: str) -> list[dict]:
+    return ui.ask(PROCESS, id=run)["logsForRun"]["events"]
+
+
+def _walking(ui: Ui, besides: str | None = None) -> str | None:
+    """The run that is in the step `invocations` of the experiment `long`."""
+    for run in _runs(ui, statuses=["STARTED"]):
+        asked = run["partition"] == "long" and run["runId"] != besides
+        if asked and any(event.get("stepKey") == "invocations" for event in _events(ui, run["runId"])):
+            return run["runId"]
+    return None
+
+
+def _worker(ui: Ui, run: str) -> int:
+    """The id of the process that carries the run, as its log says."""
+    said = " ".join(event.get("message", "") for event in _events(ui, run))
+    return int(re.search(r"Started process for run \(pid: (\d+)\)", said)[1])  # type: ignore[index]
 
 
 def _node(ui: Ui, asset: str, partition: str) -> dict:

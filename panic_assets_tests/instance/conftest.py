@@ -1,6 +1,5 @@
 """Instances on both real databases. Other rooms may import `postgres_server` and `postgres_url` from here."""
 
-import os
 import shutil
 import tempfile
 import uuid
@@ -13,7 +12,6 @@ from dagster import DagsterInstance
 
 from panic_assets.instance import embedded_postgres
 from panic_assets.instance.home import open_instance
-from panic_assets.instance.postgres import _pool
 from panic_assets.instance.storage import POSTGRES_URL, PanicStorage, postgres_url
 from panic_assets.settings import Home
 
@@ -54,8 +52,7 @@ def postgres_template(postgres_server: str) -> str:
     """Name of a database with Dagster's tables in it: copying it takes a tenth of making them."""
     _administrate(postgres_server, "CREATE DATABASE panic_template")
     url = _named(postgres_server, "panic_template")
-    PanicStorage("unused", url)
-    _pool(postgres_url(url), os.getpid()).dispose()
+    PanicStorage("unused", url).event_log_storage._engine.dispose()  # type: ignore[attr-defined]
     return "panic_template"
 
 

@@ -31,7 +31,8 @@ def test_everything_that_dagster_yaml_says_is_so(instance):
     assert concurrency.run_queue_config.max_concurrent_runs == 4
     assert instance.run_monitoring_enabled
     assert instance.run_launcher.supports_check_run_worker_health
-    assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 30
+    assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 2
+    assert instance.run_monitoring_poll_interval_seconds == 5
     assert instance.run_retries_enabled
     assert instance.run_retries_max_retries == 2
     assert not instance.run_retries_retry_on_asset_or_op_failure

@@ -1,5 +1,6 @@
 """Dead workers: real processes, really killed. And the pool that no two of them may hold at once."""
 
+import json
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher.base import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
@@ -196,9 +198,16 @@ def test_monitoring_fails_a_run_whose_code_server_died(slow, sqlite_instance, mo
         assert _run(instance, "a").status == DagsterRunStatus.STARTED
         assert _holders(instance) == {run.run_id}
 
-        for dead in (server, worker):
-            dead.kill()
-        psutil.wait_procs([server, worker], timeout=10)
+        server.kill()
+        psutil.wait_procs([server], timeout=10)
+        for _ in range(3):
+            assert not any(execute_run_monitoring_iteration(process, logger))
+        assert _run(instance, "a").status == DagsterRunStatus.STARTED, "its worker outlives the server"
+        assert instance.event_log_storage.get_concurrency_run_ids() == set(), "nobody may free a slot of the living"
+
+        worker.kill()
+        psutil.wait_procs([worker], timeout=10)
+        assert instance.event_log_storage.get_concurrency_run_ids() == {run.run_id}
         assert not any(execute_run_monitoring_iteration(process, logger))
         assert _run(instance, "a").status == DagsterRunStatus.STARTED, "one miss is no death"
         assert not any(execute_run_monitoring_iteration(process, logger))
@@ -225,6 +234,16 @@ def test_a_run_of_another_host_is_left_alone(sqlite_instance):
     for _ in range(3):
         assert sqlite_instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
     assert fail_dead_runs(sqlite_instance) == []
+
+
+def test_a_code_server_elsewhere_is_waited_for_longer(sqlite_instance):
+    """Nobody listens at its address; its workers may live behind a broken network."""
+    server = {"host": "127.0.0.1", "port": 1}
+    run = create_run_for_test(
+        sqlite_instance, status=DagsterRunStatus.STARTED, tags={GRPC_INFO_TAG: json.dumps(server)}
+    )
+    status = [sqlite_instance.run_launcher.check_run_worker_health(run).status for _ in range(6)]
+    assert status == [WorkerStatus.RUNNING] * 5 + [WorkerStatus.NOT_FOUND]
 
 
 def test_a_miss_between_hits_is_forgotten(sqlite_instance, monkeypatch):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -186,24 +185,6 @@ def test_a_file_that_may_grow_no_further_loses_nothing(tmp_path: Path, reference
     assert not list(lake.root.rglob("*.tmp"))
     perform(lake, large())
     assert trace(lake, "large") == reference
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte, a sixth of what the experiment needs, where the tests may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if (
-        not shutil.which("mount")
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True
-        ).returncode
-    ):
-        pytest.skip("no right to mount a small disk here; the test with a file limit runs everywhere")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(small_disk: Path, reference: dict[str, Any]) -> None:
