@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from panic_assets.errors import UserError
+from panic_assets.errors import UserError, shown
 
 HEADER_LIMIT = 100_000_000
 """safetensors refuses longer headers."""
@@ -41,23 +41,28 @@ class Pattern:
         if "(?P<" in text:
             try:
                 self._numbered = re.compile(text)
-            except re.error as broken:
-                raise UserError(f"pattern {text!r} is not a regular expression: {broken}") from None
+            except (re.error, RecursionError, OverflowError) as broken:
+                raise UserError(f"pattern {shown(text)} is not a regular expression: {broken}") from None
             if "epoch" not in self._numbered.groupindex:
                 raise UserError(
-                    f"pattern {text!r} lacks the named group (?P<epoch>...); add it where the file name has the epoch"
+                    f"pattern {shown(text)} lacks the named group (?P<epoch>...); add it where the file name has the epoch"
                 )
             return
         field = re.search(r"\{epoch:0(\d+)d\}", text)
         if field is None:
             raise UserError(
-                f"pattern {text!r} does not say where the epoch is; it needs {{epoch:06d}}, or as a regular expression "
+                f"pattern {shown(text)} does not say where the epoch is; it needs {{epoch:06d}}, or as a regular expression "
                 "the group (?P<epoch>...)"
             )
         width = field.group(1)
         parts = re.split(r"(\{name\}|\{epoch:0\d+d\})", text)
         kinds = {"{name}": r"(?P<name>.+)", field.group(0): rf"(?P<epoch>\d{{{width},}})"}
-        self._numbered = re.compile("".join(kinds.get(p, re.escape(p)) for p in parts))
+        try:
+            self._numbered = re.compile("".join(kinds.get(p, re.escape(p)) for p in parts))
+        except (re.error, OverflowError):
+            raise UserError(
+                f"pattern {shown(text)} cannot be used; it may have {{name}} and {{epoch:06d}} once each"
+            ) from None
         if "{name}" in text:
             bare = re.sub(r"[-_.]?\{epoch:0\d+d\}", "", text)
             self._last = re.compile(re.escape(bare).replace(re.escape("{name}"), "(?P<name>.+)"))

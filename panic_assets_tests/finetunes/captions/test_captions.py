@@ -144,7 +144,7 @@ def test_repairs_converge(parts):
         ({"least": 3}, "did you mean 'least_hex'"),
         ({"rules": ["typos"]}, "did you mean 'typo'"),
         ({"order": ["hare"]}, "did you mean 'hair'"),
-        ({"least_hex": -1}, "0 or more"),
+        ({"least_hex": -1}, "from 0 to 1,000"),
         ({"tolerance": "x"}, "CIEDE2000"),
     ],
 )
