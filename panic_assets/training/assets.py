@@ -84,7 +84,7 @@ def spine(family: Family, group: str) -> Spine:
 
     trained: Sequence[Any] = [family.trains] if family.trains else []
 
-    @make(T["checkpoints"], T["checkpoint_problems"], name=named("checkpoints"), deps=[training_runs, *trained])
+    @make(T["checkpoints"], name=named("checkpoints"), deps=[training_runs, *trained])
     def checkpoints(here: Stage) -> Outcome:
         """The complete checkpoint files of a training run, each with its content hash. Sensors that watch folders register
         them too."""

@@ -9,15 +9,17 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from panic_assets import problems
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import Problem
 from panic_assets.progress import Done
-from panic_assets.training import cost, notify, replay, runs
+from panic_assets.training import cost, names, notify, replay, runs
 from panic_assets.training.checkpoints import Named
 from panic_assets.training.convergence import advise
 from panic_assets.training.series import Measurement, Series, series_of
 from panic_assets.training.settings import Settings
-from panic_assets.training.watch import Arrival, Cursor, Report, Watch, tick
+from panic_assets.training.watch import Arrival, Cursor, Watch, tick
 
 STORAGE = "storage"
 """The name under which the rate table prices a GB for 30 days."""
@@ -35,14 +37,13 @@ def watch_of(row: Mapping[str, Any]) -> Watch:
 def register_checkpoints(lake: Lake, name: str, settle_seconds: float = 1.0) -> Done:
     """Register what is complete in a run's own folder: two looks, a pause apart."""
     watch = watch_of(runs.get(lake, name))
-    first = tick(watch, Cursor(), runs.registered(lake, name))
-    if not first.cursor.waiting:
-        return Done()
-    time.sleep(settle_seconds)
-    second = tick(watch, first.cursor, runs.registered(lake, name), seconds=float("inf"))
-    done = Done(store_arrivals(lake, [a for a in second.arrivals if a.checkpoint.run == name]))
-    store_problems(lake, name, second.reports)
-    done.problems = [f"{r.path}: {r.why}" for r in second.reports]
+    found = tick(watch, Cursor(), runs.registered(lake, name))
+    if found.cursor.waiting:
+        time.sleep(settle_seconds)
+        found = tick(watch, found.cursor, runs.registered(lake, name), seconds=float("inf"))
+    done = Done(store_arrivals(lake, [a for a in found.arrivals if a.checkpoint.run == name]))
+    report_files(lake, watch, found.cursor)
+    done.problems = [f"{r.path}: {r.why}" for r in found.reports]
     return done
 
 
@@ -101,31 +102,20 @@ def _store_versions(lake: Lake, name: str, versions: Iterable[Mapping[str, Any]]
     lake.replace("checkpoints", rows, training_run=name)
 
 
-def store_problems(lake: Lake, name: str, reports: Sequence[Report]) -> None:
-    """Add reported files of a run to its list; of two reports of a file, the newer one stays."""
-    if not reports:
-        return
-    old = lake.sql("SELECT * FROM checkpoint_problems", training_run=name).to_pylist()
-    by_path = {r["path"]: r for r in old}
-    for report in reports:
-        by_path[report.path] = {
-            "training_run": name,
-            "path": report.path,
-            "problem": report.why,
-            "seen_at": datetime.now(UTC),
-        }
-    lake.replace("checkpoint_problems", list(by_path.values()), training_run=name)
-
-
-def store_reports(lake: Lake, watch: Watch, reports: Sequence[Report]) -> None:
-    """Add reported files of a watched folder, each to the run its name says, else to the folder's."""
+def report_files(lake: Lake, watch: Watch, cursor: Cursor, more: Sequence[Problem] = ()) -> list[Problem]:
+    """Report the files of a watched folder that are no valid checkpoints; returns those that are new. Files that may
+    still be written keep the problem that they had."""
     pattern = watch.compiled()
-    by_run: dict[str, list[Report]] = {}
-    for report in reports:
-        named = pattern.match(PurePosixPath(report.path).name) or Named(None, None)
-        by_run.setdefault(watch.run_of(named), []).append(report)
-    for name, mine in by_run.items():
-        store_problems(lake, name, mine)
+    known = {row["training_run"] for row in runs.every(lake, watch.family)}
+    met = []
+    for path, (_, _, why) in cursor.broken.items():
+        run = watch.run_of(pattern.match(PurePosixPath(path).name) or Named(None, None))
+        met.append(Problem(path, why, run if run in known else None))
+
+    def mine(row: Mapping[str, Any]) -> bool:
+        return row["item"] not in cursor.waiting and watch.holds(row["item"])
+
+    return problems.report(lake, names.asset(watch.family, "checkpoints"), [*met, *more], mine)
 
 
 # --- metrics, convergence, advice --------------------------------------------------------------

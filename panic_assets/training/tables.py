@@ -87,21 +87,6 @@ CHECKPOINTS = Table(
     hot=True,
 )
 
-CHECKPOINT_PROBLEMS = Table(
-    name="checkpoint_problems",
-    doc="One row per file that was refused as a checkpoint, for example because it is cut off, is no safetensors file, "
-    "or does not tell its epoch.",
-    columns=(
-        RUN,
-        Column("path", "string", "Path or URL of the file."),
-        Column("problem", "string", "What is wrong with the file."),
-        Column("seen_at", "timestamp", "When the problem was last reported."),
-    ),
-    key=("training_run", "path"),
-    partitioned_by=("training_run",),
-    owned=False,
-)
-
 METRICS = Table(
     name="metrics",
     doc="One row per training run, epoch and metric: one measured value. All families store their metrics here.",
@@ -371,7 +356,6 @@ RENDERS = Table(
 TABLES = (
     TRAINING_RUNS,
     CHECKPOINTS,
-    CHECKPOINT_PROBLEMS,
     METRICS,
     CONVERGENCE,
     ADVICE,

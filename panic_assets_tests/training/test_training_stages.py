@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from panic_assets.errors import UserError
 from panic_assets.instance.home import open_instance
 from panic_assets.lake import invariants
+from panic_assets.problems import open_problems
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
@@ -178,7 +179,7 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         assert instance.get_dynamic_partitions("finetune_run") == ["r"]
         assert runs.get(lake, "r")["status"] == "watched"
         assert [r["epoch"] for r in runs.checkpoints(lake, "r")] == [1, 2]
-        problems = lake.sql("SELECT problem FROM checkpoint_problems", training_run="r")["problem"].to_pylist()
+        problems = lake.sql("SELECT problem FROM problems")["problem"].to_pylist()
         assert problems == ["1 bytes are too few for a safetensors file; copy it again"]
         for lost in (cursor, None, None):  # restarts, with and without what the sensor remembered
             third, _ = tick(lost)
@@ -188,6 +189,44 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         again, _ = tick(cursor)
         assert again.asset_events[0].tags["dagster/data_version"] != event.tags["dagster/data_version"]
         assert [(r["epoch"], r["version"]) for r in runs.checkpoints(lake, "r")] == [(1, 1), (2, 2)]
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other_and_is_an_open_problem(lake, tmp_path):
+    good, bad = tmp_path / "out", tmp_path / "file"
+    checkpoint_files(good, (1,), datetime.now(UTC) - timedelta(hours=9))
+    (good / "r-000002.safetensors").symlink_to("r-000002.safetensors")
+    bad.write_text("no folder")
+    home().root.mkdir(exist_ok=True)
+    where = home().root / "training.yaml"
+    watches = [{"family": "finetune", "url": str(url)} for url in (bad, good)]
+    where.write_text(json.dumps({"watch": watches}))
+    with open_instance(home()) as instance:
+
+        def tick(cursor):
+            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
+            found = sensors.checkpoint_files(context)
+            return found, context.cursor if isinstance(found, dg.SkipReason) else found.cursor
+
+        _, cursor = tick(None)
+        found, cursor = tick(cursor)
+        assert [e.partition for e in found.asset_events] == ["r"]
+        first = open_problems(lake)
+        assert {(p["item"], p["subject"]) for p in first} == {
+            (str(bad), None),
+            (str(good / "r-000002.safetensors"), "r"),
+        }
+        _, cursor = tick(cursor)
+        assert open_problems(lake) == first
+
+        where.write_text("watch: [")
+        tick(cursor)
+        assert str(where) in {p["item"] for p in open_problems(lake)}
+        where.write_text(json.dumps({"watch": watches}))
+        bad.unlink()
+        (good / "r-000002.safetensors").unlink()
+        tick(cursor)
+        assert open_problems(lake) == []
+        assert invariants.findings(lake, "problems") == []
 
 
 def test_bad_settings_are_refused_in_a_sentence(lake):
