@@ -52,6 +52,8 @@ _TRADE = (
 )
 DOMAIN = frozenset(_TRADE.split())
 """Words of this trade that a general dictionary may not have."""
+LONGEST = 10_000
+"""Characters of a caption. One of 1 MB took 6 GB of memory and minutes."""
 MOST_HEX = 1000
 """Hex codes that a rule may demand of a caption."""
 STYLE = frozenset(("sharp", "hard", "retro", "style"))
@@ -157,7 +159,17 @@ class Finding:
 
 
 def check(caption: str, rules: Rules, picture: Picture | None = None) -> list[Finding]:
-    """Everything the rules find in a caption, rule by rule. `palette` needs the picture."""
+    """Everything the rules find in a caption, rule by rule. `palette` needs the picture. A caption that is too long is not
+    looked at: the rules compare its parts with each other."""
+    if len(caption) > LONGEST:
+        return [
+            Finding(
+                "length",
+                1,
+                f"the caption has {len(caption):,} characters; at most {LONGEST:,} are checked",
+                "shorten it; models read some hundred words",
+            )
+        ]
     found: list[Finding] = []
     for rule in RULES:
         if rule in rules.rules:
