@@ -37,7 +37,7 @@ from panic_assets.training.checkpoints import Pattern
 from panic_assets.training.lineage import Parent
 from panic_assets.training.names import LARGEST_EPOCH, NAME
 from panic_assets.training.settings import parse_targets
-from panic_assets.workload import Family
+from panic_assets.workload import Family, later
 
 if TYPE_CHECKING:
     from panic_assets.finetunes.captions import rules
@@ -54,6 +54,8 @@ FAMILY = Family(
     pattern="{name}-{epoch:06d}.safetensors",
     targets={"colour": 2.0},
     metrics="finetune_summary",
+    briefing=later("panic_assets.finetunes.stages:briefing"),
+    reports="finetune_reports",
 )
 TARGETS = {"colour": 2.0}
 """Metric and tolerance of the convergence rule, where a file names none."""

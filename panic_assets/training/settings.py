@@ -12,7 +12,6 @@ The file is in PANIC_HOME, or where PANIC_TRAINING says. Without it there are no
     stop: {threshold: 20, on: projected, dry_run: true}
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,7 +81,7 @@ def parse(raw: Any) -> Settings:
         RateTable.parse(_items(raw, "rates")),
         tuple(_watch(w) for w in _items(raw, "watch")),
         targets,
-        tuple(os.path.expandvars(str(url)) for url in raw.get("notify") or ()),
+        _receivers(raw.get("notify")),
         _stop(raw.get("stop")),
     )
 
@@ -156,6 +155,19 @@ def _watch(raw: Mapping[str, Any]) -> Watch:
     watch = Watch(raw["family"], url, raw.get("pattern") or "", run, epochs)
     watch.compiled()
     return watch
+
+
+def _receivers(raw: Any) -> tuple[str, ...]:
+    """One text is a list of one. Variables stay as they are named, for they are filled in when a message is sent."""
+    listed = [raw] if isinstance(raw, str) else [] if raw is None else raw
+    if not isinstance(listed, list):
+        raise UserError(f"notify is {shown(raw)}; it must be an Apprise URL, or a list of them")
+    for one in listed:
+        if not isinstance(one, str) or not ("://" in one or one.startswith("$")):
+            raise UserError(
+                f"notify contains {shown(one)}; it must be an Apprise URL like mailto://..., or a variable like $SLACK_URL"
+            )
+    return tuple(dict.fromkeys(listed))
 
 
 def _stop(raw: Any) -> StopRule | None:

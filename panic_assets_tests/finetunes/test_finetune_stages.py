@@ -1,6 +1,7 @@
 """From checkpoints on disk to reports, through the lake: resumable, bound to what was measured, the truth found."""
 
 import contextlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from safetensors.numpy import save_file
 
 from panic_assets.compute.in_process import InProcessCompute
@@ -206,6 +208,18 @@ def test_reports_are_whole_and_their_numbers_the_databases(tested):
         for c in rows(lake, "SELECT * FROM prompt_test_results WHERE epoch = " + str(p["epoch"] or 7)):
             keys = ("colour", "mark", "background", "hair", "skin", "clothes", "grid", "sharpness")
             assert page.by_row[report.row_id("prompt_test_results", c)] == [repr(c[k]) for k in keys]
+
+
+def test_a_message_says_what_is_weak_and_shows_pictures_and_the_report(tested, monkeypatch, tmp_path):
+    lake, _ = tested
+    monkeypatch.setenv("PANIC_HOME", str(tmp_path))
+    told = stages.briefing(lake, "tune")
+    assert "epoch 7" in told.sentences[0]
+    assert told.sentences[1].startswith("Weak areas: ")
+    assert "blue" in told.sentences[1]
+    with Image.open(io.BytesIO(told.picture)) as picture:
+        assert picture.size == (10 * 96, 96)
+    assert Path(told.link).read_text().startswith("<!")
 
 
 def test_every_cell_is_compared_with_the_earliest_that_drew_it(tested):

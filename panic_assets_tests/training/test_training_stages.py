@@ -333,4 +333,42 @@ def test_nobody_to_tell_and_nonsense_addresses_do_no_harm(lake):
     stages.converge(lake, "r", settings.Settings())
     assert stages.tell(lake, "r", settings.Settings()).rows == 1
     assert lake.sql("SELECT status FROM notifications", training_run="r")["status"].to_pylist() == ["no receiver"]
-    assert notify.send(("not a url", "json://127.0.0.1:9/"), "t", "b", pause=0).status == "failed"
+    for nonsense in ("not a url", "json://127.0.0.1:9/", "$NO_SUCH_VARIABLE"):
+        assert notify.send(nonsense, notify.Message("t", "b"), pause=0).status == "failed"
+
+
+def test_a_dead_receiver_is_tried_again_and_the_working_one_is_told_once(lake, receiver):
+    add(lake)
+    measured(lake, "r", SERIES)
+    stages.converge(lake, "r", settings.Settings())
+    both = settings.Settings(notify=(receiver.url, "json://127.0.0.1:9/", "$NO_SUCH_VARIABLE"))
+    for _ in range(3):
+        said = stages.tell(lake, "r", both, pause=0).problems
+        assert len(said) == 2
+        assert "did not reach the receiver json " in said[0]
+        assert "$NO_SUCH_VARIABLE: the environment variable NO_SUCH_VARIABLE is not set" in said[1]
+        assert len(receiver.bodies) == 1
+    rows = lake.sql("SELECT receiver, status, problem FROM notifications", training_run="r").to_pylist()
+    assert sorted(r["status"] for r in rows) == ["failed", "failed", "sent"]
+    assert "127.0.0.1" not in str(rows)  # An address may hold a password.
+    assert invariants.findings(lake, "notifications", training_run="r") == []
+
+
+def test_a_variable_is_filled_in_when_a_message_is_sent(lake, receiver, monkeypatch):
+    add(lake)
+    measured(lake, "r", SERIES)
+    stages.converge(lake, "r", settings.Settings())
+    monkeypatch.setenv("TEAM_URL", receiver.url)
+    assert stages.tell(lake, "r", settings.parse({"notify": "$TEAM_URL"}), pause=0).problems == []
+    (body,) = receiver.bodies
+    assert "Verdict: stop, epoch 6 is the best." in body["message"]
+    assert "panic training show r" in body["message"]
+
+
+def test_receivers_are_a_list_or_one_text(monkeypatch):
+    assert settings.parse({"notify": "mailto://me@example.org"}).notify == ("mailto://me@example.org",)
+    assert settings.parse({"notify": ["$A", "json://x/", "$A"]}).notify == ("$A", "json://x/")
+    assert settings.parse({"notify": None}).notify == ()
+    for raw in (1, {"mailto": "me"}, ["me@example.org"], [["json://x/"]], "", [""]):
+        with pytest.raises(UserError, match="notify"):
+            settings.parse({"notify": raw})
