@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from safetensors.torch import save_file
 
 from panic_assets.errors import UserError
 from panic_assets.finetunes import sensors as finetunes
@@ -15,6 +16,7 @@ from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.training import runs
+from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.test_broken_checkpoints import weights
 
 
@@ -62,8 +64,6 @@ def test_whatever_goes_wrong_with_an_item_is_a_sentence():
     ("sensor", "family"), [(finetunes.finetune_work, "finetune"), (grokking.grokking_work, "grokking")]
 )
 def test_a_run_whose_rows_cannot_be_read_stops_no_other(lake, tmp_path, sensor, family):
-    from safetensors.torch import save_file
-
     pattern = {"finetune": "{}-000001.safetensors", "grokking": "checkpoint_epoch_00001.safetensors"}[family]
     for name in ("bad", "good"):
         folder = tmp_path / name
@@ -71,8 +71,6 @@ def test_a_run_whose_rows_cannot_be_read_stops_no_other(lake, tmp_path, sensor, 
         save_file(weights(), folder / pattern.format(name), {"of": name})
         config = {"url": str(folder)} | ({"base": "Synthetic"} if family == "finetune" else {})
         runs.register(lake, runs.NewRun(name, family, config, str(folder), status="watched"))
-    from panic_assets.training.stages import register_checkpoints
-
     for name in ("bad", "good"):
         register_checkpoints(lake, name, settle_seconds=0)
     for file in lake.files("checkpoints", training_run="bad"):

@@ -145,7 +145,7 @@ def test_query_and_its_mistakes(panic: Panic, instance: dg.DagsterInstance) -> N
     assert "only the first 100 rows" in panic("query", "SELECT * FROM range(101)")[1]
 
 
-def test_a_text_that_a_spreadsheet_would_run_is_no_formula_in_csv(
+def test_open_problems_are_shown_and_their_texts_are_no_formulas_in_csv(
     panic: Panic, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     out = panic("query", "SELECT '=cmd|x' AS y, -1 AS n, 'a=b' AS z, '@x' AS \"+1\"", "--format", "csv")[1]
@@ -157,8 +157,12 @@ def test_a_text_that_a_spreadsheet_would_run_is_no_formula_in_csv(
     with (tmp_path / "problems.csv").open() as file:
         rows = [(r["item"], r["problem"]) for r in csv.DictReader(file)]
     assert rows == [("'=cmd|' /C calc'!A0", "'-1+2"), ("b", "fine")]
+    for command in (("doctor",), ("training", "list")):
+        code, out, _ = panic(*command)
+        assert (code, "open problems" in out, "-1+2" in out) == (0, True, True)
     problems.report(lake, "test", [])
     session.refresh()
+    assert "open problems" not in panic("doctor")[1]
 
 
 def test_export(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:
