@@ -10,7 +10,7 @@ from panic_assets.lake import catalogue
 from panic_assets.lake.schema import DUCKDB, Column, Table
 from panic_assets.registry import registry
 from panic_assets.settings import PROJECT
-from panic_assets.tables import VIEWS, open_lake
+from panic_assets.tables import PLATFORM, VIEWS, open_lake
 from panic_assets.workloads import WORKLOADS
 
 PATH = PROJECT / "docs" / "data_dictionary.md"
@@ -30,10 +30,16 @@ This page is made from the tables' schemas by `python -m panic_assets.dictionary
 """
 
 
+PURPOSE = "What belongs to no single workload."
+
+
 def markdown() -> str:
     """The whole dictionary."""
     parts = [HEAD]
     columns_of = view_columns()
+    parts.append(f"## Platform\n\n{PURPOSE}\n")
+    parts.append(_grid(("table", "what it holds"), _index(PLATFORM, {})))
+    parts += [_table(table) for table in PLATFORM]
     for workload in WORKLOADS:
         parts.append(f"## {workload.name.capitalize()}\n\n{workload.purpose}\n")
         parts.append(_grid(("table", "what it holds"), _index(workload.tables, workload.views)))

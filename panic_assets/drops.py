@@ -9,10 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from panic_assets import variables
+from panic_assets import problems, variables
 from panic_assets.errors import UserError
+from panic_assets.problems import Problem, sentence
+from panic_assets.reading import read_bytes
 from panic_assets.resources import LakeResource
 from panic_assets.workload import Drop, kind_of
+
+SOURCE = "dropped_files"
 
 
 def digest(path: Path) -> str:
@@ -20,13 +24,12 @@ def digest(path: Path) -> str:
     if path.is_dir():
         raise UserError("it is a folder; only a file of this name can be registered")
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        path.stat()
     except FileNotFoundError:
-        if path.is_symlink():
-            raise UserError("it is a link to a file that is not there") from None
-        raise
+        raise UserError("it is a link to a file that is not there") from None
     except OSError as error:
         raise UserError(f"it cannot be read: {error.strerror}") from None
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
@@ -34,12 +37,12 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
     kinds = "; ".join(f"{d.noun}: *{', *'.join(d.suffixes)}" for d in drops)
 
     @dg.sensor(
-        name="dropped_files",
+        name=SOURCE,
         jobs=[job for job in jobs if job.name in {d.job for d in drops}],
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Registers files that are put into the folder experiments/ ({kinds}), and starts their jobs. Each "
-        "version of a file is tried once. A file that is refused is named in the log, with the reason.",
+        "version of a file is tried once. A file that is refused is a row of table `problems`, with the reason.",
     )
     def dropped_files(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         cursor = json.loads(context.cursor or "{}")
@@ -53,14 +56,8 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
             assert drop is not None
             try:
                 seen = digest(path)
-            except FileNotFoundError:
-                continue  # It is gone again: the next tick sees what is there then.
             except UserError as error:
-                seen = str(error)
-                if tried.get(name) != seen:
-                    refused[name] = seen
-                    context.log.error(f"{name} is refused: {error}")
-                tried[name] = seen
+                tried[name] = refused[name] = str(error)
                 continue
             if tried.get(name) == seen:
                 continue
@@ -68,15 +65,17 @@ def sensor(drops: Sequence[Drop], jobs: Sequence[Any]) -> dg.SensorDefinition:
             refused.pop(name, None)
             try:
                 keys = drop.register(lake, context.instance, path)
-            except UserError as error:
-                refused[name] = str(error)
-                context.log.error(f"{name} is refused: {error}")
             except Exception as error:  # One bad file never stops the others.
-                refused[name] = f"{type(error).__name__}: {error}"
-                context.log.exception(f"{name} could not be registered as {drop.noun}")
+                refused[name] = sentence(error)
+                if not isinstance(error, UserError):
+                    context.log.exception(f"{name} could not be registered as {drop.noun}")
             else:
                 # Without a run key: neither a tick that died here nor a deletion may prevent the job.
                 requests += [dg.RunRequest(job_name=drop.job, partition_key=key) for key in keys if drop.job]
+        met = [Problem(str(present[name]), why) for name, why in refused.items()]
+        for problem in problems.report(lake.lake, SOURCE, met):
+            context.log.error(f"{problem.item} is refused: {problem.problem}")
+            changed = True
         if changed:
             lake.refresh()
         after = json.dumps({"tried": tried, "refused": refused})

@@ -1,12 +1,15 @@
-"""Every table and view of every workload, and the lake that holds them."""
+"""Every table and view of every workload and of the platform itself, and the lake that holds them."""
 
 from pathlib import Path
 
 from panic_assets.lake.lake import GRACE_SECONDS, Lake
 from panic_assets.lake.schema import Table
+from panic_assets.problems import PROBLEMS
 from panic_assets.workloads import WORKLOADS
 
-TABLES: dict[str, Table] = {table.name: table for workload in WORKLOADS for table in workload.tables}
+PLATFORM: tuple[Table, ...] = (PROBLEMS,)
+"""Tables that belong to no workload."""
+TABLES: dict[str, Table] = {t.name: t for t in (*PLATFORM, *(t for workload in WORKLOADS for t in workload.tables))}
 VIEWS: dict[str, tuple[str, str]] = {name: view for workload in WORKLOADS for name, view in workload.views.items()}
 
 

@@ -166,6 +166,17 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Briefing:
+    """What a message about a training run says besides its verdict."""
+
+    sentences: tuple[str, ...] = ()
+    picture: bytes | None = None
+    """A PNG."""
+    link: str | None = None
+    """Path or URL of a report."""
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of training runs, and what the shared training spine must know of it. Its runs have a space of their own,
     which `training.spaces.space_of` makes."""
@@ -180,6 +191,10 @@ class Family:
     """The asset that writes its rows of table `metrics`; None: they come from outside."""
     trains: str | None = None
     """The asset that trains its runs here, where the platform can."""
+    briefing: Callable[[Lake, str], Briefing] | None = None
+    """Given the lake and a run: what messages say about the run."""
+    reports: str | None = None
+    """The asset that the briefing is made from: messages wait for it."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from panic_assets.errors import UserError
 from panic_assets.finetunes.workload import WORKLOAD as FINETUNES
 from panic_assets.grokking.workload import WORKLOAD as GROKKING
 from panic_assets.lake.invariants import Rules
+from panic_assets.problems import PROBLEMS
 from panic_assets.training.workload import WORKLOAD as TRAINING
 from panic_assets.trajectories.workload import WORKLOAD as TRAJECTORIES
 from panic_assets.workload import Family, Graph, Space, Workload
@@ -44,7 +45,10 @@ def _without_clashes(workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
     """Refuses two workloads that have something of the same name."""
     for what, names in (
         ("name", [w.name for w in workloads]),
-        ("table", [t.name for w in workloads for t in w.tables] + [v for w in workloads for v in w.views]),
+        (
+            "table",
+            [PROBLEMS.name] + [t.name for w in workloads for t in w.tables] + [v for w in workloads for v in w.views],
+        ),
         ("space", [s.name for w in workloads for s in w.spaces]),
         ("family", [w.family.name for w in workloads if w.family]),
         ("rule", [r for w in workloads for r in w.rules]),

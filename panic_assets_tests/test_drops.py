@@ -1,6 +1,7 @@
 """Files dropped into the watched folder: each is taken up by its own kind, and what cannot be read stops no other."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from panic_assets.definitions import JOBS
 from panic_assets.drops import kind_of, sensor
 from panic_assets.instance.home import open_instance
+from panic_assets.problems import open_problems
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
@@ -100,6 +102,40 @@ def test_what_cannot_be_read_is_named_and_stops_no_other(folder: Path) -> None:
         (folder / "a.grokking").write_text(GROKKING)
         asked, still, _ = tick(instance, cursor)
         assert (asked, "a.grokking" in still) == ([("train_grokking", "a-p7-s3-d4")], False)
+
+
+def test_what_is_refused_is_an_open_problem_until_it_is_gone(folder: Path) -> None:
+    """Each of these raised something else than a UserError, or never came to an end."""
+    spoilt = {
+        "date.yaml": "seeds: [2026-13-45]",
+        "digits.grokking": f"primes: {'9' * 5000}",
+        "tag.finetune.yaml": 'epochs: !!int "abc"',
+        "deep.yaml": "prompts: " + "[" * 100_000,
+        "aliases.grokking": "primes: [&a [x, x, x, x], &b [*a, *a, *a, *a], &c [*b, *b, *b, *b], *c]",
+    }
+    for name, text in spoilt.items():
+        (folder / name).write_text(text)
+    os.mkfifo(folder / "pipe.yaml")
+    with open_instance(home()) as instance:
+        asked, refused, cursor = tick(instance)
+        assert sorted(asked) == [("plan_experiment", "walks"), ("train_grokking", "small-p7-s3-d4")]
+        assert set(refused) == {*spoilt, "pipe.yaml"}
+        lake = open_lake(home().lake)
+        rows = {Path(row["item"]).name: row for row in open_problems(lake, source="dropped_files")}
+        assert set(rows) == set(refused)
+        assert all(len(row["problem"]) < 600 for row in rows.values())
+        written = lake.manifest("problems", source="dropped_files")
+        for again in (cursor, None):  # Nothing changed: nothing is written, and the time stays.
+            assert tick(instance, again)[1] == refused
+        assert lake.manifest("problems", source="dropped_files") == written
+
+        (folder / "date.yaml").unlink()
+        (folder / "tag.finetune.yaml").write_text("epochs: many")
+        tick(instance, cursor)
+        after = {Path(row["item"]).name: row for row in open_problems(lake, source="dropped_files")}
+        assert set(after) == set(rows) - {"date.yaml"}
+        assert after["deep.yaml"] == rows["deep.yaml"]
+        assert after["tag.finetune.yaml"]["since"] > rows["tag.finetune.yaml"]["since"]
 
 
 def test_the_longest_ending_says_the_kind() -> None:

@@ -19,6 +19,8 @@ from panic_assets.settings import home
 
 export_app = typer.Typer(no_args_is_help=True, help="Copy the data for use elsewhere.")
 SHOWN = 100
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet takes for a formula."""
 
 
 class Shape(StrEnum):
@@ -59,7 +61,7 @@ def query(
         raise UserError(f"DuckDB says: {str(error).strip()}") from None
     if shape is Shape.csv:
         out = csv.writer(sys.stdout)
-        out.writerows([names, *rows])
+        out.writerows([[harmless(value) for value in row] for row in (names, *rows)])
     elif shape is Shape.json:
         sys.stdout.write(json.dumps([dict(zip(names, r, strict=True)) for r in rows], default=_jsonable) + "\n")
     else:
@@ -107,10 +109,24 @@ def export_data(
             keep = f"WHERE experiment IN ({', '.join(map(literal, chosen))})" if chosen else ""
             skip = [c.name for c in schema.columns if c.type == "binary" and file_type is FileType.csv]
             columns = f"* EXCLUDE ({', '.join(skip)})" if skip else "*"
+            texts = [_harmless(c.name) for c in schema.columns if c.type == "string"]
+            if texts and file_type is FileType.csv:
+                columns += f" REPLACE ({', '.join(texts)})"
             target = to / f"{name}.{file_type}"
             form = "FORMAT parquet, COMPRESSION zstd" if file_type is FileType.parquet else "FORMAT csv, HEADER"
             connection.execute(f"COPY (SELECT {columns} FROM {name} {keep}) TO {literal(str(target))} ({form})")
             say(f"{target}  {size(target.stat().st_size)}")
+
+
+def harmless(value: Any) -> Any:
+    """A value as a CSV file may hold it. A spreadsheet runs a text that begins like a formula, so it gets a `'` in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _harmless(column: str) -> str:
+    """The same in SQL, for a column of texts."""
+    starts = ", ".join(f"chr({ord(c)})" for c in FORMULA)
+    return f'CASE WHEN left("{column}", 1) IN ({starts}) THEN chr(39) || "{column}" ELSE "{column}" END AS "{column}"'
 
 
 def _opened() -> duckdb.DuckDBPyConnection:

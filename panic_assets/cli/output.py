@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +74,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
         _transposed(columns, shown, title)
     else:
         console.print(out)
+
+
+def tell_problems(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print open problems (`problems.open_problems`); nothing if there are none."""
+    lines = [[row["item"], row["problem"], row["since"]] for row in rows]
+    if lines:
+        table(["file or checkpoint", "what is wrong", "since"], lines, title="open problems")
 
 
 def _transposed(columns: Sequence[str], rows: Sequence[Sequence[Text]], title: str | None) -> None:

@@ -144,9 +144,4 @@ ASSETS = [
 
 def _first_cells(lake: Lake, name: str) -> str | None:
     """The first picture of each of the latest epochs, side by side."""
-    rows = lake.sql(
-        "SELECT image FROM test_images QUALIFY row_number() OVER (PARTITION BY epoch ORDER BY prompt, seed) = 1 "
-        "ORDER BY epoch DESC LIMIT 12",
-        training_run=name,
-    )["image"].to_pylist()
-    return strip(rows[::-1], "the first picture of each of the latest epochs")
+    return strip(stages.first_pictures(lake, name), "the first picture of each of the latest epochs")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from panic_assets import ending
 from panic_assets.asleep import asleep
@@ -17,6 +16,7 @@ from panic_assets.errors import UserError
 from panic_assets.finetunes import config, missing
 from panic_assets.finetunes.config import FAMILY
 from panic_assets.finetunes.drawing import suites
+from panic_assets.reading import read_yaml
 from panic_assets.settings import home
 from panic_assets.training import runs
 
@@ -285,11 +285,7 @@ def captions(
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
 ) -> None:
     """Check training captions. With --repair, repair what needs no new words. Every repair can be undone."""
-
-    try:
-        wanted = rules_of.parse_rules(yaml.safe_load(rules.read_text(encoding="utf-8")) if rules else None)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"rules {rules} cannot be read: {' '.join(str(error).split())}") from None
+    wanted = rules_of.parse_rules(read_yaml(rules) if rules else None)
     name, batch = folder.resolve().name, None
     if undo:
         batch = stages.undo_repair(lake(), folder, undo)

@@ -20,22 +20,24 @@ budget: 20
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from panic_assets.asleep import asleep
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.drawing import depth, ingest, suites
 from panic_assets.finetunes.drawing.suites import Suite
+from panic_assets.reading import parse_yaml, read_yaml
 from panic_assets.registry import registry
 from panic_assets.settings import home
+from panic_assets.training.checkpoints import Pattern
 from panic_assets.training.lineage import Parent
+from panic_assets.training.names import LARGEST_EPOCH, NAME
 from panic_assets.training.settings import parse_targets
-from panic_assets.workload import Family
+from panic_assets.workload import Family, later
 
 if TYPE_CHECKING:
     from panic_assets.finetunes.captions import rules
@@ -52,6 +54,8 @@ FAMILY = Family(
     pattern="{name}-{epoch:06d}.safetensors",
     targets={"colour": 2.0},
     metrics="finetune_summary",
+    briefing=later("panic_assets.finetunes.stages:briefing"),
+    reports="finetune_reports",
 )
 TARGETS = {"colour": 2.0}
 """Metric and tolerance of the convergence rule, where a file names none."""
@@ -94,21 +98,18 @@ class FineTune:
 
 def read(path: Path) -> FineTune:
     """The fine-tune in a YAML or JSON file; relative paths in it are relative to it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    return parse_text(text, path.parent, path.name.removesuffix(SUFFIX).removesuffix(".yaml"))
+    name = path.name.removesuffix(SUFFIX).removesuffix(".yaml")
+    return _parse(read_yaml(path), path.parent, name, str(path))
 
 
 def parse_text(text: str, beside: Path, name: str = "") -> FineTune:
     """The fine-tune in YAML or JSON text. `name` is used when the text gives none."""
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"the fine-tune is not valid YAML: {' '.join(str(error).split())}") from None
+    return _parse(parse_yaml(text, "the fine-tune"), beside, name, "the fine-tune")
+
+
+def _parse(raw: Any, beside: Path, name: str, what: str) -> FineTune:
     if not isinstance(raw, dict):
-        raise UserError(f"the fine-tune is not a mapping; it must be one with fields of {', '.join(FIELDS)}")
+        raise UserError(f"{what} is not a mapping; it must be one with fields of {', '.join(FIELDS)}")
     return parse({"name": name, **raw}, beside)
 
 
@@ -116,38 +117,45 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
     """A fine-tune from plain data."""
     for key in raw:
         if key not in FIELDS:
-            raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
+            raise UserError(f"unknown field {shown(key)}{suggest(key, FIELDS)} (accepted: {', '.join(FIELDS)})")
     name = _text(raw, "name")
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"name is {shown(name)}; it must be 1 to 100 letters, digits, '_', '.' or '-', start with a letter or digit, "
+            "and not contain '...'"
+        )
     images = _path(raw, "images", beside)
     base = raw.get("base")
     if base is None and images is None:
         raise UserError(
-            f"fine-tune {name!r} names neither a base model to draw with nor a folder of images to read; "
+            f"fine-tune {shown(name)} names neither a base model to draw with nor a folder of images to read; "
             "add base or images"
         )
     if base is not None:
-        check_base(str(base))
+        check_base(_text(raw, "base"))
     folder = _path(raw, "folder", beside) or str(home().root / "training" / name)
-    if raw.get("targets") is not None:
-        parse_targets(raw["targets"], "targets")
+    targets = TARGETS if raw.get("targets") is None else parse_targets(raw["targets"], "targets")
     depth.parse(raw.get("depth"))
     rules.parse_rules(raw.get("caption_rules"))
-    ingest.compile_pattern(str(raw.get("image_pattern", ingest.PATTERN)))
+    pattern = _text(raw, "pattern") if raw.get("pattern") else ""
+    Pattern(pattern or FAMILY.pattern)
+    image_pattern = ingest.PATTERN if raw.get("image_pattern") is None else _text(raw, "image_pattern")
+    ingest.compile_pattern(image_pattern)
     attributes.Viewers.of(raw)
     suite_file = _path(raw, "suite", beside)
     stored = {
         "base": base,
         "scale": _number(raw, "scale", 1.0),
-        "pattern": raw.get("pattern", ""),
+        "pattern": pattern,
         "depth": raw.get("depth"),
         "images": images,
-        "image_pattern": raw.get("image_pattern", ingest.PATTERN),
+        "image_pattern": image_pattern,
         "baseline": _baseline(raw.get("baseline")),
         "captions": _path(raw, "captions", beside),
         "caption_rules": raw.get("caption_rules"),
         "detector": raw.get("detector"),
         "alignment": raw.get("alignment"),
-        "targets": raw.get("targets", TARGETS),
+        "targets": targets,
     }
     budget = raw.get("budget")
     return FineTune(
@@ -157,7 +165,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
         suite=suites.read(Path(suite_file)) if suite_file else suites.default(),
         parent=_parent(raw.get("parent")),
         epochs=_whole(raw, "epochs"),
-        card=str(raw["card"]) if raw.get("card") is not None else None,
+        card=None if raw.get("card") is None else _text(raw, "card"),
         budget=None if budget is None else _number(raw, "budget", 0.0),
     )
 
@@ -171,13 +179,13 @@ def check_base(base: str) -> None:
         *(s.name for s in registry.generators() if s.output == "image" and s.family == "diffusion"),
     ]
     if base not in known:
-        raise UserError(f"base is {base!r}{suggest(base, known)} (accepted: {', '.join(known)})")
+        raise UserError(f"base is {shown(base)}{suggest(base, known)} (accepted: {', '.join(known)})")
 
 
 def _text(raw: Mapping[str, Any], field: str) -> str:
     value = raw.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{field} is {value!r}; it must be a text that is not blank")
+        raise UserError(f"{field} is {shown(value)}; it must be a text that is not blank")
     return value.strip()
 
 
@@ -186,30 +194,38 @@ def _path(raw: Mapping[str, Any], field: str, beside: Path) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value:
-        raise UserError(f"{field} is {value!r}; it must be a path")
+        raise UserError(f"{field} is {shown(value)}; it must be a path")
     if "://" in value:
         return value
-    return str((beside / Path(value).expanduser()).resolve())
+    try:
+        return str((beside / Path(value).expanduser()).resolve())
+    except (OSError, RuntimeError) as error:  # A link to itself; the home of a person who is not known here.
+        raise UserError(f"{field} is {shown(value)}, which cannot be followed: {error}") from None
 
 
 def _number(raw: Mapping[str, Any], field: str, default: float) -> float:
     value = raw.get(field, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise UserError(f"{field} is {value!r}; it must be a number of 0 or more")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
+        raise UserError(f"{field} is {shown(value)}; it must be a number of 0 or more")
     return float(value)
 
 
 def _whole(raw: Mapping[str, Any], field: str) -> int | None:
     value = raw.get(field)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError(f"{field} is {value!r}; it must be a whole number of 1 or more")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_EPOCH):
+        raise UserError(f"{field} is {shown(value)}; it must be a whole number from 1 to {LARGEST_EPOCH:,}")
     return value
 
 
 def _at(raw: Any, field: str) -> tuple[str, int]:
     fits = isinstance(raw, dict) and set(raw) == {"run", "epoch"} and isinstance(raw["epoch"], int)
-    if not fits or isinstance(raw["epoch"], bool) or not isinstance(raw["run"], str):
-        raise UserError(f"{field} is {raw!r}; it must name a checkpoint, as in {{run: name, epoch: 7}}")
+    if (
+        not fits
+        or isinstance(raw["epoch"], bool)
+        or not isinstance(raw["run"], str)
+        or not 0 <= raw["epoch"] <= LARGEST_EPOCH
+    ):
+        raise UserError(f"{field} is {shown(raw)}; it must name a checkpoint, as in {{run: name, epoch: 7}}")
     return raw["run"], raw["epoch"]
 
 

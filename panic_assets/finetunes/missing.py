@@ -15,6 +15,7 @@ from panic_assets.finetunes.drawing import depth, ingest, suites
 from panic_assets.finetunes.drawing.depth import Cell, Depth
 from panic_assets.finetunes.drawing.suites import Suite
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import open_problems
 from panic_assets.training import runs
 from panic_assets.training.missing import current_runs
 from panic_assets.workload import Missing, Query
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 else:
     attributes = asleep("panic_assets.finetunes.pictures.attributes")
 
+IMAGES = "test_images"
 Row = dict[str, Any]
 
 
@@ -92,6 +94,19 @@ def undrawn(lake: Lake, found: Plan, levels: Mapping[int, str] | None = None) ->
     return left
 
 
+def refused(lake: Lake, name: str) -> set[str]:
+    """Keys of checkpoints that cannot draw: their cells wait for a person, and not for a stage. A file that is gone may
+    come back."""
+    told = {row["item"] for row in open_problems(lake, name, IMAGES)}
+    found = current(lake, name).items()
+    return {key for key, row in found if item(name, key) in told or not Path(row["path"]).is_file()}
+
+
+def item(name: str, key: str) -> str:
+    """What a problem of a checkpoint is about: this version of this epoch."""
+    return f"checkpoint {key} of {name}"
+
+
 def stale(lake: Lake, name: str, tables: Collection[str]) -> list[tuple[str, str]]:
     """(table, checkpoint) partitions of checkpoints that were written again or are gone."""
     keep = set(current(lake, name))
@@ -157,7 +172,8 @@ def missing(lake: Lake, name: str) -> dict[str, int]:
     if found.config.get("images"):
         images = len(unread(lake, found))
     elif found.config.get("base") is not None:
-        images = sum(map(len, undrawn(lake, found).values()))
+        cannot = refused(lake, name)
+        images = sum(len(cells) for key, cells in undrawn(lake, found).items() if key not in cannot)
     else:
         images = 0
     return {

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from panic_assets import problems
 from panic_assets.asleep import asleep
 from panic_assets.finetunes import config, jobs, missing
 from panic_assets.instance.runs import under_way
+from panic_assets.problems import Problem, isolated
 from panic_assets.resources import LakeResource
 from panic_assets.training import names, runs
+from panic_assets.training.sensors import tell
 from panic_assets.training.watch import Cursor, tick
 
 if TYPE_CHECKING:
@@ -29,25 +32,31 @@ def finetune_work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg
     """Starts the test once for every state of what is missing, unless one is running. A test that failed is started again
     when that state changes."""
     before = json.loads(context.cursor or "{}")
-    after, requests, events = {}, [], []
+    after: dict[str, Any] = {}
+    requests, events, met = [], [], list[Problem]()
     for row in runs.every(lake.lake, config.FAMILY.name):
         name = row["training_run"]
         if row["status"] == runs.TOMBSTONE:
             continue
-        found = tick(spine.watch_of(row), Cursor.from_json(before.get(name, {})), runs.registered(lake.lake, name))
-        after[name] = found.cursor.to_json()
-        spine.store_problems(lake.lake, name, found.reports)
-        mine = [a for a in found.arrivals if a.checkpoint.run == name]
-        if mine:
-            spine.store_arrivals(lake.lake, mine)
-            version = {"dagster/data_version": spine.checkpoints_version(lake.lake, name)}
-            events.append(
-                dg.AssetMaterialization(names.asset(config.FAMILY.name, "checkpoints"), partition=name, tags=version)
-            )
-        left = missing.missing(lake.lake, name)
-        if any(left.values()) and not under_way(context.instance, jobs.test_job.name, name):
-            digest = hashlib.sha256(json.dumps([left, *missing.current(lake.lake, name)]).encode()).hexdigest()[:16]
-            requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
+        after[name] = before.get(name, {})
+        with isolated(met, name, name):  # One run that fails stops no other.
+            watch = spine.watch_of(row)
+            found = tick(watch, Cursor.from_json(after[name]), runs.registered(lake.lake, name))
+            after[name] = found.cursor.to_json()
+            tell(context, spine.report_files(lake.lake, watch, found.cursor))
+            mine = [a for a in found.arrivals if a.checkpoint.run == name]
+            if mine:
+                spine.store_arrivals(lake.lake, mine)
+                version = {"dagster/data_version": spine.checkpoints_version(lake.lake, name)}
+                asset = names.asset(config.FAMILY.name, "checkpoints")
+                events.append(dg.AssetMaterialization(asset, partition=name, tags=version))
+            left = missing.missing(lake.lake, name)
+            if any(left.values()) and not under_way(context.instance, jobs.test_job.name, name):
+                digest = hashlib.sha256(json.dumps([left, *missing.current(lake.lake, name)]).encode()).hexdigest()[:16]
+                requests.append(dg.RunRequest(partition_key=name, run_key=f"{name}-{digest}"))
+    tell(context, problems.report(lake.lake, "finetune_work", met))
+    known = {row["training_run"] for row in runs.every(lake.lake, config.FAMILY.name)}
+    problems.report(lake.lake, missing.IMAGES, [], lambda row: row["subject"] not in known)
     if events:
         lake.refresh()
     if not requests and not events:

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.grokking.learning.recipe import Gain, Recipe
-from panic_assets.training.runs import NAME
+from panic_assets.reading import read_yaml
+from panic_assets.training.names import NAME
 from panic_assets.training.settings import parse_targets
 from panic_assets.workload import Family
 
@@ -41,6 +40,10 @@ FIELDS = (
 )
 SCHEDULE = ("every", "dense", "at")
 LARGEST_PRIME = 509
+MOST_RUNS = 10_000
+"""Of one file."""
+MOST_CHECKPOINTS = 100_000
+"""Of one run."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,7 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
 
 def read(path: Path) -> list[RunConfig]:
     """The runs of a file; their common name is the file's unless it gives one."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path} is not a mapping; it must hold one mapping with fields of {', '.join(FIELDS)}")
     return parse({"name": path.stem, **raw})
@@ -91,10 +89,12 @@ def parse(raw: Mapping[str, Any]) -> list[RunConfig]:
     """Every prime x seed x data seed, the first of each being the base run. Refuses the first thing wrong."""
     for key in raw:
         if key not in FIELDS:
-            raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
+            raise UserError(f"unknown field {shown(key)}{suggest(key, FIELDS)} (accepted: {', '.join(FIELDS)})")
     name = raw.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 60:
-        raise UserError(f"name is {name!r}; it must be 1 to 60 letters, digits, '_', '.' or '-', and not contain '...'")
+        raise UserError(
+            f"name is {shown(name)}; it must be 1 to 60 letters, digits, '_', '.' or '-', and not contain '...'"
+        )
     primes = _integers(raw, "primes", 3, LARGEST_PRIME)
     for p in primes:
         if any(p % d == 0 for d in range(2, int(p**0.5) + 1)):
@@ -125,7 +125,14 @@ def parse(raw: Mapping[str, Any]) -> list[RunConfig]:
     save_at = schedule(raw.get("checkpoints"), epochs)
     targets = parse_targets(raw["targets"], "targets") if raw.get("targets") else None
     budget = None if raw.get("budget") is None else _number(raw["budget"], "budget", 0, 1e12)
-    card = None if raw.get("card") is None else str(raw["card"])
+    card = raw.get("card")
+    if card is not None and not isinstance(card, str):
+        raise UserError(f"card is {shown(card)}; it must be the name of a card in the rate table")
+    if len(primes) * len(seeds) * len(data_seeds) > MOST_RUNS:
+        raise UserError(
+            f"primes, seeds and data_seeds give {len(primes) * len(seeds) * len(data_seeds):,} runs; one file may "
+            f"give at most {MOST_RUNS:,}"
+        )
     variants = [(p, s, d) for p in primes for s in seeds for d in data_seeds]
     sweep = name if len(variants) > 1 else None
     base = run_name(name, *variants[0]) if sweep else None
@@ -144,19 +151,29 @@ def schedule(raw: Any, epochs: int) -> tuple[int, ...]:
     """Epochs to keep: `every` n, `dense` stretches [from, to, every], and single epochs `at`; always 0 and the last."""
     raw = {"every": max(1, epochs // 100)} if raw is None else raw
     if not isinstance(raw, Mapping) or not raw or set(raw) - set(SCHEDULE):
-        raise UserError(f"checkpoints is {raw!r}; it must be a mapping with some of {', '.join(SCHEDULE)}")
-    wanted = {0, epochs}
+        raise UserError(f"checkpoints is {shown(raw)}; it must be a mapping with some of {', '.join(SCHEDULE)}")
+    stretches = [range(0, epochs + 1, epochs)]
     if "every" in raw:
-        wanted |= set(range(0, epochs + 1, _integer(raw["every"], "checkpoints.every", 1, epochs)))
-    for stretch in raw.get("dense") or ():
+        stretches.append(range(0, epochs + 1, _integer(raw["every"], "checkpoints.every", 1, epochs)))
+    for stretch in _listed(raw, "dense"):
         if not isinstance(stretch, list) or len(stretch) != 3:
             raise UserError(
-                f"checkpoints.dense contains {stretch!r}; each entry must be [from, to, every], as in [0, 500, 50]"
+                f"checkpoints.dense contains {shown(stretch)}; each entry must be [from, to, every], as in [0, 500, 50]"
             )
         first, last, every = (_integer(v, "checkpoints.dense", 0, epochs) for v in stretch)
-        wanted |= set(range(first, last + 1, max(every, 1)))
-    wanted |= {_integer(v, "checkpoints.at", 0, epochs) for v in raw.get("at") or ()}
-    return tuple(sorted(wanted))
+        stretches.append(range(first, last + 1, max(every, 1)))
+    single = {_integer(v, "checkpoints.at", 0, epochs) for v in _listed(raw, "at")}
+    count = sum(map(len, stretches)) + len(single)
+    if count > MOST_CHECKPOINTS:
+        raise UserError(f"checkpoints names {count:,} epochs; at most {MOST_CHECKPOINTS:,} can be kept")
+    return tuple(sorted(single.union(*stretches)))
+
+
+def _listed(raw: Mapping[str, Any], field: str) -> list[Any]:
+    value = raw.get(field) or []
+    if not isinstance(value, list):
+        raise UserError(f"checkpoints.{field} is {shown(value)}; it must be a list")
+    return value
 
 
 @dataclass(frozen=True)
@@ -219,7 +236,7 @@ def _integers(raw: Mapping[str, Any], field: str, low: int, high: int) -> list[i
 
 def _integer(value: Any, field: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
+        raise UserError(f"{field} is {shown(value)}; it must be a whole number from {low} to {high}")
     return value
 
 
@@ -227,5 +244,5 @@ def _number(value: Any, field: str, low: float, high: float, or_equal: bool = Fa
     fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not fits or (value == low and not or_equal):
         least = f"from {low:g}" if or_equal else f"above {low:g}"
-        raise UserError(f"{field} is {value!r}; it must be a number {least} to {high:g}")
+        raise UserError(f"{field} is {shown(value)}; it must be a number {least} to {high:g}")
     return float(value)

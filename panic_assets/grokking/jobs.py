@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import yaml
 
 from panic_assets.asleep import asleep
 from panic_assets.compute.choose import side_by_side
@@ -15,6 +14,7 @@ from panic_assets.grokking.config import FAMILY, Intervention
 from panic_assets.grokking.learning.recipe import Gain
 from panic_assets.instance.home import GPU_POOL
 from panic_assets.progress import Logged
+from panic_assets.reading import parse_yaml
 from panic_assets.resources import LakeResource
 from panic_assets.steps import GPU, on
 from panic_assets.training import names, registration, settings
@@ -183,10 +183,7 @@ def add_grokking_checkpoints() -> None:
 
 
 def _yaml(text: str) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"the definition is not valid YAML: {' '.join(str(error).split())}") from None
+    raw = parse_yaml(text, "the definition")
     if not isinstance(raw, dict):
         raise UserError(f"the definition is not a mapping; it must be one with fields of {', '.join(config.FIELDS)}")
     return raw

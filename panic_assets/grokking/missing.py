@@ -1,14 +1,16 @@
 """What is missing of the grokking runs, asked of the lake."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from panic_assets.grokking.config import FAMILY
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import open_problems
 from panic_assets.training import runs
 from panic_assets.training.missing import current_runs
 from panic_assets.workload import Missing, Query
 
+MEASUREMENTS = "grokking_measurements"
 TRAIN_VERSION = "2"
 ANALYSIS_VERSION = "3"
 """Version of what is measured of a checkpoint: another one makes every checkpoint's measurements missing."""
@@ -24,12 +26,20 @@ def unanalysed(lake: Lake, name: str) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
-def waiting(lake: Lake, in_training: bool) -> dict[str, list[dict[str, Any]]]:
-    """Runs -> their checkpoints that were not analysed yet; without runs that have none, and, unless asked for, without
-    those that are being trained here."""
+def item(row: Mapping[str, Any]) -> str:
+    """What a problem of a checkpoint is about: this content of this epoch."""
+    return f"epoch {row['epoch']} of {row['training_run']} (content {row['content_hash'][:12]})"
+
+
+def trained(lake: Lake, in_training: bool) -> list[str]:
+    """Runs that may have checkpoints to analyse; unless asked for, without those that are being trained here."""
     left_out = {runs.TOMBSTONE} if in_training else {runs.TOMBSTONE, "registered", "training"}
-    names = [r["training_run"] for r in runs.every(lake, FAMILY.name) if r["status"] not in left_out]
-    found = {name: unanalysed(lake, name) for name in names}
+    return [r["training_run"] for r in runs.every(lake, FAMILY.name) if r["status"] not in left_out]
+
+
+def waiting(lake: Lake, in_training: bool) -> dict[str, list[dict[str, Any]]]:
+    """Runs -> their checkpoints that were not analysed yet; without runs that have none."""
+    found = {name: unanalysed(lake, name) for name in trained(lake, in_training)}
     return {name: left for name, left in found.items() if left}
 
 
@@ -47,8 +57,10 @@ def _measurements(lake: Lake, key: str | None) -> Iterable[Missing]:
     """Checkpoints that nobody has analysed as they are; while a run is trained, more come in and none is missing."""
     for name in current_runs(lake, FAMILY.name, key):
         total = len(runs.checkpoints(lake, name))
-        left = 0 if runs.get(lake, name)["status"] in ("registered", "training") else len(unanalysed(lake, name))
-        yield Missing("grokking_measurements", name, left, total, "analyses of checkpoints", stale=True)
+        busy = runs.get(lake, name)["status"] in ("registered", "training")
+        broken = {row["item"] for row in open_problems(lake, name, MEASUREMENTS)}
+        left = 0 if busy else sum(item(row) not in broken for row in unanalysed(lake, name))
+        yield Missing(MEASUREMENTS, name, left, total, "analyses of checkpoints", stale=True)
 
 
 def _renders(lake: Lake, key: str | None) -> Iterable[Missing]:
@@ -75,7 +87,7 @@ def _concluded(asset: str, table: str) -> Query:
 
 OF_RUN: dict[str, Query] = {
     "grokking_training": _training,
-    "grokking_measurements": _measurements,
+    MEASUREMENTS: _measurements,
     "grokking_frequencies": _concluded("grokking_frequencies", "grokking_adoptions"),
     "grokking_trajectories": _concluded("grokking_trajectories", "grokking_trajectory"),
     "grokking_outcomes": _concluded("grokking_outcomes", "grokking_outcomes"),

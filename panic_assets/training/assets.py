@@ -84,7 +84,7 @@ def spine(family: Family, group: str) -> Spine:
 
     trained: Sequence[Any] = [family.trains] if family.trains else []
 
-    @make(T["checkpoints"], T["checkpoint_problems"], name=named("checkpoints"), deps=[training_runs, *trained])
+    @make(T["checkpoints"], name=named("checkpoints"), deps=[training_runs, *trained])
     def checkpoints(here: Stage) -> Outcome:
         """The complete checkpoint files of a training run, each with its content hash. Sensors that watch folders register
         them too."""
@@ -121,7 +121,9 @@ def spine(family: Family, group: str) -> Spine:
         now = stages.outlook_of(here.lake, here.key, found)
         return outcome(done, spent=now.spent, cost_per_epoch=now.per_epoch, projected=now.projected, budget=now.budget)
 
-    @make(T["notifications"], name=named("notifications"), deps=[convergence])
+    reported: Sequence[Any] = [family.reports] if family.reports else []
+
+    @make(T["notifications"], name=named("notifications"), deps=[convergence, *reported])
     def notifications(here: Stage) -> Outcome:
         """Messages to the receivers that training.yaml names: one for every change of a target metric's state. A message
         that cannot be sent does not make the stage fail."""

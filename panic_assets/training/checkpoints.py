@@ -6,18 +6,31 @@ A file is taken only when its size and mtime stood still across two looks and it
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
+import stat
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from panic_assets.errors import UserError
+from panic_assets.errors import UserError, shown
+from panic_assets.training.names import LARGEST_EPOCH, NAME
 
-HEADER_LIMIT = 100_000_000
-"""safetensors refuses longer headers."""
+HEADER_LIMIT = 25_000_000
+"""Bytes. Headers of the largest models have 2 MB, and reading one takes a hundred times its size in memory."""
+MOST_DIMENSIONS = 16
+BITS = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+"""Bits of one number, by safetensors' name of its type."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +54,28 @@ class Pattern:
         if "(?P<" in text:
             try:
                 self._numbered = re.compile(text)
-            except re.error as broken:
-                raise UserError(f"pattern {text!r} is not a regular expression: {broken}") from None
+            except (re.error, RecursionError, OverflowError) as broken:
+                raise UserError(f"pattern {shown(text)} is not a regular expression: {broken}") from None
             if "epoch" not in self._numbered.groupindex:
                 raise UserError(
-                    f"pattern {text!r} lacks the named group (?P<epoch>...); add it where the file name has the epoch"
+                    f"pattern {shown(text)} lacks the named group (?P<epoch>...); add it where the file name has the epoch"
                 )
             return
         field = re.search(r"\{epoch:0(\d+)d\}", text)
         if field is None:
             raise UserError(
-                f"pattern {text!r} does not say where the epoch is; it needs {{epoch:06d}}, or as a regular expression "
+                f"pattern {shown(text)} does not say where the epoch is; it needs {{epoch:06d}}, or as a regular expression "
                 "the group (?P<epoch>...)"
             )
         width = field.group(1)
         parts = re.split(r"(\{name\}|\{epoch:0\d+d\})", text)
         kinds = {"{name}": r"(?P<name>.+)", field.group(0): rf"(?P<epoch>\d{{{width},}})"}
-        self._numbered = re.compile("".join(kinds.get(p, re.escape(p)) for p in parts))
+        try:
+            self._numbered = re.compile("".join(kinds.get(p, re.escape(p)) for p in parts))
+        except (re.error, OverflowError):
+            raise UserError(
+                f"pattern {shown(text)} cannot be used; it may have {{name}} and {{epoch:06d}} once each"
+            ) from None
         if "{name}" in text:
             bare = re.sub(r"[-_.]?\{epoch:0\d+d\}", "", text)
             self._last = re.compile(re.escape(bare).replace(re.escape("{name}"), "(?P<name>.+)"))
@@ -82,7 +100,7 @@ def last_epoch(numbered: Iterable[int], header: Mapping[str, str], planned: int 
     distance between siblings) after the last numbered file. None when nothing tells.
     """
     told = header.get("ss_epoch", "")
-    if told.isdigit():
+    if told.isdecimal() and len(told) <= len(str(LARGEST_EPOCH)):
         return int(told)
     if planned is not None:
         return planned
@@ -105,19 +123,36 @@ class BrokenFile(Exception):
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Read and verify a safetensors header against the file's size in bytes. Raises BrokenFile."""
+    """Read and verify a safetensors header against the file's size in bytes: each tensor's type and shape must need as
+    many bytes as it has, and all of them must fill the file. Raises BrokenFile."""
     if size < 8:
         raise BrokenFile(f"{size} bytes are too few for a safetensors file; copy it again")
     (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(size - 8, HEADER_LIMIT):
+    if HEADER_LIMIT < length <= size - 8:
+        raise BrokenFile(f"its safetensors header has {length:,} bytes; at most {HEADER_LIMIT:,} are read")
+    if length > size - 8:
         raise BrokenFile("it is not a safetensors file, or it is cut off within its header; copy it again")
     try:
         fields: dict[str, Any] = json.loads(file.read(length))
         metadata = {str(k): str(v) for k, v in fields.pop("__metadata__", {}).items()}
         tensors = {name: (str(f["dtype"]), tuple(int(n) for n in f["shape"])) for name, f in fields.items()}
-        ends = sorted((int(f["data_offsets"][0]), int(f["data_offsets"][1])) for f in fields.values())
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        spans = {name: (int(f["data_offsets"][0]), int(f["data_offsets"][1])) for name, f in fields.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise BrokenFile("it is not a safetensors file: its header cannot be read") from None
+    for name, (dtype, shape) in tensors.items():
+        start, end = spans[name]
+        if dtype not in BITS:
+            raise BrokenFile(f"tensor {shown(name)} has the unknown type {shown(dtype)}; write the file again")
+        if (
+            len(shape) > MOST_DIMENSIONS
+            or any(n < 0 for n in shape)
+            or math.prod(shape) * BITS[dtype] != 8 * (end - start)
+        ):
+            raise BrokenFile(
+                f"tensor {shown(name)} has the shape {shown(shape)} of {dtype}, which does not fit its {end - start:,} "
+                "bytes; write the file again"
+            )
+    ends = sorted(spans.values())
     at = 0
     for start, end in ends:
         if start != at or end < start:
@@ -145,6 +180,8 @@ class Seen:
     path: str
     size: int
     mtime: int
+    problem: str = ""
+    """Why nothing is known of it; then size and time are 0."""
 
     @property
     def name(self) -> str:
@@ -160,10 +197,10 @@ def list_folder(url: str) -> list[Seen]:
     if "://" not in url:
         try:
             with os.scandir(url) as entries:
-                stats = [(e.path, e.stat()) for e in entries if e.is_file()]
+                found = [seen for seen in map(_seen, entries) if seen is not None]
         except FileNotFoundError:
             return []
-        return sorted((Seen(path, s.st_size, s.st_mtime_ns) for path, s in stats), key=lambda s: s.path)
+        return sorted(found, key=lambda s: s.path)
     import fsspec
 
     fs, path = fsspec.core.url_to_fs(url)
@@ -174,6 +211,19 @@ def list_folder(url: str) -> list[Seen]:
     files = [e for e in entries if e["type"] == "file"]
     seen = [Seen(fs.unstrip_protocol(e["name"]), int(e["size"]), _mtime(fs, e)) for e in files]
     return sorted(seen, key=lambda s: s.path)
+
+
+def _seen(entry: "os.DirEntry[str]") -> Seen | None:
+    """A file; None for a folder or a pipe. A link that leads nowhere is a file of which nothing is known."""
+    try:
+        found = entry.stat()
+    except FileNotFoundError:
+        if not entry.is_symlink():
+            return None  # It was removed just now.
+        return Seen(entry.path, 0, 0, "it is a link to a file that is not there")
+    except OSError as error:
+        return Seen(entry.path, 0, 0, f"it cannot be read: {error.strerror}")
+    return Seen(entry.path, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _mtime(fs: Any, entry: Mapping[str, Any]) -> int:
@@ -234,8 +284,8 @@ def open_file(path: str) -> BinaryIO:
     return fsspec.open(path, "rb").open()
 
 
-def _stamp(stat: os.stat_result) -> tuple[int, int]:
-    return stat.st_size, stat.st_mtime_ns
+def _stamp(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
 
 
 def inspect(seen: Seen, run: str, named: Named, siblings: Iterable[int], planned: int | None = None) -> Checkpoint:
@@ -245,6 +295,13 @@ def inspect(seen: Seen, run: str, named: Named, siblings: Iterable[int], planned
 
     `siblings` are the epochs of the run's numbered files, from which the epoch of a last file may follow.
     """
+    if seen.problem:
+        raise BrokenFile(seen.problem)
+    if not NAME.fullmatch(run):
+        raise BrokenFile(
+            f"its training run would be called {shown(run)}; a name has 1 to 100 letters, digits, '_', '.' or '-', and "
+            "starts with a letter or digit"
+        )
     with open_file(seen.path) as file:
         header = read_header(file, seen.size)
         epoch = named.epoch if named.epoch is not None else last_epoch(siblings, header.metadata, planned)
@@ -252,6 +309,8 @@ def inspect(seen: Seen, run: str, named: Named, siblings: Iterable[int], planned
             raise BrokenFile(
                 "its name has no epoch, and nothing else tells it; set the planned number of epochs of the run"
             )
+        if epoch > LARGEST_EPOCH:
+            raise BrokenFile(f"its epoch would be {shown(epoch)}; an epoch is at most {LARGEST_EPOCH:,}")
         file.seek(0)
         digest = content_hash(file)
         if "://" not in seen.path and _stamp(os.fstat(file.fileno())) != (seen.size, seen.mtime):

@@ -7,8 +7,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from panic_assets.asleep import asleep
-from panic_assets.cli.output import confirmed, console, say, size, table
+from panic_assets.cli.output import confirmed, console, say, size, table, tell_problems
 from panic_assets.cli.session import instance, lake, open_house
+from panic_assets.problems import open_problems
 from panic_assets.training import runs, settings
 from panic_assets.training.cost import by_cost
 
@@ -52,9 +53,7 @@ def list_() -> None:
         "cost",
     ]
     table(headings, [list(r.values()) for r in rows], title="training runs")
-    problems = lake().rows("SELECT path, problem, seen_at FROM checkpoint_problems ORDER BY seen_at")
-    if problems:
-        table(["file", "what is wrong", "seen at"], [list(r.values()) for r in problems], title="not valid checkpoints")
+    tell_problems(open_problems(lake()))
 
 
 @app.command()
@@ -96,6 +95,7 @@ def show(name: Name) -> None:
     table(headings, [list(r.values()) for r in rows], title="convergence")
     for advice in lake().rows("SELECT sentence FROM advice", training_run=name):
         say(("advice: ", "bold"), advice["sentence"])
+    tell_problems(open_problems(lake(), subject=name))
     drawn = lake().rows(
         """SELECT view, parameters, format, status || if(status = 'done' AND inputs_hash <> ?, ', outdated', '') AS status,
                   frames_done, frames, coalesce(failure, path) AS file, render

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Literal
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, cut, shown, suggest
 
 HOUR = 3600.0
+LARGEST_PRICE = 1e9
 MONTH = 30 * 24 * HOUR
 """Seconds of a month as storage is priced: 30 days."""
 
@@ -35,8 +36,8 @@ class Rate:
                 raise UserError(
                     f"rate of {self.card}: {field} {value} has no time zone; add one, for example Z for UTC"
                 )
-        if self.price < 0:
-            raise UserError(f"rate of {self.card}: price is {self.price}; it must be 0 or more")
+        if not 0 <= self.price <= LARGEST_PRICE:
+            raise UserError(f"rate of {self.card}: price is {self.price}; it must be from 0 to {LARGEST_PRICE:,.0f}")
         if self.end is not None and self.end <= self.start:
             raise UserError(
                 f"rate of {self.card} ends at {self.end}, not after its start at {self.start}; it must end later"
@@ -62,13 +63,18 @@ class RateTable:
             missing = {"card", "price", "from"} - set(row)
             if missing:
                 raise UserError(
-                    f"rate {dict(row)} lacks {', '.join(sorted(missing))}; every rate needs card, price and from"
+                    f"rate {shown(row)} lacks {', '.join(sorted(missing))}; every rate needs card, price and from"
                 )
             until = row.get("until")
+            card, price = row["card"], row["price"]
+            if not isinstance(card, str) or not card:
+                raise UserError(f"rate {shown(row)} has the card {shown(card)}; it must be a name")
+            if isinstance(price, bool) or not isinstance(price, int | float) or not abs(price) <= LARGEST_PRICE:
+                raise UserError(f"rate of {cut(card)}: price is {shown(price)}; it must be a number")
             rates.append(
                 Rate(
-                    str(row["card"]),
-                    float(str(row["price"])),
+                    cut(card),
+                    float(price),
                     _instant(row["from"]),
                     None if until is None else _instant(until),
                 )
@@ -101,7 +107,7 @@ class RateTable:
     def _of(self, card: str) -> list[Rate]:
         if card not in self._rates:
             raise UserError(
-                f"there is no rate for card {card!r}{suggest(card, self._rates)}; add one to the rate table "
+                f"there is no rate for card {shown(card)}{suggest(card, self._rates)}; add one to the rate table "
                 f"(it has: {', '.join(self.cards) or 'none'})"
             )
         return self._rates[card]
@@ -115,7 +121,7 @@ def _instant(value: object) -> datetime:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
             raise UserError(
-                f"{value!r} is not a date; write, for example, 2026-01-31 or 2026-01-31T12:00:00Z"
+                f"{shown(value)} is not a date; write, for example, 2026-01-31 or 2026-01-31T12:00:00Z"
             ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

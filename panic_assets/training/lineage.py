@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 
 OnDelete = Literal["block", "tombstone"]
 
@@ -25,7 +25,7 @@ class Lineage:
         for run, parent in self._parents.items():
             if parent is not None and parent.run not in self._parents:
                 raise UserError(
-                    f"run {run!r} names parent {parent.run!r}, which is not registered"
+                    f"run {shown(run)} names parent {shown(parent.run)}, which is not registered"
                     f"{suggest(parent.run, self._parents)}"
                 )
         self._children: dict[str, list[str]] = {run: [] for run in self._parents}
@@ -50,7 +50,7 @@ class Lineage:
 
     def _known(self, run: str) -> str:
         if run not in self._parents:
-            raise UserError(f"there is no training run {run!r}{suggest(run, self._parents)}")
+            raise UserError(f"there is no training run {shown(run)}{suggest(run, self._parents)}")
         return run
 
     def parent(self, run: str) -> Parent | None:
@@ -95,11 +95,11 @@ class Lineage:
             if epochs is not None and parent.epoch not in epochs:
                 near = min(epochs, key=lambda e: abs(e - parent.epoch)) if epochs else None
                 raise UserError(
-                    f"run {parent.run!r} has no checkpoint at epoch {parent.epoch}"
+                    f"run {shown(parent.run)} has no checkpoint at epoch {parent.epoch}"
                     + ("" if near is None else f"; the nearest is at {near}")
                 )
         if run in self._parents and self._parents[run] != parent:
-            raise UserError(f"run {run!r} already exists with another parent; give the new run another name")
+            raise UserError(f"run {shown(run)} already exists with another parent; give the new run another name")
         return Lineage({**self._parents, run: parent})
 
     def on_delete(self, run: str, mode: OnDelete = "block") -> Literal["remove", "tombstone"]:
@@ -110,6 +110,6 @@ class Lineage:
         if mode == "tombstone":
             return "tombstone"
         raise UserError(
-            f"run {run!r} is the parent of {', '.join(children)}; delete those first, or leave a tombstone, which "
+            f"run {shown(run)} is the parent of {', '.join(children)}; delete those first, or leave a tombstone, which "
             "keeps the name and lineage of the run and deletes its rows and files"
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import open_problems
 from panic_assets.training import names, runs
 from panic_assets.training.checkpoints import list_folder
 from panic_assets.workload import Missing, Query
@@ -34,7 +35,7 @@ def spine(family: str) -> dict[str, Query]:
         for name in current_runs(lake, family, key):
             watch = stages.watch_of(runs.get(lake, name))
             known = {(r.path, r.size, r.mtime) for r in runs.registered(lake, name)}
-            refused = set(lake.sql("SELECT path FROM checkpoint_problems", training_run=name)["path"].to_pylist())
+            refused = {row["item"] for row in open_problems(lake, source=names.asset(family, "checkpoints"))}
             try:
                 pattern = watch.compiled()
                 named = [(f, pattern.match(f.name)) for f in list_folder(watch.url)]

@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import operation
 from panic_assets.training.lineage import Lineage, Parent
+from panic_assets.training.names import NAME
 from panic_assets.training.settings import Settings, parse_targets
 from panic_assets.training.watch import Registered
 
-NAME = re.compile(r"(?!.*\.\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""A partition key, hence without "...", which Dagster reads as a range."""
 LEASE = "training_run {}"
 """What whoever works on a run holds."""
 TOMBSTONE = "tombstone"
@@ -44,7 +42,7 @@ def register(lake: Lake, new: NewRun) -> bool:
     parent's checkpoint that is not there. A tombstone of the same configuration comes back to life."""
     if not NAME.fullmatch(new.name):
         raise UserError(
-            f"run name {new.name!r} must be 1 to 100 letters, digits, '_', '.' or '-', start with a letter or digit, "
+            f"run name {shown(new.name)} must be 1 to 100 letters, digits, '_', '.' or '-', start with a letter or digit, "
             "and not contain '...'"
         )
     text = json.dumps(new.config, sort_keys=True, ensure_ascii=False)
@@ -58,7 +56,7 @@ def register(lake: Lake, new: NewRun) -> bool:
             before = json.loads(old["config"])
             fields = sorted(k for k in {*before, *new.config} if before.get(k) != json.loads(text).get(k))
             raise UserError(
-                f"run {new.name!r} already exists with different {', '.join(fields) or 'family'}; "
+                f"run {shown(new.name)} already exists with different {', '.join(fields) or 'family'}; "
                 "give the new run another name"
             )
         epochs = None if new.parent is None else [r["epoch"] for r in checkpoints(lake, new.parent.run)]
@@ -98,7 +96,9 @@ def get(lake: Lake, name: str) -> dict[str, Any]:
     row = find(lake, name)
     if row is None:
         known = [p["training_run"] for p, _ in lake.partitions("training_runs")]
-        raise UserError(f"there is no training run {name!r}{suggest(name, known)} (`panic training list` shows them)")
+        raise UserError(
+            f"there is no training run {shown(name)}{suggest(name, known)} (`panic training list` shows them)"
+        )
     return row
 
 

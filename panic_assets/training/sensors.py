@@ -1,12 +1,15 @@
 """Registers checkpoint files that appear in watched folders. Each family decides what is then done with them."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from panic_assets import problems
 from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
+from panic_assets.problems import Problem, isolated
 from panic_assets.resources import LakeResource
 from panic_assets.training import names, registration, runs, settings
 from panic_assets.training.watch import Cursor, Registered, Watch, tick
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from panic_assets.training import stages
 else:
     stages = asleep("panic_assets.training.stages")
+
+SETTINGS = "checkpoint_files"
+"""The source of what is wrong with training.yaml itself."""
 
 
 @dg.sensor(
@@ -28,8 +34,9 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
     try:
         watches = settings.read().watches
     except UserError as error:
-        context.log.error(str(error))
+        tell(context, problems.report(lake.lake, SETTINGS, [Problem(str(settings.path()), str(error))]))
         return dg.SkipReason(str(error))
+    problems.report(lake.lake, SETTINGS, [])
     before = json.loads(context.cursor or "{}")
     after = {}
     touched: dict[str, int] = {}
@@ -37,18 +44,20 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
     waiting = 0
     for watch in watches:
         key = json.dumps([watch.family, watch.url, watch.pattern, watch.run])
-        found = tick(watch, Cursor.from_json(before.get(key, {})), _registered(lake, watch))
-        if found.arrivals:
-            for name in registration.add_watched(lake.lake, context.instance, watch, found.arrivals):
+        cursor, met = Cursor.from_json(before.get(key, {})), list[Problem]()
+        with isolated(met, watch.url):  # A folder that cannot be read stops no other.
+            found = tick(watch, cursor, _registered(lake, watch))
+            cursor = found.cursor
+            for name in sorted({a.checkpoint.run for a in found.arrivals}):
                 mine = [a for a in found.arrivals if a.checkpoint.run == name]
-                stages.store_arrivals(lake.lake, mine)
-                touched[name] = touched.get(name, 0) + len(mine)
-                family_of[name] = watch.family
-        for report in found.reports:
-            context.log.warning(f"{report.path} is not a valid checkpoint: {report.why}")
-        stages.store_reports(lake.lake, watch, found.reports)
-        waiting += len(found.cursor.waiting)
-        after[key] = found.cursor.to_json()
+                with isolated(met, mine[0].checkpoint.path):
+                    registration.add_watched(lake.lake, context.instance, watch, mine)
+                    stages.store_arrivals(lake.lake, mine)
+                    touched[name] = touched.get(name, 0) + len(mine)
+                    family_of[name] = watch.family
+        tell(context, stages.report_files(lake.lake, watch, cursor, met))
+        waiting += len(cursor.waiting)
+        after[key] = cursor.to_json()
     if not touched:
         context.update_cursor(json.dumps(after))
         return dg.SkipReason(
@@ -66,6 +75,12 @@ def checkpoint_files(context: dg.SensorEvaluationContext, lake: LakeResource) ->
         for name, count in touched.items()
     ]
     return dg.SensorResult(asset_events=events, cursor=json.dumps(after))
+
+
+def tell(context: dg.SensorEvaluationContext, new: Sequence[Problem]) -> None:
+    """Write new problems into the log of a tick."""
+    for problem in new:
+        context.log.warning(f"{problem.item}: {problem.problem}")
 
 
 def _registered(lake: LakeResource, watch: Watch) -> list[Registered]:

@@ -12,18 +12,18 @@ The file is in PANIC_HOME, or where PANIC_TRAINING says. Without it there are no
     stop: {threshold: 20, on: projected, dry_run: true}
 """
 
-import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, cut, shown, suggest
+from panic_assets.reading import read_yaml
 from panic_assets.settings import home
 from panic_assets.training.cost import RateTable, StopRule
 from panic_assets.training.families import families
+from panic_assets.training.names import LARGEST_EPOCH, NAME
 from panic_assets.training.watch import Watch
 
 FIELDS = ("rates", "watch", "targets", "notify", "stop")
@@ -57,11 +57,7 @@ def read() -> Settings:
     where = path()
     if not where.exists():
         return Settings()
-    try:
-        raw = yaml.safe_load(where.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{where} cannot be read: {' '.join(str(error).split())}") from None
-    return parse(raw or {})
+    return parse(read_yaml(where) or {})
 
 
 def parse(raw: Any) -> Settings:
@@ -71,41 +67,50 @@ def parse(raw: Any) -> Settings:
     for key in raw:
         if key not in FIELDS:
             raise UserError(
-                f"unknown training setting {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})"
+                f"unknown training setting {shown(key)}{suggest(key, FIELDS)} (accepted: {', '.join(FIELDS)})"
             )
     targets = default_targets()
     for family, metrics in _mapping(raw, "targets").items():
-        targets[str(family)] = parse_targets(metrics, f"targets.{family}")
+        if family not in families():
+            known = families()
+            raise UserError(
+                f"targets names the family {shown(family)}{suggest(family, known)} (accepted: {', '.join(known)})"
+            )
+        targets[family] = parse_targets(metrics, f"targets.{family}")
     return Settings(
         RateTable.parse(_items(raw, "rates")),
         tuple(_watch(w) for w in _items(raw, "watch")),
         targets,
-        tuple(os.path.expandvars(str(url)) for url in raw.get("notify") or ()),
+        _receivers(raw.get("notify")),
         _stop(raw.get("stop")),
     )
 
 
 def parse_targets(raw: Any, name: str) -> dict[str, float]:
     """Metric -> tolerance."""
-    if not isinstance(raw, Mapping) or not raw:
-        raise UserError(f"{name} is {raw!r}; it must map metrics to tolerances, as in {{test_accuracy: 0.02}}")
+    if not isinstance(raw, Mapping) or not raw or not all(isinstance(metric, str) for metric in raw):
+        raise UserError(f"{name} is {shown(raw)}; it must map metrics to tolerances, as in {{test_accuracy: 0.02}}")
     for metric, tolerance in raw.items():
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise UserError(f"{name}.{metric} is {tolerance!r}; it must be a tolerance of 0 or more")
-    return {str(metric): float(tolerance) for metric, tolerance in raw.items()}
+        if (
+            isinstance(tolerance, bool)
+            or not isinstance(tolerance, int | float)
+            or not 0 <= tolerance <= sys.float_info.max
+        ):
+            raise UserError(f"{name}.{cut(metric)} is {shown(tolerance)}; it must be a tolerance of 0 or more")
+    return {metric: float(tolerance) for metric, tolerance in raw.items()}
 
 
 def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = raw.get(name) or {}
     if not isinstance(value, Mapping):
-        raise UserError(f"{name} is {value!r}; it must be a mapping of names to values")
+        raise UserError(f"{name} is {shown(value)}; it must be a mapping of names to values")
     return value
 
 
 def _items(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     value = raw.get(name) or []
     if not isinstance(value, list) or not all(isinstance(v, Mapping) for v in value):
-        raise UserError(f"{name} is {value!r}; it must be a list of mappings")
+        raise UserError(f"{name} is {shown(value)}; it must be a list of mappings")
     return value
 
 
@@ -114,38 +119,71 @@ def _watch(raw: Mapping[str, Any]) -> Watch:
     for key in raw:
         if key not in accepted:
             raise UserError(
-                f"unknown field {key!r} of watch{suggest(str(key), accepted)} (accepted: {', '.join(accepted)})"
+                f"unknown field {shown(key)} of watch{suggest(key, accepted)} (accepted: {', '.join(accepted)})"
             )
     lacking = [field for field in ("family", "url") if not raw.get(field)]
     if lacking:
-        raise UserError(f"watch {dict(raw)} lacks {' and '.join(lacking)}; every watch needs family and url")
+        raise UserError(f"watch {shown(raw)} lacks {' and '.join(lacking)}; every watch needs family and url")
     known = families()
-    if raw["family"] not in known:
-        near = suggest(str(raw["family"]), known)
-        raise UserError(f"watch names the family {raw['family']!r}{near} (accepted: {', '.join(known)})")
+    if not isinstance(raw["family"], str) or raw["family"] not in known:
+        near = suggest(raw["family"], known)
+        raise UserError(f"watch names the family {shown(raw['family'])}{near} (accepted: {', '.join(known)})")
+    for name in ("url", "pattern", "run"):
+        if not isinstance(raw.get(name, ""), str | None):
+            raise UserError(f"watch.{name} is {shown(raw[name])}; it must be a text")
     if not known[raw["family"]].pattern and not raw.get("pattern"):
         raise UserError(
-            f"watch of family {raw['family']!r} lacks a pattern; give one, as in model-{{epoch:04d}}.safetensors"
+            f"watch of family {shown(raw['family'])} lacks a pattern; give one, as in model-{{epoch:04d}}.safetensors"
         )
     epochs = raw.get("epochs")
-    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-        raise UserError(f"watch.epochs is {epochs!r}; it must be a whole number of 1 or more")
-    url = str(raw["url"])
+    if epochs is not None and (
+        isinstance(epochs, bool) or not isinstance(epochs, int) or not 1 <= epochs <= LARGEST_EPOCH
+    ):
+        raise UserError(f"watch.epochs is {shown(epochs)}; it must be a whole number from 1 to {LARGEST_EPOCH:,}")
+    url = raw["url"]
     if "://" not in url:
-        url = str(Path(url).expanduser().absolute())
-    watch = Watch(str(raw["family"]), url, str(raw.get("pattern") or ""), str(raw.get("run") or ""), epochs)
+        try:
+            url = str(Path(url).expanduser().absolute())
+        except RuntimeError as error:  # The home of a person who is not known here.
+            raise UserError(f"watch.url is {shown(url)}, which cannot be followed: {error}") from None
+    run = raw.get("run") or ""
+    if run and not NAME.fullmatch(run):
+        raise UserError(
+            f"watch.run is {shown(run)}; it must be 1 to 100 letters, digits, '_', '.' or '-', start with a letter or digit, "
+            "and not contain '...'"
+        )
+    watch = Watch(raw["family"], url, raw.get("pattern") or "", run, epochs)
     watch.compiled()
     return watch
+
+
+def _receivers(raw: Any) -> tuple[str, ...]:
+    """One text is a list of one. Variables stay as they are named, for they are filled in when a message is sent."""
+    listed = [raw] if isinstance(raw, str) else [] if raw is None else raw
+    if not isinstance(listed, list):
+        raise UserError(f"notify is {shown(raw)}; it must be an Apprise URL, or a list of them")
+    for one in listed:
+        if not isinstance(one, str) or not ("://" in one or one.startswith("$")):
+            raise UserError(
+                f"notify contains {shown(one)}; it must be an Apprise URL like mailto://..., or a variable like $SLACK_URL"
+            )
+    return tuple(dict.fromkeys(listed))
 
 
 def _stop(raw: Any) -> StopRule | None:
     if raw is None:
         return None
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("threshold"), int | float):
-        raise UserError(f"stop is {raw!r}; it must have a number as threshold, and may have on and dry_run")
+    accepted = {"threshold", "on", "dry_run"}
+    threshold = raw.get("threshold") if isinstance(raw, Mapping) and set(raw) <= accepted else None
+    if (
+        isinstance(threshold, bool)
+        or not isinstance(threshold, int | float)
+        or not 0 <= threshold <= sys.float_info.max
+    ):
+        raise UserError(f"stop is {shown(raw)}; it must have a number as threshold, and may have on and dry_run")
     on, dry_run = raw.get("on", "spent"), raw.get("dry_run", True)
     if on not in ("spent", "projected"):
-        raise UserError(f"stop.on is {on!r}; accepted: spent, projected")
+        raise UserError(f"stop.on is {shown(on)}; accepted: spent, projected")
     if not isinstance(dry_run, bool):
-        raise UserError(f"stop.dry_run is {dry_run!r}; accepted: true, false")
-    return StopRule(float(raw["threshold"]), on, dry_run)
+        raise UserError(f"stop.dry_run is {shown(dry_run)}; accepted: true, false")
+    return StopRule(float(threshold), on, dry_run)

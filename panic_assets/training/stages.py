@@ -4,20 +4,24 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from panic_assets import problems
 from panic_assets.errors import UserError
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import Problem
 from panic_assets.progress import Done
-from panic_assets.training import cost, notify, replay, runs
+from panic_assets.training import cost, names, notify, replay, runs
 from panic_assets.training.checkpoints import Named
 from panic_assets.training.convergence import advise
+from panic_assets.training.families import families
 from panic_assets.training.series import Measurement, Series, series_of
 from panic_assets.training.settings import Settings
-from panic_assets.training.watch import Arrival, Cursor, Report, Watch, tick
+from panic_assets.training.watch import Arrival, Cursor, Watch, tick
+from panic_assets.workload import Briefing
 
 STORAGE = "storage"
 """The name under which the rate table prices a GB for 30 days."""
@@ -35,14 +39,13 @@ def watch_of(row: Mapping[str, Any]) -> Watch:
 def register_checkpoints(lake: Lake, name: str, settle_seconds: float = 1.0) -> Done:
     """Register what is complete in a run's own folder: two looks, a pause apart."""
     watch = watch_of(runs.get(lake, name))
-    first = tick(watch, Cursor(), runs.registered(lake, name))
-    if not first.cursor.waiting:
-        return Done()
-    time.sleep(settle_seconds)
-    second = tick(watch, first.cursor, runs.registered(lake, name), seconds=float("inf"))
-    done = Done(store_arrivals(lake, [a for a in second.arrivals if a.checkpoint.run == name]))
-    store_problems(lake, name, second.reports)
-    done.problems = [f"{r.path}: {r.why}" for r in second.reports]
+    found = tick(watch, Cursor(), runs.registered(lake, name))
+    if found.cursor.waiting:
+        time.sleep(settle_seconds)
+        found = tick(watch, found.cursor, runs.registered(lake, name), seconds=float("inf"))
+    done = Done(store_arrivals(lake, [a for a in found.arrivals if a.checkpoint.run == name]))
+    report_files(lake, watch, found.cursor)
+    done.problems = [f"{r.path}: {r.why}" for r in found.reports]
     return done
 
 
@@ -101,31 +104,20 @@ def _store_versions(lake: Lake, name: str, versions: Iterable[Mapping[str, Any]]
     lake.replace("checkpoints", rows, training_run=name)
 
 
-def store_problems(lake: Lake, name: str, reports: Sequence[Report]) -> None:
-    """Add reported files of a run to its list; of two reports of a file, the newer one stays."""
-    if not reports:
-        return
-    old = lake.sql("SELECT * FROM checkpoint_problems", training_run=name).to_pylist()
-    by_path = {r["path"]: r for r in old}
-    for report in reports:
-        by_path[report.path] = {
-            "training_run": name,
-            "path": report.path,
-            "problem": report.why,
-            "seen_at": datetime.now(UTC),
-        }
-    lake.replace("checkpoint_problems", list(by_path.values()), training_run=name)
-
-
-def store_reports(lake: Lake, watch: Watch, reports: Sequence[Report]) -> None:
-    """Add reported files of a watched folder, each to the run its name says, else to the folder's."""
+def report_files(lake: Lake, watch: Watch, cursor: Cursor, more: Sequence[Problem] = ()) -> list[Problem]:
+    """Report the files of a watched folder that are no valid checkpoints; returns those that are new. Files that may
+    still be written keep the problem that they had."""
     pattern = watch.compiled()
-    by_run: dict[str, list[Report]] = {}
-    for report in reports:
-        named = pattern.match(PurePosixPath(report.path).name) or Named(None, None)
-        by_run.setdefault(watch.run_of(named), []).append(report)
-    for name, mine in by_run.items():
-        store_problems(lake, name, mine)
+    known = {row["training_run"] for row in runs.every(lake, watch.family)}
+    met = []
+    for path, (_, _, why) in cursor.broken.items():
+        run = watch.run_of(pattern.match(PurePosixPath(path).name) or Named(None, None))
+        met.append(Problem(path, why, run if run in known else None))
+
+    def mine(row: Mapping[str, Any]) -> bool:
+        return row["item"] not in cursor.waiting and watch.holds(row["item"])
+
+    return problems.report(lake, names.asset(watch.family, "checkpoints"), [*met, *more], mine)
 
 
 # --- metrics, convergence, advice --------------------------------------------------------------
@@ -300,19 +292,17 @@ def _work(config: Mapping[str, Any]) -> dict[str, Any]:
 # --- notifications -----------------------------------------------------------------------------
 
 
-def changes(lake: Lake, name: str) -> list[notify.Change]:
-    """States that differ from those last reported (at first: from `continue`), one per target metric."""
+def changes(lake: Lake, name: str, receiver: str) -> list[notify.Change]:
+    """States that differ from those that a receiver was last told (at first: from `continue`), one per target metric. A
+    receiver that is new is taken to know what anybody was told before."""
     latest = lake.sql(
         "SELECT * FROM convergence QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC) = 1 "
         "ORDER BY metric",
         training_run=name,
     ).to_pylist()
-    told = lake.sql(
-        "SELECT metric, after FROM notifications WHERE status <> 'failed' "
-        "QUALIFY row_number() OVER (PARTITION BY metric ORDER BY epoch DESC, computed_at DESC) = 1",
-        training_run=name,
-    ).to_pylist()
-    before = {r["metric"]: r["after"] for r in told}
+    told = lake.sql("SELECT * FROM notifications ORDER BY epoch, computed_at", training_run=name).to_pylist()
+    own = [r for r in told if r["receiver"] == receiver] or told
+    before = {r["metric"]: r["after"] for r in own if r["status"] != "failed"}
     return [
         notify.Change(name, r["metric"], r["epoch"], old, r["state"], r["best_epoch"], r["reason"])
         for r in latest
@@ -321,29 +311,59 @@ def changes(lake: Lake, name: str) -> list[notify.Change]:
 
 
 def tell(lake: Lake, name: str, settings: Settings, pause: float = notify.PAUSE_SECONDS) -> Done:
-    """Send a message per change. One that failed is sent again next time; one that was sent is never sent twice."""
+    """Send a message per change and receiver. One that failed is sent again next time, to the receivers that it did not
+    reach; nobody is told twice."""
     done = Done()
-    for change in changes(lake, name):
-        delivery = notify.send(settings.notify, change.title, change.body, pause)
+    names_of: dict[str, str | None] = {notify.name_of(receiver): receiver for receiver in settings.notify}
+    names_of = names_of or {"": None}
+    due = [(known, receiver, change) for known, receiver in names_of.items() for change in changes(lake, name, known)]
+    if not due:
+        return done
+    briefing = _briefing(lake, name, done) if settings.notify else Briefing()
+    verdict = _verdict(lake, name)
+    for known, receiver, change in due:
+        body = "\n".join([*verdict, change.body, *briefing.sentences, *([briefing.link] if briefing.link else [])])
+        delivery = notify.Delivery("no receiver", 0)
+        if receiver is not None:
+            delivery = notify.send(receiver, notify.Message(change.title, body, briefing.picture), pause)
         old = lake.sql("SELECT * FROM notifications", training_run=name).to_pylist()
         row = {
             "training_run": name,
             "notification": change.id,
+            "receiver": known,
             "metric": change.metric,
             "epoch": change.epoch,
             "before": change.before,
             "after": change.after,
             "title": change.title,
-            "body": change.body,
+            "body": body,
             "status": delivery.status,
             "attempts": delivery.attempts,
+            "problem": delivery.problem,
             "computed_at": datetime.now(UTC),
         }
-        kept = [r for r in old if r["notification"] != change.id]
+        kept = [r for r in old if (r["notification"], r["receiver"]) != (change.id, known)]
         lake.replace("notifications", [*kept, row], training_run=name)
         done.rows += 1
         if delivery.status == "failed":
             done.problems.append(
-                f'the message "{change.title}" did not reach every receiver; it is sent again next time'
+                f'the message "{change.title}" did not reach the receiver {known}: {delivery.problem}; it is sent again '
+                "next time"
             )
     return done
+
+
+def _verdict(lake: Lake, name: str) -> list[str]:
+    rows = lake.sql("SELECT recommendation, best_epoch FROM advice", training_run=name).to_pylist()
+    return [f"Verdict: {r['recommendation']}, epoch {r['best_epoch']} is the best." for r in rows]
+
+
+def _briefing(lake: Lake, name: str, done: Done) -> Briefing:
+    """What the run's family adds to a message. A fault in it must not keep the message back."""
+    ask = families()[runs.get(lake, name)["family"]].briefing
+    found = Briefing()
+    try:
+        found = ask(lake, name) if ask else found
+    except Exception as error:
+        done.problems.append(f"the message lacks what the family says of {name}: {problems.sentence(error)}")
+    return found if found.link else replace(found, link=f"More: panic training show {name}")

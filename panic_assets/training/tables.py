@@ -87,21 +87,6 @@ CHECKPOINTS = Table(
     hot=True,
 )
 
-CHECKPOINT_PROBLEMS = Table(
-    name="checkpoint_problems",
-    doc="One row per file that was refused as a checkpoint, for example because it is cut off, is no safetensors file, "
-    "or does not tell its epoch.",
-    columns=(
-        RUN,
-        Column("path", "string", "Path or URL of the file."),
-        Column("problem", "string", "What is wrong with the file."),
-        Column("seen_at", "timestamp", "When the problem was last reported."),
-    ),
-    key=("training_run", "path"),
-    partitioned_by=("training_run",),
-    owned=False,
-)
-
 METRICS = Table(
     name="metrics",
     doc="One row per training run, epoch and metric: one measured value. All families store their metrics here.",
@@ -310,14 +295,19 @@ LOSS_EVENTS = Table(
 
 NOTIFICATIONS = Table(
     name="notifications",
-    doc="One row per message about a change of state of a target metric: what was sent, and whether it was delivered. "
-    "A message that failed is sent again later.",
+    doc="One row per receiver of a message about a change of state of a target metric: what was sent, and whether it was "
+    "delivered. A message that failed is sent again later, to the receivers that it did not reach.",
     columns=(
         RUN,
         Column(
             "notification",
             "string",
             "Hash of run, metric, epoch and new state. It keeps a change from being sent twice.",
+        ),
+        Column(
+            "receiver",
+            "string",
+            "The receiver: the variable that names it, or its kind and a hash of its address; empty if none is configured.",
         ),
         _METRIC,
         EPOCH,
@@ -328,13 +318,14 @@ NOTIFICATIONS = Table(
         Column(
             "status",
             "string",
-            "`sent`: all receivers got it. `failed`: at least one did not. `no receiver`: none is configured.",
+            "`sent`: the receiver got it. `failed`: it did not. `no receiver`: none is configured.",
             allowed=("sent", "failed", "no receiver"),
         ),
-        Column("attempts", "int32", "Number of attempts to send it; 0 without a receiver."),
+        Column("attempts", "int32", "Number of attempts to send it; 0 without a receiver, or with a bad address."),
+        Column("problem", "string", "Why the receiver did not get it; null if it did.", nullable=True),
         _AT,
     ),
-    key=("training_run", "notification"),
+    key=("training_run", "notification", "receiver"),
     partitioned_by=("training_run",),
     references=(_IS_RUN,),
 )
@@ -371,7 +362,6 @@ RENDERS = Table(
 TABLES = (
     TRAINING_RUNS,
     CHECKPOINTS,
-    CHECKPOINT_PROBLEMS,
     METRICS,
     CONVERGENCE,
     ADVICE,

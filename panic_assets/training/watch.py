@@ -20,6 +20,7 @@ from panic_assets.training.checkpoints import (
     look,
 )
 from panic_assets.training.families import families
+from panic_assets.training.names import LARGEST_EPOCH
 
 Stamp = tuple[int, int]
 """Size in bytes and mtime in nanoseconds."""
@@ -41,6 +42,10 @@ class Watch:
 
     def compiled(self) -> Pattern:
         return Pattern(self.pattern or families()[self.family].pattern)
+
+    def holds(self, path: str) -> bool:
+        """Whether a path is that of the folder, or of a file in it."""
+        return path == self.url or path.rpartition("/")[0] == self.url.rstrip("/")
 
     def run_of(self, named: Named) -> str:
         """The run a file belongs to."""
@@ -133,7 +138,7 @@ def tick(watch: Watch, cursor: Cursor, registered: Iterable[Registered], seconds
     found = look([s for s in listing if s.path in named or s.name.endswith(".safetensors")], cursor.waiting, known)
     siblings: dict[str, list[int]] = {}
     for n in named.values():
-        if n.epoch is not None:
+        if n.epoch is not None and n.epoch <= LARGEST_EPOCH:
             siblings.setdefault(watch.run_of(n), []).append(n.epoch)
     arrivals, reports, unread = [], [], 0
     waiting = dict(found.waiting)

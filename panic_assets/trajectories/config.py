@@ -10,9 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
+from panic_assets.reading import read_yaml
 from panic_assets.registry import registry
 from panic_assets.workload import Inputs
 
@@ -87,16 +86,7 @@ def read(path: Path) -> Definition:
     """The definition in a JSON or YAML file. A file that gives no name is named after itself."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not an experiment file; its name must end in {', '.join(SUFFIXES)}")
-    is_json = path.suffix.lower() == ".json"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        raw = json.loads(text) if is_json else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not valid {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())}"
-        ) from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold one mapping of the fields {', '.join(FIELDS)}")
     return parse({"name": path.stem, **raw})
@@ -106,18 +96,18 @@ def parse(raw: Mapping[str, Any]) -> Definition:
     """Validate what a user wrote. The first mistake raises UserError: the field, its value, and what is accepted."""
     for key in raw:
         if key not in FIELDS:
-            raise UserError(f"unknown field {key!r}{suggest(str(key), FIELDS)} (accepted: {', '.join(FIELDS)})")
+            raise UserError(f"unknown field {shown(key)}{suggest(key, FIELDS)} (accepted: {', '.join(FIELDS)})")
     name = raw.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"name is {name!r}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or "
+            f"name is {shown(name)}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or "
             "digit and without '...'"
         )
     networks = tuple(_network(n, i) for i, n in enumerate(_list(raw, "networks", "lists of model names")))
     prompts = tuple(_list(raw, "prompts", "texts"))
     for prompt in prompts:
         if not isinstance(prompt, str) or not prompt.strip() or not _is_unicode(prompt):
-            raise UserError(f"prompts contains {prompt!r}; each prompt must be a Unicode text that is not blank")
+            raise UserError(f"prompts contains {shown(prompt)}; each prompt must be a Unicode text that is not blank")
     embedders = tuple(_list(raw, "embedding_models", "names of embedding models"))
     for embedder in embedders:
         _embedder(embedder, networks)
@@ -143,7 +133,7 @@ def extended(old: Definition, new: Definition) -> Definition:
     if old.fixed_hash != new.fixed_hash:
         fields = [k for k, v in asdict(old).items() if k != "embedding_models" and v != asdict(new)[k]]
         raise UserError(
-            f"name {new.name!r} is taken by an experiment with different {', '.join(fields)}; "
+            f"name {shown(new.name)} is taken by an experiment with different {', '.join(fields)}; "
             f"choose another name, or delete it first with `panic experiment delete {new.name}`"
         )
     added = tuple(m for m in new.embedding_models if m not in old.embedding_models)
@@ -162,44 +152,44 @@ def _is_unicode(text: str) -> bool:
 def _list(raw: Mapping[str, Any], field: str, what: str) -> list[Any]:
     value = raw.get(field)
     if not isinstance(value, list | tuple) or not value:
-        raise UserError(f"{field} is {value!r}; it must be a list of {what} with at least one entry")
+        raise UserError(f"{field} is {shown(value)}; it must be a list of {what} with at least one entry")
     return list(value)
 
 
 def _integer(raw: Mapping[str, Any], field: str, low: int, high: int) -> int:
     value = raw.get(field)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
+        raise UserError(f"{field} is {shown(value)}; it must be a whole number from {low} to {high}")
     return value
 
 
 def _unique(field: str, values: list[Any] | tuple[Any, ...]) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
-        raise UserError(f"{field} contains {twice[0]!r} more than once; each may be given once")
+        raise UserError(f"{field} contains {shown(twice[0])} more than once; each may be given once")
 
 
 def _network(value: Any, index: int) -> tuple[str, ...]:
     field = f"networks[{index}]"
     if not isinstance(value, list | tuple) or not value:
-        raise UserError(f"{field} is {value!r}; a network must be a list of model names with at least one entry")
+        raise UserError(f"{field} is {shown(value)}; a network must be a list of model names with at least one entry")
     specs = []
     for name in value:
         known = [s.name for s in registry.generators()]
         if name not in known:
             raise UserError(
-                f"{field} names {name!r}, which is not a generator in the registry{suggest(str(name), known)} "
+                f"{field} names {shown(name)}, which is not a generator in the registry{suggest(name, known)} "
                 "(`panic model list` shows them)"
             )
         specs.append(registry.get(name))
     if specs[0].input != "text":
         raise UserError(
-            f"{field} starts with {value[0]!r}, which takes {specs[0].input}; the first model must take text"
+            f"{field} starts with {shown(value[0])}, which takes {specs[0].input}; the first model must take text"
         )
     for left, right in pairwise([*specs, specs[0]]):
         if left.output != right.input:
             raise UserError(
-                f"{field}: {left.name!r} gives {left.output} but {right.name!r}, the next, takes {right.input}; "
+                f"{field}: {shown(left.name)} gives {left.output} but {shown(right.name)}, the next, takes {right.input}; "
                 "each model must take what the one before it gives, and the first what the last gives"
             )
     return tuple(value)
@@ -209,13 +199,13 @@ def _embedder(name: Any, networks: tuple[tuple[str, ...], ...]) -> None:
     known = {s.name: s for s in registry.embedders()}
     if not isinstance(name, str) or name not in known:
         raise UserError(
-            f"embedding_models names {name!r}, which is not an embedding model in the registry"
-            f"{suggest(str(name), known)} (`panic model list` shows them)"
+            f"embedding_models names {shown(name)}, which is not an embedding model in the registry"
+            f"{suggest(name, known)} (`panic model list` shows them)"
         )
     outputs = {registry.get(model).output for network in networks for model in network}
     if known[name].input not in outputs:
         raise UserError(
-            f"embedding_models names {name!r}, which embeds {known[name].input}s, but no network outputs "
+            f"embedding_models names {shown(name)}, which embeds {known[name].input}s, but no network outputs "
             f"{known[name].input}s; use a model that embeds {' or '.join(sorted(f'{o}s' for o in outputs))}"
         )
 
@@ -230,7 +220,7 @@ def _seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not UNSEEDED <= seed < 2**63:
             raise UserError(
-                f"seeds contains {seed!r}; a seed must be -1 (unseeded) or a whole number from 0 to 2^63 - 1"
+                f"seeds contains {shown(seed)}; a seed must be -1 (unseeded) or a whole number from 0 to 2^63 - 1"
             )
     return tuple(seeds)
 
@@ -249,5 +239,5 @@ def _image_format(raw: Mapping[str, Any]) -> str:
     if value is None:
         return IMAGE_FORMATS[0]
     if value not in IMAGE_FORMATS:
-        raise UserError(f"image_format is {value!r}; it must be png or webp (both lossless), or jpeg (lossy)")
+        raise UserError(f"image_format is {shown(value)}; it must be png or webp (both lossless), or jpeg (lossy)")
     return value

@@ -17,7 +17,11 @@ import dagster as dg
 import duckdb
 import pytest
 
+from panic_assets import problems
+from panic_assets.cli import session
 from panic_assets.lake.lake import Lake
+from panic_assets.settings import home
+from panic_assets.tables import open_lake
 from panic_assets_tests.cli.files import write
 from panic_assets_tests.conftest import Panic
 from panic_assets_tests.trajectories.world import trace
@@ -139,6 +143,26 @@ def test_query_and_its_mistakes(panic: Panic, instance: dg.DagsterInstance) -> N
     code, _, err = panic("query", "DELETE FROM runs")
     assert (code, "read-only" in err) == (2, True)
     assert "only the first 100 rows" in panic("query", "SELECT * FROM range(101)")[1]
+
+
+def test_open_problems_are_shown_and_their_texts_are_no_formulas_in_csv(
+    panic: Panic, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    out = panic("query", "SELECT '=cmd|x' AS y, -1 AS n, 'a=b' AS z, '@x' AS \"+1\"", "--format", "csv")[1]
+    assert list(csv.reader(out.splitlines())) == [["y", "n", "z", "'+1"], ["'=cmd|x", "-1", "a=b", "'@x"]]
+    lake = open_lake(home().lake)
+    problems.report(lake, "test", [problems.Problem("=cmd|' /C calc'!A0", "-1+2"), problems.Problem("b", "fine")])
+    session.refresh()
+    assert panic("export", "data", tmp_path, "-t", "problems", "--format", "csv")[0] == 0
+    with (tmp_path / "problems.csv").open() as file:
+        rows = [(r["item"], r["problem"]) for r in csv.DictReader(file)]
+    assert rows == [("'=cmd|' /C calc'!A0", "'-1+2"), ("b", "fine")]
+    for command in (("doctor",), ("training", "list")):
+        code, out, _ = panic(*command)
+        assert (code, "open problems" in out, "-1+2" in out) == (0, True, True)
+    problems.report(lake, "test", [])
+    session.refresh()
+    assert "open problems" not in panic("doctor")[1]
 
 
 def test_export(panic: Panic, instance: dg.DagsterInstance, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From checkpoints on disk to reports, through the lake: resumable, bound to what was measured, the truth found."""
 
 import contextlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
+from safetensors.numpy import save_file
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
@@ -22,6 +25,7 @@ from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
 from panic_assets.lake import invariants
 from panic_assets.models.preflight import inspect
+from panic_assets.problems import open_problems
 from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
@@ -206,6 +210,18 @@ def test_reports_are_whole_and_their_numbers_the_databases(tested):
             assert page.by_row[report.row_id("prompt_test_results", c)] == [repr(c[k]) for k in keys]
 
 
+def test_a_message_says_what_is_weak_and_shows_pictures_and_the_report(tested, monkeypatch, tmp_path):
+    lake, _ = tested
+    monkeypatch.setenv("PANIC_HOME", str(tmp_path))
+    told = stages.briefing(lake, "tune")
+    assert "epoch 7" in told.sentences[0]
+    assert told.sentences[1].startswith("Weak areas: ")
+    assert "blue" in told.sentences[1]
+    with Image.open(io.BytesIO(told.picture)) as picture:
+        assert picture.size == (10 * 96, 96)
+    assert Path(told.link).read_text().startswith("<!")
+
+
 def test_every_cell_is_compared_with_the_earliest_that_drew_it(tested):
     lake, _ = tested
     whole = stages.material(lake, "tune")
@@ -308,6 +324,36 @@ def test_a_killed_drawing_goes_on(tmp_path, lake):
     assert run_all(lake, "tune")["drawing"] == left
     assert stored <= {r["image_hash"] for r in rows(lake, "SELECT image_hash FROM test_images")}
     assert "drawing" not in run_all(lake, "tune"), "nothing is drawn twice"
+
+
+def test_one_bad_checkpoint_or_one_that_is_gone_stops_no_other(tmp_path, lake):
+    """A sound file of something else, and a file that was deleted to save disk, used to block all testing."""
+    setup(tmp_path, lake, count=4, depth="quick")
+    folder = tmp_path / "ckpt-tune"
+    save_file({"something": np.ones(3)}, folder / "tune-000005.safetensors")
+    register_checkpoints(lake, "tune", settle_seconds=0)
+    (folder / "tune-000001.safetensors").rename(tmp_path / "elsewhere")
+    assert missing.missing(lake, "tune")["test_images"] > 0
+    done = run_all(lake, "tune")
+    drawn = {r["epoch"] for r in rows(lake, "SELECT DISTINCT epoch FROM test_images")}
+    assert drawn == {2, 3, 4}
+    assert done["measuring"] == done["drawing"]
+    why = [r["problem"] for r in open_problems(lake, subject="tune", source="test_images")]
+    assert len(why) == 2
+    assert any("has no tensor `error`" in w for w in why)
+    assert any("is not a file here" in w for w in why)
+    stored = open_problems(lake)
+    assert missing.missing(lake, "tune")["test_images"] == 0  # Nobody is asked to draw them again and again.
+    run_all(lake, "tune")
+    assert open_problems(lake) == stored
+
+    (tmp_path / "elsewhere").rename(folder / "tune-000001.safetensors")
+    synthetic.checkpoints(tmp_path / "other", "tune", 6)
+    (tmp_path / "other" / "tune-000005.safetensors").rename(folder / "tune-000005.safetensors")
+    register_checkpoints(lake, "tune", settle_seconds=0)
+    run_all(lake, "tune")
+    assert {r["epoch"] for r in rows(lake, "SELECT DISTINCT epoch FROM test_images")} == {1, 2, 3, 4, 5}
+    assert open_problems(lake) == []
 
 
 def test_deepening_reuses_cells(tmp_path, lake):

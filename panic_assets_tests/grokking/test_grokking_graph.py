@@ -28,6 +28,7 @@ from panic_assets.grokking.stages import products
 from panic_assets.grokking.tables import PER_CHECKPOINT
 from panic_assets.house import open_house
 from panic_assets.lake import invariants
+from panic_assets.problems import open_problems
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import TABLES
@@ -51,7 +52,7 @@ def count(lake, table, name=RUN):
 
 
 def test_the_graph_fills_every_table_by_its_rules(lake):
-    empty_at_this_size = {"checkpoint_problems", "renders", "notifications", "costs", "grokking_abandoned"}
+    empty_at_this_size = {"renders", "notifications", "costs", "grokking_abandoned"}
     for table in (*training_tables.TABLES, *grokking_tables.TABLES):
         assert invariants.findings(lake, table.name, training_run=RUN) == []
         assert count(lake, table.name) > 0 or table.name in empty_at_this_size, table.name
@@ -353,7 +354,11 @@ def test_checkpoints_of_others_are_ingested(panic, lake, tmp_path):
     code, _, err = panic("grokking", "ingest", folder)
     assert code == 0, err
     assert count(lake, "grokking_analyses", "theirs") == 7
-    assert count(lake, "checkpoint_problems", "theirs") == 1
+    (problem,) = open_problems(lake, subject="theirs")
+    assert (problem["source"], problem["item"]) == (
+        "grokking_checkpoints",
+        str(folder / "checkpoint_epoch_00070.safetensors"),
+    )
     same = """SELECT max(abs(a.concentration - b.concentration)) AS d FROM grokking_neurons a JOIN grokking_neurons b
               USING (epoch, neuron) WHERE a.training_run = 'theirs' AND b.training_run = ?"""
     assert lake.sql(same, [RUN])["d"][0].as_py() == 0

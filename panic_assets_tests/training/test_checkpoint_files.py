@@ -197,3 +197,68 @@ def test_a_tick_reads_as_long_as_it_may_and_the_next_one_goes_on(tmp_path):
         seen.append(c.epoch)
         cursor = out.cursor
     assert seen == [0, 1, 2, 3, 4]
+
+
+def with_header(header, data=b"\0" * 8):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(shape=(2,), dtype="F32", offsets=(0, 8)):
+    return with_header({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}})
+
+
+LIES = {
+    "shape": (tensor(shape=(3,)), "does not fit its 8 bytes"),
+    "negative shape": (tensor(shape=(-1, -2)), "does not fit its 8 bytes"),
+    "overflowing shape": (tensor(shape=(2**62, 4)), "does not fit its 8 bytes"),
+    "empty shape": (tensor(shape=()), "does not fit its 8 bytes"),
+    "many dimensions": (tensor(shape=[2, *[1] * 5000]), "does not fit its 8 bytes"),
+    "unknown type": (tensor(dtype="F99"), "unknown type 'F99'"),
+    "brackets": (with_header(b"[" * 100_000), "its header cannot be read"),
+    "digits": (with_header(b'{"w": ' + b"9" * 5000 + b"}"), "its header cannot be read"),
+    "infinite offset": (with_header(b'{"w": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 8]}}'), "header"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_is_told_from_a_sound_one(lie):
+    data, why = LIES[lie]
+    with pytest.raises(BrokenFile, match=why) as told:
+        read_header(io.BytesIO(data), len(data))
+    assert len(str(told.value)) < 400
+
+
+def test_a_header_is_bounded_before_it_is_read():
+    size = checkpoints.HEADER_LIMIT + 100
+    with pytest.raises(BrokenFile, match="at most 25,000,000 are read"):
+        read_header(io.BytesIO(struct.pack("<Q", checkpoints.HEADER_LIMIT + 1)), size)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, np.uint32, np.bool_, np.complex64])
+def test_every_type_that_safetensors_writes_is_known(dtype):
+    data = save({"a": np.ones((2, 3), dtype), "scalar": np.ones((), dtype), "none": np.ones((0, 4), dtype)})
+    assert set(read_header(io.BytesIO(data), len(data)).tensors) == {"a", "scalar", "none"}
+
+
+def test_links_that_lead_nowhere_and_impossible_names_stop_no_other(tmp_path):
+    folder = Folder(tmp_path)
+    folder.write("hair-000001.safetensors")
+    folder.write("hair-99999999999.safetensors", 1.0)
+    folder.write("hair (copy)-000001.safetensors", 2.0)
+    (tmp_path / "hair-000002.safetensors").symlink_to("hair-000002.safetensors")
+    (tmp_path / "hair-000003.safetensors").symlink_to("nowhere")
+    folder.look()
+    out = folder.look()
+    assert [a.checkpoint.epoch for a in out.arrivals] == [1]
+    why = {os.path.basename(r.path): r.why for r in out.reports}
+    assert why["hair-000002.safetensors"].startswith("it cannot be read: ")
+    assert why["hair-000003.safetensors"] == "it is a link to a file that is not there"
+    assert "an epoch is at most 1,000,000,000" in why["hair-99999999999.safetensors"]
+    assert "would be called 'hair (copy)'" in why["hair (copy)-000001.safetensors"]
+    assert folder.look().reports == []
+
+
+def test_an_epoch_in_the_header_is_a_number_or_nothing():
+    assert last_epoch([2], {"ss_epoch": "\u00b2"}, planned=10) == 10
+    assert last_epoch([2], {"ss_epoch": "9" * 5000}, planned=10) == 10

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from panic_assets.errors import UserError
 from panic_assets.instance.home import open_instance
 from panic_assets.lake import invariants
+from panic_assets.problems import open_problems
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import open_lake
@@ -178,7 +179,7 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         assert instance.get_dynamic_partitions("finetune_run") == ["r"]
         assert runs.get(lake, "r")["status"] == "watched"
         assert [r["epoch"] for r in runs.checkpoints(lake, "r")] == [1, 2]
-        problems = lake.sql("SELECT problem FROM checkpoint_problems", training_run="r")["problem"].to_pylist()
+        problems = lake.sql("SELECT problem FROM problems")["problem"].to_pylist()
         assert problems == ["1 bytes are too few for a safetensors file; copy it again"]
         for lost in (cursor, None, None):  # restarts, with and without what the sensor remembered
             third, _ = tick(lost)
@@ -188,6 +189,44 @@ def test_the_sensor_registers_unattended_once_and_marks_what_is_stale(lake, tmp_
         again, _ = tick(cursor)
         assert again.asset_events[0].tags["dagster/data_version"] != event.tags["dagster/data_version"]
         assert [(r["epoch"], r["version"]) for r in runs.checkpoints(lake, "r")] == [(1, 1), (2, 2)]
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other_and_is_an_open_problem(lake, tmp_path):
+    good, bad = tmp_path / "out", tmp_path / "file"
+    checkpoint_files(good, (1,), datetime.now(UTC) - timedelta(hours=9))
+    (good / "r-000002.safetensors").symlink_to("r-000002.safetensors")
+    bad.write_text("no folder")
+    home().root.mkdir(exist_ok=True)
+    where = home().root / "training.yaml"
+    watches = [{"family": "finetune", "url": str(url)} for url in (bad, good)]
+    where.write_text(json.dumps({"watch": watches}))
+    with open_instance(home()) as instance:
+
+        def tick(cursor):
+            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
+            found = sensors.checkpoint_files(context)
+            return found, context.cursor if isinstance(found, dg.SkipReason) else found.cursor
+
+        _, cursor = tick(None)
+        found, cursor = tick(cursor)
+        assert [e.partition for e in found.asset_events] == ["r"]
+        first = open_problems(lake)
+        assert {(p["item"], p["subject"]) for p in first} == {
+            (str(bad), None),
+            (str(good / "r-000002.safetensors"), "r"),
+        }
+        _, cursor = tick(cursor)
+        assert open_problems(lake) == first
+
+        where.write_text("watch: [")
+        tick(cursor)
+        assert str(where) in {p["item"] for p in open_problems(lake)}
+        where.write_text(json.dumps({"watch": watches}))
+        bad.unlink()
+        (good / "r-000002.safetensors").unlink()
+        tick(cursor)
+        assert open_problems(lake) == []
+        assert invariants.findings(lake, "problems") == []
 
 
 def test_bad_settings_are_refused_in_a_sentence(lake):
@@ -294,4 +333,42 @@ def test_nobody_to_tell_and_nonsense_addresses_do_no_harm(lake):
     stages.converge(lake, "r", settings.Settings())
     assert stages.tell(lake, "r", settings.Settings()).rows == 1
     assert lake.sql("SELECT status FROM notifications", training_run="r")["status"].to_pylist() == ["no receiver"]
-    assert notify.send(("not a url", "json://127.0.0.1:9/"), "t", "b", pause=0).status == "failed"
+    for nonsense in ("not a url", "json://127.0.0.1:9/", "$NO_SUCH_VARIABLE"):
+        assert notify.send(nonsense, notify.Message("t", "b"), pause=0).status == "failed"
+
+
+def test_a_dead_receiver_is_tried_again_and_the_working_one_is_told_once(lake, receiver):
+    add(lake)
+    measured(lake, "r", SERIES)
+    stages.converge(lake, "r", settings.Settings())
+    both = settings.Settings(notify=(receiver.url, "json://127.0.0.1:9/", "$NO_SUCH_VARIABLE"))
+    for _ in range(3):
+        said = stages.tell(lake, "r", both, pause=0).problems
+        assert len(said) == 2
+        assert "did not reach the receiver json " in said[0]
+        assert "$NO_SUCH_VARIABLE: the environment variable NO_SUCH_VARIABLE is not set" in said[1]
+        assert len(receiver.bodies) == 1
+    rows = lake.sql("SELECT receiver, status, problem FROM notifications", training_run="r").to_pylist()
+    assert sorted(r["status"] for r in rows) == ["failed", "failed", "sent"]
+    assert "127.0.0.1" not in str(rows)  # An address may hold a password.
+    assert invariants.findings(lake, "notifications", training_run="r") == []
+
+
+def test_a_variable_is_filled_in_when_a_message_is_sent(lake, receiver, monkeypatch):
+    add(lake)
+    measured(lake, "r", SERIES)
+    stages.converge(lake, "r", settings.Settings())
+    monkeypatch.setenv("TEAM_URL", receiver.url)
+    assert stages.tell(lake, "r", settings.parse({"notify": "$TEAM_URL"}), pause=0).problems == []
+    (body,) = receiver.bodies
+    assert "Verdict: stop, epoch 6 is the best." in body["message"]
+    assert "panic training show r" in body["message"]
+
+
+def test_receivers_are_a_list_or_one_text(monkeypatch):
+    assert settings.parse({"notify": "mailto://me@example.org"}).notify == ("mailto://me@example.org",)
+    assert settings.parse({"notify": ["$A", "json://x/", "$A"]}).notify == ("$A", "json://x/")
+    assert settings.parse({"notify": None}).notify == ()
+    for raw in (1, {"mailto": "me"}, ["me@example.org"], [["json://x/"]], "", [""]):
+        with pytest.raises(UserError, match="notify"):
+            settings.parse({"notify": raw})

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.captions.prompts import (
     ACCESSORIES,
     EXPRESSIONS,
@@ -52,6 +52,10 @@ _TRADE = (
 )
 DOMAIN = frozenset(_TRADE.split())
 """Words of this trade that a general dictionary may not have."""
+LONGEST = 10_000
+"""Characters of a caption. One of 1 MB took 6 GB of memory and minutes."""
+MOST_HEX = 1000
+"""Hex codes that a rule may demand of a caption."""
 STYLE = frozenset(("sharp", "hard", "retro", "style"))
 
 
@@ -74,30 +78,38 @@ def parse_rules(raw: Any) -> Rules:
     if raw is None:
         return Rules()
     if not isinstance(raw, dict):
-        raise UserError(f"caption rules are {raw!r}; they must be a mapping with fields of {', '.join(known)}")
+        raise UserError(f"caption rules are {shown(raw)}; they must be a mapping with fields of {', '.join(known)}")
     for key in raw:
         if key not in known:
             raise UserError(
-                f"caption rules: unknown field {key!r}{suggest(str(key), known)} (accepted: {', '.join(known)})"
+                f"caption rules: unknown field {shown(key)}{suggest(key, known)} (accepted: {', '.join(known)})"
             )
+    for key in ("rules", "prefixes", "order", "words"):
+        listed = raw.get(key, [])
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            raise UserError(f"caption {key} is {shown(listed)}; it must be a list of texts")
+    if raw.get("prefixes", PREFIXES) == []:
+        raise UserError("caption prefixes is an empty list; name at least one prefix, or leave it out")
     for key, allowed in (("rules", RULES), ("order", ORDER)):
         for name in raw.get(key, []):
             if name not in allowed:
                 raise UserError(
-                    f"caption {key}: unknown {name!r}{suggest(str(name), allowed)} (accepted: {', '.join(allowed)})"
+                    f"caption {key}: unknown {shown(name)}{suggest(name, allowed)} (accepted: {', '.join(allowed)})"
                 )
     least = raw.get("least_hex", 12)
-    if not isinstance(least, int) or isinstance(least, bool) or least < 0:
-        raise UserError(f"caption rules: least_hex is {least!r}; it must be a whole number of 0 or more")
+    if not isinstance(least, int) or isinstance(least, bool) or not 0 <= least <= MOST_HEX:
+        raise UserError(f"caption rules: least_hex is {shown(least)}; it must be a whole number from 0 to {MOST_HEX:,}")
     tolerance = raw.get("tolerance", 2.0)
     if not isinstance(tolerance, int | float) or not 0 <= tolerance <= 100:
-        raise UserError(f"caption rules: tolerance is {tolerance!r}; it must be a CIEDE2000 distance from 0 to 100")
+        raise UserError(
+            f"caption rules: tolerance is {shown(tolerance)}; it must be a CIEDE2000 distance from 0 to 100"
+        )
     return Rules(
         rules=tuple(raw.get("rules", RULES)),
         least_hex=least,
         prefixes=tuple(raw.get("prefixes", PREFIXES)),
         order=tuple(raw.get("order", ORDER)),
-        words=DOMAIN | {str(w).lower() for w in raw.get("words", [])},
+        words=DOMAIN | {word.lower() for word in raw.get("words", [])},
         tolerance=float(tolerance),
     )
 
@@ -147,7 +159,17 @@ class Finding:
 
 
 def check(caption: str, rules: Rules, picture: Picture | None = None) -> list[Finding]:
-    """Everything the rules find in a caption, rule by rule. `palette` needs the picture."""
+    """Everything the rules find in a caption, rule by rule. `palette` needs the picture. A caption that is too long is not
+    looked at: the rules compare its parts with each other."""
+    if len(caption) > LONGEST:
+        return [
+            Finding(
+                "length",
+                1,
+                f"the caption has {len(caption):,} characters; at most {LONGEST:,} are checked",
+                "shorten it; models read some hundred words",
+            )
+        ]
     found: list[Finding] = []
     for rule in RULES:
         if rule in rules.rules:
@@ -182,7 +204,11 @@ def _prefix(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Fin
             repair = ", ".join([prefix, *(s.strip() for s in segments[len(parts) :])])
             break
     yield Finding(
-        "prefix", 1, "the caption does not start with an accepted prefix", f"start with {rules.prefixes[0]!r}", repair
+        "prefix",
+        1,
+        "the caption does not start with an accepted prefix",
+        f"start with {shown(rules.prefixes[0])}",
+        repair,
     )
 
 
@@ -238,7 +264,7 @@ def _order(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Find
     yield Finding(
         "order",
         _line(caption, first),
-        f"{groups[wrong][1][0].strip()!r} comes after {groups[wrong - 1][1][0].strip()!r}, which is the wrong order",
+        f"{shown(groups[wrong][1][0].strip())} comes after {shown(groups[wrong - 1][1][0].strip())}, which is the wrong order",
         f"use the order {', '.join(rules.order)}",
         ", ".join(p.strip() for p in [*segments[:head], *parts]),
     )
@@ -266,8 +292,8 @@ def _typo(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Findi
         yield Finding(
             "typo",
             _line(caption, match.start()),
-            f"{match.group()!r} is in no dictionary",
-            f"write {right!r}" if right else "correct it, or add it to `words` in the rules",
+            f"{shown(match.group())} is in no dictionary",
+            f"write {shown(right)}" if right else "correct it, or add it to `words` in the rules",
             repair,
         )
 
@@ -307,7 +333,7 @@ def _background(caption: str, rules: Rules, picture: Picture | None) -> Iterable
             yield Finding(
                 "background-hex",
                 _line(caption, one.start),
-                f"{one.label!r} has the same colour as the background, {one.colour}",
+                f"{shown(one.label)} has the same colour as the background, {one.colour}",
                 f"give {one.feature} the colour it has in the picture",
                 _recoloured(caption, one, ground, picture),
             )
@@ -325,7 +351,7 @@ def _shared(caption: str, rules: Rules, picture: Picture | None) -> Iterable[Fin
             yield Finding(
                 "shared-hex",
                 _line(caption, one.start),
-                f"{one.colour} is given for {first.label!r} and for {one.label!r}",
+                f"{one.colour} is given for {shown(first.label)} and for {shown(one.label)}",
                 f"give {wrong.feature} the colour it has in the picture, or no colour",
                 _recoloured(caption, wrong, taken, picture),
             )

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.drawing.suites import Prompt, Suite
 
+LARGEST = 1_000_000_000
+"""Of an epoch, and of a number of prompts."""
 LEVELS: Mapping[str, int] = MappingProxyType({"quick": 1, "medium": 5, "full": 15})
 
 
@@ -47,17 +49,17 @@ def parse(raw: Any) -> Depth:
         return Depth(LEVELS, {}, otherwise=_level(raw, LEVELS, "depth"))
     if not isinstance(raw, dict) or not set(raw) <= {"levels", "epochs", "otherwise"}:
         raise UserError(
-            f"depth is {raw!r}; it must be one of {', '.join(LEVELS)}, or a mapping with levels, epochs and otherwise"
+            f"depth is {shown(raw)}; it must be one of {', '.join(LEVELS)}, or a mapping with levels, epochs and otherwise"
         )
     levels = raw.get("levels", LEVELS)
-    if not isinstance(levels, Mapping) or not levels or not all(_whole(n) for n in levels.values()):
+    if not _named(levels) or not levels or not all(map(_whole, levels.values())):
         raise UserError(
-            f"depth levels is {levels!r}; it must map names to numbers of prompts from 1, as in {{quick: 1}}"
+            f"depth levels is {shown(levels)}; it must map names to numbers of prompts from 1, as in {{quick: 1}}"
         )
     epochs = raw.get("epochs", {})
-    if not isinstance(epochs, dict) or not all(isinstance(e, list) and all(map(_whole, e)) for e in epochs.values()):
+    if not _named(epochs) or not all(isinstance(e, list) and all(map(_whole, e)) for e in epochs.values()):
         raise UserError(
-            f"depth epochs is {epochs!r}; it must map levels to lists of epochs from 1, as in {{full: [7, 10]}}"
+            f"depth epochs is {shown(epochs)}; it must map levels to lists of epochs from 1, as in {{full: [7, 10]}}"
         )
     for name in epochs:
         _level(name, levels, "depth epochs")
@@ -67,13 +69,17 @@ def parse(raw: Any) -> Depth:
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
 
 
-def _level(name: str, levels: Collection[str], field: str) -> str:
-    if name not in levels:
+def _named(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _level(name: Any, levels: Collection[str], field: str) -> str:
+    if not isinstance(name, str) or name not in levels:
         raise UserError(
-            f"{field} names {name!r}, which is not a level{suggest(str(name), levels)} (accepted: {', '.join(levels)})"
+            f"{field} names {shown(name)}, which is not a level{suggest(name, levels)} (accepted: {', '.join(levels)})"
         )
     return name
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from panic_assets.compute.protocol import Worker
-from panic_assets.errors import UserError
+from panic_assets.errors import UserError, cut
 from panic_assets.finetunes.drawing import long_prompts, synthetic
 from panic_assets.finetunes.drawing.depth import Cell
 from panic_assets.finetunes.drawing.suites import Generation
@@ -42,6 +42,17 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """Stands for all cells of a checkpoint that cannot draw; `why` is a sentence."""
+
+    why: str
+
+
+class _Unfit(UserError):
+    """The checkpoint is at fault, and no other one."""
+
+
+@dataclass(frozen=True)
 class Drawn:
     """One drawn cell, as PNG bytes."""
 
@@ -50,17 +61,22 @@ class Drawn:
     png: bytes
 
 
-def draw(task: Task, worker: Worker) -> Iterator[Drawn]:
-    """Draws the cells of a task, in order; runs where the model is."""
+def draw(task: Task, worker: Worker) -> Iterator[Drawn | Refused]:
+    """Draws the cells of a task, in order; runs where the model is. A checkpoint that cannot draw stops no other."""
+    try:
+        yield from _drawn(task, worker)
+    except _Unfit as error:
+        yield Refused(str(error))
+
+
+def _drawn(task: Task, worker: Worker) -> Iterator[Drawn]:
     path = Path(task.checkpoint)
     if not path.is_file():
-        raise UserError(
-            f"checkpoint {path} is not a file here; LoRA weights must be on a disk that the worker can read"
-        )
+        raise _Unfit(f"checkpoint {path} is not a file here; LoRA weights must be on a disk that the worker can read")
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != task.checkpoint_hash:
-        raise UserError(
+        raise _Unfit(
             f"checkpoint {path} was written again: its hash is {actual[:12]}..., "
             f"and {task.checkpoint_hash[:12]}... was registered; register it again first"
         )
@@ -104,7 +120,7 @@ def fine_tuned(pipe: Any, path: Path, scale: float) -> Iterator[None]:
     except (ValueError, KeyError, RuntimeError, OSError, AttributeError, IndexError) as error:
         pipe.unload_lora_weights()
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"checkpoint {path.name} does not fit {type(pipe).__name__}: {reason}") from error
+        raise _Unfit(f"checkpoint {path.name} does not fit {type(pipe).__name__}: {reason}") from error
     try:
         yield
     finally:
@@ -160,9 +176,12 @@ def scheduled(pipe: Any, scheduler: str) -> Iterator[None]:
 def _synthetic(task: Task) -> Iterator[Drawn]:
     from safetensors.numpy import load_file
 
-    tensors = load_file(task.checkpoint)
-    if "error" not in tensors:
-        raise UserError(
+    try:
+        tensors = load_file(task.checkpoint)
+    except Exception as why:  # numpy does not know every type of number.
+        raise _Unfit(f"checkpoint {Path(task.checkpoint).name} cannot be read: {cut(str(why))}") from why
+    if "error" not in tensors or not tensors["error"].size or not np.isfinite(tensors["error"]).all():
+        raise _Unfit(
             f"checkpoint {Path(task.checkpoint).name} has no tensor `error`, which Synthetic needs; choose another base"
         )
     error = float(tensors["error"].ravel()[0])

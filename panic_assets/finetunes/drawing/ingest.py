@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.drawing.suites import Suite
 
 PATTERN = "epoch-{epoch}/{prompt}_{seed}.png"
@@ -39,23 +39,23 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     if "(?P<" in pattern:
         try:
             made = re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"image pattern {pattern!r} is not a regular expression: {error}") from None
+        except (re.error, RecursionError, OverflowError) as error:
+            raise UserError(f"image pattern {shown(pattern)} is not a regular expression: {error}") from None
     else:
         parts = re.split(r"\{(\w+)\}", pattern)
         for name in parts[1::2]:
             if name not in _GROUPS:
                 raise UserError(
-                    f"image pattern {pattern!r} has unknown {{{name}}}{suggest(name, _GROUPS)} "
+                    f"image pattern {shown(pattern)} has unknown {{{name}}}{suggest(name, _GROUPS)} "
                     f"(accepted: {', '.join(_GROUPS)})"
                 )
             if parts[1::2].count(name) > 1:
-                raise UserError(f"image pattern {pattern!r} has {{{name}}} twice; it may have it once")
+                raise UserError(f"image pattern {shown(pattern)} has {{{name}}} twice; it may have it once")
         made = re.compile("".join(_GROUPS[p] if n % 2 else re.escape(p) for n, p in enumerate(parts)))
     missing = [name for name in _GROUPS if name not in made.groupindex]
     if missing:
         raise UserError(
-            f"image pattern {pattern!r} lacks {{{missing[0]}}}; it needs {{epoch}}, {{prompt}} and {{seed}}"
+            f"image pattern {shown(pattern)} lacks {{{missing[0]}}}; it needs {{epoch}}, {{prompt}} and {{seed}}"
         )
     return made
 
@@ -77,9 +77,11 @@ def find(folder: Path, suite: Suite, pattern: str = PATTERN, epochs: Collection[
             continue
         one = Found(int(match["epoch"]), match["prompt"], int(match["seed"]), path)
         if one.prompt not in seeds:
-            strangers.append((path, f"suite {suite.name} has no prompt {one.prompt!r}{suggest(one.prompt, seeds)}"))
+            strangers.append(
+                (path, f"suite {suite.name} has no prompt {shown(one.prompt)}{suggest(one.prompt, seeds)}")
+            )
         elif one.seed not in seeds[one.prompt]:
-            strangers.append((path, f"prompt {one.prompt!r} has no seed {one.seed}"))
+            strangers.append((path, f"prompt {shown(one.prompt)} has no seed {one.seed}"))
         elif epochs is None or one.epoch in epochs:
             before = found.setdefault((one.epoch, one.prompt, one.seed), one)
             if before is not one:

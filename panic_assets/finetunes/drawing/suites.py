@@ -13,11 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from panic_assets.asleep import asleep
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.captions import prompts as text_of
+from panic_assets.reading import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from panic_assets.finetunes.pictures import colour
@@ -26,6 +25,8 @@ else:
 
 CATEGORIES = ("colour", "accessory", "skin tone", "expression")
 LEAST_SEEDS = 3
+MOST_STEPS = 10_000
+LARGEST_SIDE = 8192
 SCHEDULERS = ("DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
 """diffusers schedulers that draw nothing from a random generator of their own."""
 _SUITE_FIELDS = ("suite", "version", "negative", "seeds", "generation", "prompts")
@@ -84,7 +85,7 @@ class Suite:
                 return prompt
         known = [p.id for p in self.prompts]
         raise UserError(
-            f"suite {self.name} has no prompt {identifier!r}{suggest(identifier, known)} (it has: {', '.join(known)})"
+            f"suite {self.name} has no prompt {shown(identifier)}{suggest(identifier, known)} (it has: {', '.join(known)})"
         )
 
 
@@ -99,16 +100,13 @@ def from_json(text: str) -> Suite:
 
 def default() -> Suite:
     """The suite that comes with panic: 15 portraits of all four categories; the first five cover all of them."""
-    return parse(yaml.safe_load(files(__package__).joinpath("default_suite.yaml").read_text("utf-8")), "default suite")
+    text = files(__package__).joinpath("default_suite.yaml").read_text("utf-8")
+    return parse(parse_yaml(text, "default suite"), "default suite")
 
 
 def read(path: Path) -> Suite:
     """The suite in a YAML or JSON file."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"suite {path} cannot be read: {' '.join(str(error).split())}") from None
-    return parse(raw, str(path))
+    return parse(read_yaml(path), f"suite {path}")
 
 
 def parse(raw: Any, where: str) -> Suite:
@@ -116,16 +114,16 @@ def parse(raw: Any, where: str) -> Suite:
     fields = _fields(raw, _SUITE_FIELDS, where)
     name = _text(fields, "suite", where)
     version = fields.get("version")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UserError(f"{where}: version is {version!r}; it must be a whole number of 1 or more")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**31:
+        raise UserError(f"{where}: version is {shown(version)}; it must be a whole number of 1 or more")
     listed = fields.get("prompts")
     if not isinstance(listed, list) or not listed:
-        raise UserError(f"{where}: prompts is {listed!r}; it must be a list of at least one prompt")
+        raise UserError(f"{where}: prompts is {shown(listed)}; it must be a list of at least one prompt")
     prompts = tuple(_prompt(one, fields, f"{where}, prompt {n}") for n, one in enumerate(listed, 1))
     ids = [p.id for p in prompts]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise UserError(f"{where}: prompt id {twice[0]!r} is used twice; every prompt needs its own id")
+        raise UserError(f"{where}: prompt id {shown(twice[0])} is used twice; every prompt needs its own id")
     return Suite(name, version, _generation(fields.get("generation", {}), where), prompts)
 
 
@@ -136,38 +134,48 @@ def _fields(raw: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
         )
     for key in raw:
         if key not in known:
-            raise UserError(f"{where}: unknown field {key!r}{suggest(str(key), known)} (accepted: {', '.join(known)})")
+            raise UserError(f"{where}: unknown field {shown(key)}{suggest(key, known)} (accepted: {', '.join(known)})")
     return raw
 
 
 def _text(fields: Mapping[str, Any], name: str, where: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: {name} is {value!r}; it must be a text that is not blank")
+        raise UserError(f"{where}: {name} is {shown(value)}; it must be a text that is not blank")
     return value.strip()
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
     numbers = isinstance(value, list) and all(isinstance(s, int) and not isinstance(s, bool) for s in value)
-    if not numbers or len(set(value)) < LEAST_SEEDS or len(set(value)) != len(value) or min(value) < 0:
-        raise UserError(f"{where}: seeds is {value!r}; it must be {LEAST_SEEDS} or more different whole numbers from 0")
+    if (
+        not numbers
+        or len(set(value)) < LEAST_SEEDS
+        or len(set(value)) != len(value)
+        or not 0 <= min(value) <= max(value) < 2**63
+    ):
+        raise UserError(
+            f"{where}: seeds is {shown(value)}; it must be {LEAST_SEEDS} or more different whole numbers from 0 to 2^63 - 1"
+        )
     return tuple(value)
 
 
 def _generation(raw: Any, where: str) -> Generation:
-    fields = _fields(raw, _GENERATION_FIELDS, f"{where}, generation")
-    made = Generation(**fields)
-    if not isinstance(made.steps, int) or made.steps < 1:
-        raise UserError(f"{where}: steps is {made.steps!r}; it must be a whole number of 1 or more")
+    made = Generation(**_fields(raw, _GENERATION_FIELDS, f"{where}, generation"))
+    if not isinstance(made.steps, int) or not 1 <= made.steps <= MOST_STEPS:
+        raise UserError(f"{where}: steps is {shown(made.steps)}; it must be a whole number from 1 to {MOST_STEPS:,}")
     if not isinstance(made.guidance, int | float) or not 0 <= made.guidance <= 100:
-        raise UserError(f"{where}: guidance is {made.guidance!r}; it must be a number from 0 to 100")
+        raise UserError(f"{where}: guidance is {shown(made.guidance)}; it must be a number from 0 to 100")
     if made.scheduler not in SCHEDULERS:
         raise UserError(
-            f"{where}: scheduler is {made.scheduler!r}{suggest(str(made.scheduler), SCHEDULERS)} "
+            f"{where}: scheduler is {shown(made.scheduler)}{suggest(made.scheduler, SCHEDULERS)} "
             f"(accepted: {', '.join(SCHEDULERS)})"
         )
-    if made.size is not None and (not isinstance(made.size, int) or made.size < 8 or made.size % 8):
-        raise UserError(f"{where}: size is {made.size!r}; it must be a multiple of 8, or be left out")
+    if made.size is not None and (
+        not isinstance(made.size, int) or not 8 <= made.size <= LARGEST_SIDE or made.size % 8
+    ):
+        raise UserError(
+            f"{where}: size is {shown(made.size)}; it must be a multiple of 8 from 8 to {LARGEST_SIDE:,}, or be left out"
+        )
     return made
 
 
@@ -176,15 +184,15 @@ def _prompt(raw: Any, suite: Mapping[str, Any], where: str) -> Prompt:
     identifier = _text(fields, "id", where)
     text = _text(fields, "text", where)
     if not set(identifier) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."):
-        raise UserError(f"{where}: id is {identifier!r}; it must consist of letters, digits, '_', '-' and '.'")
+        raise UserError(f"{where}: id is {shown(identifier)}; it must consist of letters, digits, '_', '-' and '.'")
     category = fields.get("category")
     if category not in CATEGORIES:
         raise UserError(
-            f"{where}: category is {category!r}{suggest(str(category), CATEGORIES)} (accepted: {', '.join(CATEGORIES)})"
+            f"{where}: category is {shown(category)}{suggest(category, CATEGORIES)} (accepted: {', '.join(CATEGORIES)})"
         )
     negative = fields.get("negative", suite.get("negative", ""))
     if not isinstance(negative, str):
-        raise UserError(f"{where}: negative is {negative!r}; it must be a text")
+        raise UserError(f"{where}: negative is {shown(negative)}; it must be a text")
     expected = _fields(fields.get("expected", {}), _EXPECTED_FIELDS, f"{where}, expected")
     return Prompt(
         id=identifier,
@@ -203,7 +211,7 @@ def _colours(text: str, added: Any, where: str) -> dict[str, str]:
     known = sorted({*text_of.FEATURES.values(), *text_of.ACCESSORIES})
     for feature, value in _fields(added, tuple(known), f"{where}, expected colours").items():
         if not isinstance(value, str) or not colour.HEX.fullmatch(value):
-            raise UserError(f"{where}: the colour of {feature} is {value!r}; it must look like '#00ff00'")
+            raise UserError(f"{where}: the colour of {feature} is {shown(value)}; it must look like '#00ff00'")
         if colours.setdefault(feature, value.lower()) != value.lower():
             raise UserError(
                 f"{where}: the text colours {feature} {colours[feature]}, but expected says {value}; they must agree"
@@ -213,11 +221,13 @@ def _colours(text: str, added: Any, where: str) -> dict[str, str]:
 
 def _accessories(text: str, added: Any, where: str) -> tuple[str, ...]:
     if not isinstance(added, list) or not all(isinstance(a, str) for a in added):
-        raise UserError(f"{where}: expected accessories is {added!r}; it must be a list of nouns, as in [hat, glasses]")
+        raise UserError(
+            f"{where}: expected accessories is {shown(added)}; it must be a list of nouns, as in [hat, glasses]"
+        )
     for one in added:
         if one not in text_of.ACCESSORIES:
             raise UserError(
-                f"{where}: unknown accessory {one!r}{suggest(one, text_of.ACCESSORIES)} "
+                f"{where}: unknown accessory {shown(one)}{suggest(one, text_of.ACCESSORIES)} "
                 f"(accepted: {', '.join(sorted(text_of.ACCESSORIES))})"
             )
     return tuple(dict.fromkeys([*text_of.accessories(text), *added]))
@@ -227,7 +237,7 @@ def _expression(text: str, added: Any, where: str) -> str | None:
     said = text_of.expression(text)
     known = sorted(set(text_of.EXPRESSIONS.values()))
     if added is not None and added not in known:
-        raise UserError(f"{where}: expression is {added!r}{suggest(str(added), known)} (accepted: {', '.join(known)})")
+        raise UserError(f"{where}: expression is {shown(added)}{suggest(added, known)} (accepted: {', '.join(known)})")
     if said and added and said != added:
         raise UserError(f"{where}: the text says the expression is {said}, but expected says {added}; they must agree")
     return said or added

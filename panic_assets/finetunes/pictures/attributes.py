@@ -17,7 +17,7 @@ import numpy as np
 
 from panic_assets.compute.failures import Failure
 from panic_assets.compute.protocol import Worker
-from panic_assets.errors import UserError, suggest
+from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.captions.prompts import EXPRESSIONS
 from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.models.protocol import Answerer
@@ -64,7 +64,7 @@ class Viewers:
             name = getattr(self, field)
             if name is not None and name not in known:
                 raise UserError(
-                    f"{field} is {name!r}{suggest(str(name), known)} (accepted: {', '.join(known)}, or leave it out)"
+                    f"{field} is {shown(name)}{suggest(name, known)} (accepted: {', '.join(known)}, or leave it out)"
                 )
 
     @classmethod

@@ -58,11 +58,7 @@ def flatten(image: Image.Image, matte: tuple[int, int, int] = WHITE) -> np.ndarr
 
     Greyscale, palette (with or without a transparent entry), 16-bit and RGBA pictures are all accepted.
     """
-    if image.mode.startswith("I") or image.mode == "F":
-        deep = np.asarray(image, dtype=np.float64)
-        scale = 257.0 if deep.max(initial=0.0) > 255 else 1.0
-        grey = np.clip(np.rint(deep / scale), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+    image = images.eight_bits(image)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         pixels = np.asarray(image.convert("RGBA")).astype(np.float64)
         alpha = pixels[..., 3:] / 255.0
@@ -73,12 +69,7 @@ def flatten(image: Image.Image, matte: tuple[int, int, int] = WHITE) -> np.ndarr
 
 def decode(data: bytes) -> np.ndarray:
     """An encoded picture (PNG, JPEG, WebP, ...) as uint8 RGB, transparency over white."""
-    try:
-        return flatten(images.decode(data))
-    except ValueError as error:
-        raise UserError(
-            f"the image cannot be decoded ({error}); it must be a complete PNG, JPEG or WebP file"
-        ) from None
+    return flatten(images.read(data))
 
 
 def encode(rgb: np.ndarray) -> bytes:

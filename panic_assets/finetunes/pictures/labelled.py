@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from panic_assets.compute.protocol import Compute
-from panic_assets.errors import UserError
+from panic_assets.errors import UserError, shown
 from panic_assets.finetunes.captions.prompts import ACCESSORIES, EXPRESSIONS
 from panic_assets.finetunes.pictures.attributes import Agreement, Question, Task, Verdict, Viewers, agreement, look
 from panic_assets.models.needs import needs_of
@@ -23,7 +23,7 @@ def read(path: Path) -> list[tuple[Path, str, bool]]:
         image, name, present = (row.get(k) for k in ("image", "name", "present"))
         if not image or name not in known or present not in ("yes", "no"):
             raise UserError(
-                f"{path}, line {number} is {dict(row)}; it must have image, name (an accessory or expression) "
+                f"{path}, line {number} is {shown(row)}; it must have image, name (an accessory or expression) "
                 "and present (yes or no)"
             )
         found.append((path.parent / image, name, present == "yes"))

@@ -17,7 +17,15 @@ from panic_assets.finetunes.stages.caption_repairs import proposed_repairs, repa
 from panic_assets.finetunes.stages.drawing import BY_CHECKPOINT, draw, read_images
 from panic_assets.finetunes.stages.measuring import MeasureTask, measure, measure_task
 from panic_assets.finetunes.stages.registering import check_suite, register, store_suite
-from panic_assets.finetunes.stages.reports import findings, in_markdown, material, of_epoch, write_reports
+from panic_assets.finetunes.stages.reports import (
+    briefing,
+    findings,
+    first_pictures,
+    in_markdown,
+    material,
+    of_epoch,
+    write_reports,
+)
 from panic_assets.finetunes.stages.summaries import SOURCE, marks, store_mark, summarise
 
 __all__ = [
@@ -26,6 +34,7 @@ __all__ = [
     "TEST_NAME",
     "MeasureTask",
     "VoteRefused",
+    "briefing",
     "check_captions",
     "check_run_captions",
     "check_suite",
@@ -33,6 +42,7 @@ __all__ = [
     "count_votes",
     "draw",
     "findings",
+    "first_pictures",
     "in_markdown",
     "marks",
     "material",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from panic_assets import problems
 from panic_assets.compute.protocol import Compute
 from panic_assets.errors import UserError
 from panic_assets.finetunes import missing
@@ -18,6 +19,7 @@ from panic_assets.finetunes.versions import DRAW_VERSION
 from panic_assets.lake.lake import Lake
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
+from panic_assets.problems import Problem
 from panic_assets.progress import Done, Refresh, Watcher
 
 BY_CHECKPOINT = ("test_images", "prompt_test_results", "image_metrics", "attribute_answers")
@@ -50,7 +52,7 @@ def draw(
     models = [] if base == generate.SYNTHETIC else [str(base)]
     needs = needs_of(models)
     refuse(compute, needs, models, found.suite.generation.size, len(tasks))
-    done = Done()
+    done, met = Done(), list[Problem]()
     keys = list(left)
     with (
         watcher.stage("drawing", sum(map(len, left.values())), "pictures") as advance,
@@ -61,11 +63,16 @@ def draw(
         }
         for index, drawn in compute.stream(generate.draw, tasks, needs):
             row = checkpoints[keys[index]]
+            if isinstance(drawn, generate.Refused):
+                met.append(Problem(missing.item(name, keys[index]), drawn.why, name))
+                done.problems.append(drawn.why)
+                continue
             cell = _image_row(name, row, found.suite.hash, drawn.prompt, drawn.seed, drawn.png, "drawn", str(base))
             if out[keys[index]].add([cell]):
                 refresh()
             done.rows += 1
             advance(1)
+    problems.report(lake, missing.IMAGES, met, lambda row: row["subject"] == name)
     return done
 
 

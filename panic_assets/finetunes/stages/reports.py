@@ -6,13 +6,17 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from panic_assets.files import write_text
 from panic_assets.finetunes import missing
 from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.stages.summaries import marks
 from panic_assets.finetunes.verdicts import manual, report, summary
+from panic_assets.graphics.previews import sheet
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
+from panic_assets.settings import home
 from panic_assets.training import runs
+from panic_assets.workload import Briefing
 
 
 def material(lake: Lake, name: str) -> report.Material:
@@ -140,6 +144,32 @@ def findings(lake: Lake, name: str) -> dict[str, Any]:
     if chosen:
         told |= {k: chosen[0][k] for k in ("recommendation", "best_epoch", "confidence", "p")}
     return told
+
+
+def briefing(lake: Lake, name: str) -> Briefing:
+    """What a message says about a fine-tune: its recommendation and weak areas, the first picture of each of its latest
+    epochs, and the report, which is written to the file that `panic finetune report` would write."""
+    told = findings(lake, name)
+    said = [str(told["recommendation"])] if "recommendation" in told else []
+    pages = lake.sql("SELECT html FROM finetune_reports WHERE epoch IS NULL", training_run=name)["html"].to_pylist()
+    path = home().root / "reports" / name / "report.html"
+    if pages:
+        write_text(path, pages[0])
+    return Briefing(
+        (*said, f"Weak areas: {told['weak areas']}."),
+        sheet(first_pictures(lake, name)),
+        str(path) if pages else None,
+    )
+
+
+def first_pictures(lake: Lake, name: str) -> list[bytes]:
+    """The first picture of each of the latest epochs, by epoch."""
+    rows: list[bytes] = lake.sql(
+        "SELECT image FROM test_images QUALIFY row_number() OVER (PARTITION BY epoch ORDER BY prompt, seed) = 1 "
+        "ORDER BY epoch DESC LIMIT 12",
+        training_run=name,
+    )["image"].to_pylist()
+    return rows[::-1]
 
 
 def in_markdown(lake: Lake, name: str) -> str:

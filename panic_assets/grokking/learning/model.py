@@ -76,7 +76,15 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
     missing = [name for name in NAMES if name not in weights]
     if missing:
         raise UserError(f"this is not a modular-addition transformer: tensor {missing[0]} is missing")
+    dimensions = {name: weights[name].dim() for name in NAMES}
+    wrong = [name for name, count in dimensions.items() if count != (3 if ".attn." in name else 2)]
+    if wrong:
+        raise UserError(
+            f"tensor {wrong[0]} has {dimensions[wrong[0]]} dimensions; this model has 2, and 3 in attention"
+        )
     tokens, d_model = weights[W_E].shape
+    if not all(weights[name].numel() for name in NAMES):
+        raise UserError("a tensor of this model is empty")
     shape = Shape(tokens - 1, d_model, weights[W_Q].shape[0], weights[W_IN].shape[1])
     for name in NAMES:
         found, wanted = tuple(weights[name].shape), shape.of[name]

@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from panic_assets import problems
 from panic_assets.errors import UserError
 from panic_assets.grokking.config import recipe_of
-from panic_assets.grokking.missing import ANALYSIS_VERSION, unanalysed
+from panic_assets.grokking.missing import ANALYSIS_VERSION, MEASUREMENTS, item, unanalysed
 from panic_assets.grokking.tables import PER_CHECKPOINT
 from panic_assets.lake.lake import Lake
+from panic_assets.problems import Problem, sentence
 from panic_assets.progress import Done, Refresh, Watcher
 from panic_assets.training import runs
 from panic_assets.training.series import Direction, Measurement
 from panic_assets.training.stages import store_metrics
 
-SOURCE = "grokking_measurements"
+SOURCE = MEASUREMENTS
 
 
 def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     """Analyse every checkpoint that was not analysed yet; rows of one that was written again are replaced."""
     todo = unanalysed(lake, name)
-    done = Done()
+    done, met = Done(), list[Problem]()
     if not todo:
+        _report(lake, name, met)
         return done
     from panic_assets.grokking.analysis import measure as measured_of
     from panic_assets.grokking.learning.model import one_thread
@@ -51,8 +54,10 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
             began = time.monotonic()
             try:
                 found = measured_of(_read(row["path"], shape), recipe)
-            except (UserError, OSError) as why:
-                done.problems.append(f"epoch {row['epoch']}: {why}")
+            except Exception as why:  # A file can lie in ways that nobody has thought of; the others are analysed.
+                told = sentence(why)
+                met.append(Problem(item(row), told if row["path"] in told else f"{row['path']}: {told}", name))
+                done.problems.append(f"epoch {row['epoch']}: {told}")
                 advance(1)
                 continue
             place = {"training_run": name, "epoch": row["epoch"]}
@@ -90,8 +95,13 @@ def measure(lake: Lake, watcher: Watcher, refresh: Refresh, name: str) -> Done:
     # Last: says that everything else of these epochs is there.
     before = lake.sql("SELECT * FROM grokking_analyses", training_run=name).to_pylist()
     lake.replace("grokking_analyses", [*before, *analysed], training_run=name)
+    _report(lake, name, met)
     refresh()
     return done
+
+
+def _report(lake: Lake, name: str, met: Sequence[Problem]) -> None:
+    problems.report(lake, MEASUREMENTS, met, lambda row: row["subject"] == name)
 
 
 def _shape(lake: Lake, name: str) -> Any:
@@ -100,7 +110,7 @@ def _shape(lake: Lake, name: str) -> Any:
     from panic_assets.grokking.learning.model import shape_of
 
     for row in runs.checkpoints(lake, name):
-        with suppress(UserError, OSError):
+        with suppress(Exception):  # `measure` says what is wrong with each.
             return shape_of(load(row["path"]))
     return None
 
@@ -123,7 +133,7 @@ def legible(lake: Lake, name: str) -> Iterator[tuple[dict[str, Any], dict[str, A
     for row in runs.checkpoints(lake, name):
         try:
             weights = _read(row["path"], shape)
-        except UserError:
+        except Exception:
             continue
         yield row, weights
 

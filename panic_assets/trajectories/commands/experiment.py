@@ -8,10 +8,11 @@ import typer
 
 from panic_assets.asleep import asleep
 from panic_assets.cli.model import check_models
-from panic_assets.cli.output import confirmed, say, size, table
+from panic_assets.cli.output import confirmed, say, size, table, tell_problems
 from panic_assets.cli.session import instance, lake, materialise, open_house, refresh
 from panic_assets.doctor.rows import examine_rows
 from panic_assets.operations import journal
+from panic_assets.problems import open_problems
 from panic_assets.settings import home
 from panic_assets.trajectories import config, missing, registration
 from panic_assets.trajectories.commands.cluster import recompute_models
@@ -135,6 +136,9 @@ def status(
         table(["stage", "embedding model", "made", "of", "unit", "state"], rows)
         for finding in examine_rows(lake(), "experiment", each):
             say(("  wrong: ", "red"), str(finding))
+        tell_problems(open_problems(lake(), subject=each))
+    if name is None:
+        tell_problems(open_problems(lake(), source="dropped_files"))
     stale = missing.stale_clusterings(lake())
     if stale:
         command = ("panic cluster recompute", "bold")

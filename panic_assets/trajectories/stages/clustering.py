@@ -136,7 +136,7 @@ def assign(lake: Lake, watcher: Watcher, model: str) -> dict[str, Any]:
 def _identifier(model: str, ids: Sequence[str], vectors: NDArray[np.float32]) -> str:
     """The same for the same vectors of the same outputs, so that clustering them again changes nothing."""
     read = hashlib.sha256(f"{model} {CLUSTER_VERSION} {' '.join(ids)}".encode())
-    read.update(np.ascontiguousarray(vectors))
+    read.update(np.ascontiguousarray(vectors).data)
     return str(UUID(bytes=read.digest()[:16], version=5))
 
 

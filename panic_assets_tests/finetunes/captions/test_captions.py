@@ -144,7 +144,7 @@ def test_repairs_converge(parts):
         ({"least": 3}, "did you mean 'least_hex'"),
         ({"rules": ["typos"]}, "did you mean 'typo'"),
         ({"order": ["hare"]}, "did you mean 'hair'"),
-        ({"least_hex": -1}, "0 or more"),
+        ({"least_hex": -1}, "from 0 to 1,000"),
         ({"tolerance": "x"}, "CIEDE2000"),
     ],
 )
@@ -189,3 +189,12 @@ def test_a_picture_knows_its_regions():
     assert PICTURE.nearest("#00fe00")[0] == "#00ff00"
     flat = Picture.of(np.zeros((24, 24, 3), dtype=np.uint8))
     assert set(flat.regions) == {"background"}
+
+
+def test_a_caption_that_is_too_long_is_named_and_not_looked_at():
+    """1 MB of it took 6 GB of memory."""
+    endless = "hair (#00ff00), " * 60_000
+    (finding,) = check(endless, Rules())
+    assert (finding.rule, finding.repair) == ("length", None)
+    assert "at most 10,000 are checked" in finding.message
+    assert repaired(endless, Rules()) == endless

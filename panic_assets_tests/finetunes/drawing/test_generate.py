@@ -66,7 +66,15 @@ def task(path, cells, base="SD15", **fields):
 
 
 def drawn(pipe, *args, **fields):
-    return {(d.prompt, d.seed): d.png for d in generate.draw(task(*args, **fields), OneModel(pipe))}
+    return {(d.prompt, d.seed): d.png for d in accepted(generate.draw(task(*args, **fields), OneModel(pipe)))}
+
+
+def accepted(made):
+    """What was drawn; raises what was refused."""
+    for one in made:
+        if isinstance(one, generate.Refused):
+            raise UserError(one.why)
+        yield one
 
 
 def test_the_same_cell_gives_the_same_bytes_whatever_it_is_drawn_with(sd15, lora):
@@ -207,9 +215,11 @@ def test_another_file_under_a_registered_hash_is_refused(sd15, lora, tmp_path):
     lora_again = tmp_path / lora.name
     lora_again.write_bytes(lora.read_bytes() + b"x")
     with pytest.raises(UserError, match="written again"):
-        list(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": str(lora_again)}), OneModel(sd15)))
+        list(
+            accepted(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": str(lora_again)}), OneModel(sd15)))
+        )
     with pytest.raises(UserError, match="not a file here"):
-        list(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": "/nowhere"}), OneModel(sd15)))
+        list(accepted(generate.draw(generate.Task(**{**honest.__dict__, "checkpoint": "/nowhere"}), OneModel(sd15))))
 
 
 def synthetic_checkpoint(path, error):

@@ -142,6 +142,39 @@ def test_a_picture_that_is_none_is_refused():
         colour.decode(whole[: len(whole) // 2])
 
 
+def saved(image, form="PNG", **options):
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def test_a_dark_picture_of_sixteen_bits_stays_dark():
+    """Its values are below 256, as those of 8 bits are: it was read 257 times too bright."""
+    dark = saved(Image.fromarray(np.full((4, 4), 200, dtype=np.uint16)))
+    assert (colour.decode(dark) == 1).all()
+    half = saved(Image.fromarray(np.full((4, 4), 128 * 257, dtype=np.uint16)))
+    assert (colour.decode(half) == 128).all()
+
+
+def test_a_picture_is_turned_as_its_camera_says():
+    rgb = np.zeros((8, 16, 3), np.uint8)
+    rgb[:, 8:] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6  # To be turned by 90 degrees clockwise.
+    read = colour.decode(saved(Image.fromarray(rgb), exif=turned))
+    assert read.shape == (16, 8, 3)
+    assert (read[:8] == 0).all()
+    assert (read[8:] == 255).all()
+
+
+@pytest.mark.parametrize("side", [7000, 20_000])
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked(side):
+    bomb = saved(Image.new("1", (side, side)))
+    assert len(bomb) < 200_000
+    with pytest.raises(UserError, match=r"pixels; at most 40,000,000 are read|decompression bomb"):
+        colour.decode(bomb)
+
+
 def test_encoding_is_byte_stable_and_bare():
     rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     assert colour.encode(rgb) == colour.encode(rgb.copy())
