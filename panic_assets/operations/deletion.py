@@ -14,6 +14,7 @@ import dagster as dg
 from panic_assets.errors import UserError, suggest
 from panic_assets.instance.graph import AssetGraph, key_deletion
 from panic_assets.instance.runs import cancel_runs_of
+from panic_assets.lake import generations
 from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import GRACE_SECONDS, Lake
 from panic_assets.lake.manifest import Manifest
@@ -99,6 +100,8 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = (), more: More 
             sentence = f"the deletion of {own.noun} {key}"
             operation.perform(stores, Operation(deletion.identifier, sentence, lease, actions, deletion))
     build(lake, where.catalogue)
+    if deletion.purge:
+        generations.sweep(where.catalogue, 0.0)  # Older catalogues hold copies of small tables.
     expire(where)
     return deletion
 
