@@ -30,7 +30,7 @@ from panic_assets.training import registration as run_registration
 from panic_assets.training import removal, runs
 from panic_assets.training.lineage import Parent
 from panic_assets.trajectories import registration
-from panic_assets_tests.killing import killed_before
+from panic_assets_tests.killing import interrupted, killed_before
 from panic_assets_tests.operations import game
 from panic_assets_tests.trajectories.world import definition
 
@@ -226,6 +226,7 @@ def opened(folder: Path) -> Iterator[dg.DagsterInstance]:
             yield instance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_killed_anywhere_and_asked_again_it_ends_as_if_nobody_had_interrupted(tmp_path: Path, name: str) -> None:
     case, prepared, folder, notes = CASES[name], tmp_path / "prepared", tmp_path / "home", tmp_path / "notes"
@@ -249,3 +250,16 @@ def test_killed_anywhere_and_asked_again_it_ends_as_if_nobody_had_interrupted(tm
                 case.ask(instance)
             assert seen(instance, lake) == wanted, f"killed before change {change}"
         assert change > 3
+
+
+def test_a_run_whose_deletion_was_interrupted_is_registered_only_after_that(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as instance:
+        register_run(instance, "again")
+        interrupted(lambda: removal.delete(open_house(instance), "again"))
+        with pytest.raises(UserError, match="the deletion of training run again was interrupted, and must be finished"):
+            register_run(instance, "again")
+        [said] = operation.finish_all(operation.stores(open_lake(home().lake), instance))
+        assert said == "finished the deletion of training run again, which had been interrupted"
+        register_run(instance, "again")
+        assert list(operation.finish_all(operation.stores(open_lake(home().lake), instance))) == []
+        assert runs.get(open_lake(home().lake), "again")["status"] == "registered"
