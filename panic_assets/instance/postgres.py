@@ -70,7 +70,7 @@ def unreachable(url: URL, error: BaseException) -> UserError:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return UserError(
         f"PostgreSQL at {where} does not answer ({lines[0].strip() if lines else 'the connection was lost'}); what is "
-        "stored is safe. Start PostgreSQL or correct PANIC_POSTGRES_URL, then ask again to carry on"
+        "stored is safe. Start PostgreSQL or correct PANIC_POSTGRES_URL, then try again to carry on"
     )
 
 

@@ -161,9 +161,11 @@ def test_no_pod_runs_as_root_or_without_limits():
         assert "memory" in container(name)["resources"]["limits"]
 
 
-def test_the_instance_differs_from_ours_in_the_run_launcher_only():
+def test_the_instance_differs_from_ours_in_the_run_launcher_and_in_how_long_a_slot_waits():
     ours = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
-    assert {name for name in {*ours, *INSTANCE} if ours.get(name) != INSTANCE.get(name)} == {"run_launcher"}
+    differ = {name for name in {*ours, *INSTANCE} if ours.get(name) != INSTANCE.get(name)}
+    assert differ == {"run_launcher", "run_monitoring"}
+    assert ours["run_monitoring"] | {"free_slots_after_run_end_seconds": 30} == INSTANCE["run_monitoring"]
     checked = process_config(resolve_to_config_type(K8sRunLauncher.config_type()), LAUNCHER)
     assert checked.success, checked.errors
 

@@ -75,3 +75,36 @@ def test_a_repair_that_is_carried_on_late_keeps_an_edit_that_came_between(tmp_pa
     assert stages.proposed_repairs(lake, folder, Rules()) == []
     assert (folder / "000.txt").read_text() == "edited"
     assert "jackett" not in (folder / "001.txt").read_text()
+
+
+def test_an_undo_trusts_nothing_that_lies_in_the_folder(tmp_path: Path, lake: Lake) -> None:
+    """A data set comes from somebody else: its backups may name files elsewhere, or hold something else."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (tmp_path / "data").mkdir()
+    folder = folder_of(tmp_path / "data", [SOUND.replace("navy jacket", "navy jackett")])
+    batch = stages.repair_captions(lake, folder, stages.proposed_repairs(lake, folder, Rules()))
+    told = batch.folder(folder) / caption_files.BATCH
+    honest = told.read_text()
+    told.write_text(honest.replace("000.txt", "../secret.txt"))
+    with pytest.raises(UserError, match="is not the name of a file"):
+        stages.undo_repair(lake, folder, batch.id)
+    told.write_text(honest)
+    kept = batch.folder(folder) / "000.txt"
+    kept.unlink()
+    kept.symlink_to(secret)
+    with pytest.raises(UserError, match="is a link that leads out"):
+        stages.undo_repair(lake, folder, batch.id)
+    kept.unlink()
+    kept.write_text("something else")
+    with pytest.raises(UserError, match="is gone or was changed"):
+        stages.undo_repair(lake, folder, batch.id)
+    assert secret.read_text() == "secret"
+
+
+def test_a_picture_that_cannot_be_read_is_a_finding_and_the_other_captions_are_checked(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, [SOUND, SOUND.replace("navy jacket", "navy jackett")])
+    (folder / "000.png").write_bytes(b"not a picture")
+    reports = caption_files.check(caption_files.load(folder), Rules())
+    assert [[f.rule for f in r.findings] for r in reports] == [["picture"], ["typo"]]
+    assert "000.png cannot be read" in reports[0].findings[0].message

@@ -47,7 +47,7 @@ def test_a_server_that_is_not_there_is_said_in_one_sentence(
     assert code == 2
     said = " ".join(err.split())
     assert said.startswith(f"Error: PostgreSQL at {address} does not answer (connection to server at")
-    assert said.endswith("Start PostgreSQL or correct PANIC_POSTGRES_URL, then ask again to carry on")
+    assert said.endswith("Start PostgreSQL or correct PANIC_POSTGRES_URL, then try again to carry on")
     assert "secret" not in out + err
     assert "Traceback" not in out + err
 

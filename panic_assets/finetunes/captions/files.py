@@ -11,6 +11,7 @@ from pathlib import Path
 from panic_assets.errors import UserError, suggest
 from panic_assets.files import appearing
 from panic_assets.finetunes.captions import rules as captions
+from panic_assets.finetunes.captions.names import inside
 from panic_assets.finetunes.pictures.colour import decode
 
 IMAGES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".bmp")
@@ -109,20 +110,32 @@ def set_hash(files: Iterable[CaptionFile]) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _picture(file: CaptionFile) -> captions.Picture | None:
-    return captions.Picture.of(decode(file.picture.read_bytes())) if file.picture else None
+def _picture(file: CaptionFile) -> tuple[captions.Picture | None, list[captions.Finding]]:
+    """The picture, or what is wrong with it: the caption is then checked without."""
+    if file.picture is None:
+        return None, []
+    try:
+        return captions.Picture.of(decode(file.picture.read_bytes())), []
+    except (UserError, OSError) as error:
+        said = f"the picture {file.picture.name} cannot be read: {error}"
+        return None, [captions.Finding("picture", 1, said, "replace the picture")]
+
+
+def _checked(file: CaptionFile, rules: captions.Rules) -> Report:
+    picture, unreadable = _picture(file)
+    return Report(file, (*unreadable, *captions.check(file.text, rules, picture)))
 
 
 def check(files: Iterable[CaptionFile], rules: captions.Rules) -> list[Report]:
     """The findings of every file; files without any are in the list too."""
-    return [Report(f, tuple(captions.check(f.text, rules, _picture(f)))) for f in files]
+    return [_checked(file, rules) for file in files]
 
 
 def repairs(files: Iterable[CaptionFile], rules: captions.Rules) -> list[Change]:
     """The changes that would repair what can be repaired; nothing is written. Line ends and marks are kept."""
     changes = []
     for file in files:
-        after = captions.repaired(file.text, rules, _picture(file))
+        after = captions.repaired(file.text, rules, _picture(file)[0])
         if after != file.text:
             whole = file.data.decode("utf-8-sig")
             mark = b"\xef\xbb\xbf" if file.data.startswith(b"\xef\xbb\xbf") else b""
@@ -157,7 +170,7 @@ def batches(folder: Path) -> list[str]:
 def batch(folder: Path, batch_id: str, told: str = BATCH) -> Batch:
     """What was written down of a batch; `told` is UNDONE for one that was undone."""
     raw = json.loads((folder / BACKUPS / batch_id / told).read_text())
-    return Batch(raw["id"], tuple(Entry(**e) for e in raw["entries"]))
+    return Batch(batch_id, tuple(Entry(**e) for e in raw["entries"]))
 
 
 def undoable(folder: Path, batch_id: str) -> Batch:
@@ -170,7 +183,10 @@ def undoable(folder: Path, batch_id: str) -> Batch:
         )
     found = batch(folder, batch_id)
     for entry in found.entries:
-        path = folder / entry.name
+        path = inside(folder, entry.name)
+        kept = inside(found.folder(folder), entry.name)
+        if not kept.is_file() or hashlib.sha256(kept.read_bytes()).hexdigest() != entry.before:
+            raise UserError(f"the backup {kept} is gone or was changed, so nothing was written")
         now = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
         if now not in (entry.before, entry.after):
             raise UserError(
