@@ -33,7 +33,9 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     assert "experiment 'a' is not analysed; analyse it with `panic analyse a`" in " ".join(err.split())
     code, out, err = panic("analyse", "a", "--null-runs", 1, "--distance-runs", 4)
     assert code == 0, err
-    assert "motion" in out
+    assert "RandomWalk is a control" in out
+    assert "panic compare a --table persistence" in out
+    assert out.count("\n") < 100, "the results are a page"
     for key in ("dynamics", "topology", "layouts", "statistics"):
         assert instance.get_materialized_partitions(dg.AssetKey(key)) == {"a"}
     for key in ("symbolic_dynamics", "cluster_stability"):
@@ -44,11 +46,16 @@ def test_analyse_then_compare(panic: Panic, instance: dg.DagsterInstance, lake: 
     stages.dynamics(lake, InProcessCompute(), Nobody(), "b", null_runs=1)
     stages.topology(lake, Nobody(), "b", distance_runs=4, null_runs=1)
     stages.statistics(lake, Nobody(), "b")
-    code, out, err = panic("compare", "a", "b")
+    code, out, err = panic("compare", "a", "b", "--all")
     assert code == 0, err
-    for title in TABLES:
+    for title, _ in TABLES.values():
         assert title in out
+    code, out, err = panic("compare", "a", "--table", "motion")
+    assert code == 0, err
     assert "RandomWalk" in out  # the control beside the observed
+    code, out, err = panic("compare", "a", "--table", "motoin")
+    assert code == 2
+    assert "did you mean 'motion'?" in " ".join(err.split())
     execute(PROJECT / "notebooks" / "trajectories.ipynb")
     code, out, err = panic("experiment", "delete", "a", "--yes")
     assert code == 0, err
