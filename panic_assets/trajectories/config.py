@@ -22,14 +22,19 @@ UNSEEDED = -1
 FIELDS = (
     "name",
     "networks",
+    "network",
     "prompts",
     "seeds",
     "seed_count",
+    "num_runs",
     "embedding_models",
     "max_length",
     "image_size",
     "image_format",
 )
+RUNS = ("seeds", "seed_count", "num_runs")
+"""Three ways to say which runs each network makes of each prompt. `num_runs` and `network` are what the earlier systems of
+this field call them; their files are read as they are."""
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -103,7 +108,7 @@ def parse(raw: Mapping[str, Any]) -> Definition:
             f"name is {shown(name)}; it must be 1 to 100 letters, digits, '_', '.' or '-', starting with a letter or "
             "digit and without '...'"
         )
-    networks = tuple(_network(n, i) for i, n in enumerate(_list(raw, "networks", "lists of model names")))
+    networks = tuple(_network(n, i) for i, n in enumerate(_networks(raw)))
     prompts = tuple(_list(raw, "prompts", "texts"))
     for prompt in prompts:
         if not isinstance(prompt, str) or not prompt.strip() or not _is_unicode(prompt):
@@ -169,6 +174,14 @@ def _unique(field: str, values: list[Any] | tuple[Any, ...]) -> None:
         raise UserError(f"{field} contains {shown(twice[0])} more than once; each may be given once")
 
 
+def _networks(raw: Mapping[str, Any]) -> list[Any]:
+    if "network" not in raw:
+        return _list(raw, "networks", "lists of model names")
+    if "networks" in raw:
+        raise UserError("networks, network: both are given; give a list of networks, or one network")
+    return [raw["network"]]
+
+
 def _network(value: Any, index: int) -> tuple[str, ...]:
     field = f"networks[{index}]"
     if not isinstance(value, list | tuple) or not value:
@@ -211,11 +224,12 @@ def _embedder(name: Any, networks: tuple[tuple[str, ...], ...]) -> None:
 
 
 def _seeds(raw: Mapping[str, Any]) -> tuple[int, ...]:
-    if ("seeds" in raw) == ("seed_count" in raw):
-        both = "both are given" if "seeds" in raw else "neither is given"
-        raise UserError(f"seeds, seed_count: {both}; give exactly one: a list of seeds, or a number of unseeded runs")
-    if "seed_count" in raw:
-        return (UNSEEDED,) * _integer(raw, "seed_count", 1, 1_000_000)
+    given = [field for field in RUNS if field in raw]
+    if len(given) != 1:
+        which = f"{' and '.join(given)} are given" if given else "none is given"
+        raise UserError(f"{', '.join(RUNS)}: {which}; give exactly one: a list of seeds, or a number of unseeded runs")
+    if given != ["seeds"]:
+        return (UNSEEDED,) * _integer(raw, given[0], 1, 1_000_000)
     seeds = _list(raw, "seeds", "seeds")
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not UNSEEDED <= seed < 2**63:

@@ -70,8 +70,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seeds": [True]}, r"seeds contains True; a seed must be"),
     ({"seeds": ["1"]}, r"seeds contains '1'; a seed must be"),
     ({"seeds": 5}, r"seeds is 5; it must be a list"),
-    ({"seeds": NOTHING}, r"seeds, seed_count: neither is given; give exactly one: a list of seeds, or a number of unseeded runs"),
-    ({"seed_count": 2}, r"seeds, seed_count: both are given"),
+    ({"seeds": NOTHING}, r"seeds, seed_count, num_runs: none is given; give exactly one: a list of seeds, or a number of unseeded runs"),
+    ({"seed_count": 2}, r"seeds, seed_count, num_runs: seeds and seed_count are given; give exactly one"),
     ({"seeds": NOTHING, "seed_count": 0}, r"seed_count is 0; it must be a whole number from 1 to 1000000"),
     ({"embedding_models": []}, r"embedding_models is \[\]; it must be a list of names"),
     ({"embedding_models": ["DumyText"]}, r"embedding_models names 'DumyText', .*did you mean 'DummyText2?'\?"),
@@ -232,3 +232,23 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes, sente
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read: .*No such file"):
         read(tmp_path / "none.json")
+
+
+def test_files_of_the_earlier_systems_are_read_as_they_are() -> None:
+    earlier = {
+        "name": "earlier",
+        "network": ["DummyT2I", "DummyI2T"],
+        "num_runs": 2,
+        "prompts": ["a red cat"],
+        "embedding_models": ["DummyText"],
+        "max_length": 10,
+    }
+    found = parse(earlier)
+    assert (found.networks, found.seeds) == ((("DummyT2I", "DummyI2T"),), (-1, -1))
+    ours = {**earlier, "networks": [["DummyT2I", "DummyI2T"]], "seed_count": 2}
+    del ours["network"], ours["num_runs"]
+    assert parse(ours) == found
+    with pytest.raises(UserError, match="networks, network: both are given"):
+        parse({**earlier, "networks": [["DummyT2I", "DummyI2T"]]})
+    with pytest.raises(UserError, match="num_runs is 'two'; it must be a whole number"):
+        parse({**earlier, "num_runs": "two"})
