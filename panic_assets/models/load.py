@@ -10,6 +10,8 @@ from panic_assets.registry.spec import ModelSpec
 
 LOADERS: dict[str, str] = {
     "dummy": "panic_assets.models.dummies:load",
+    "typesetter": "panic_assets.models.telephone:Typesetter",
+    "optical_reader": "panic_assets.models.telephone:OpticalReader",
     "random_walk": "panic_assets.models.walks:RandomWalk",
     "diffusion": "panic_assets.models.diffusion:TextToImage",
     "plain_captioner": "panic_assets.models.captions:PlainCaptioner",

@@ -36,11 +36,36 @@ def _random_walk(name: str, correlation: float) -> ModelSpec:
     )  # fmt: skip
 
 
+def _typesetter(name: str, roughness: float, doc: str) -> ModelSpec:
+    return ModelSpec(
+        name, "generator", "typesetter", proof="real", input="text", output="image", image_size=192, device="cpu",
+        batch_limit=256, seconds=0.01, parameters=(("roughness", roughness),), doc=doc,
+    )  # fmt: skip
+
+
 _GENERATORS = (
     _dummy_text_to_image("DummyT2I", "landscape", "A small landscape drawn from a hash of (caption, seed)."),
     _dummy_text_to_image("DummyT2I2", "abstract", "Coloured shapes drawn from a hash of (caption, seed)."),
     _dummy_image_to_text("DummyI2T", "scene", 4096),
     _dummy_image_to_text("DummyI2T2", "gallery", 65536),
+    _typesetter("Typesetter", 0.5, "Sets the text in black on white, a little turned, blurred and grainy."),
+    _typesetter(
+        "RoughTypesetter", 1.0, "The same, so turned, blurred and grainy that some texts cannot be read any more."
+    ),
+    ModelSpec(
+        "OpticalReader",
+        "generator",
+        "optical_reader",
+        proof="real",
+        input="image",
+        output="text",
+        device="cpu",
+        licence="apache-2.0",
+        batch_limit=64,
+        seconds=0.1,
+        needs=("rapidocr_onnxruntime",),
+        doc="Reads the letters in a picture. Its weights come with the package rapidocr-onnxruntime.",
+    ),
     *entries.GENERATORS,
 )
 
