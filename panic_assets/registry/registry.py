@@ -60,11 +60,10 @@ _GENERATORS = (
         input="image",
         output="text",
         device="cpu",
-        licence="apache-2.0",
         batch_limit=64,
         seconds=0.1,
         needs=("rapidocr_onnxruntime",),
-        doc="Reads the letters in a picture. Its weights come with the package rapidocr-onnxruntime.",
+        doc="Reads the letters in a picture. Its weights (Apache 2.0) come with the package rapidocr-onnxruntime.",
     ),
     *entries.GENERATORS,
 )
