@@ -10,6 +10,9 @@ from panic_assets.registry.spec import ModelSpec
 
 LOADERS: dict[str, str] = {
     "dummy": "panic_assets.models.dummies:load",
+    "sim_painter": "panic_assets.models.worlds:Painter",
+    "sim_writer": "panic_assets.models.worlds:Writer",
+    "sim_space": "panic_assets.models.worlds:Space",
     "typesetter": "panic_assets.models.telephone:Typesetter",
     "optical_reader": "panic_assets.models.telephone:OpticalReader",
     "random_walk": "panic_assets.models.walks:RandomWalk",

@@ -1,7 +1,7 @@
 """Every model the platform knows, as data. Loading one is `panic_assets.models.load.load`."""
 
 from panic_assets.errors import UserError, suggest
-from panic_assets.registry import entries
+from panic_assets.registry import entries, worlds
 from panic_assets.registry.spec import ModelSpec
 
 
@@ -65,6 +65,7 @@ _GENERATORS = (
         needs=("rapidocr_onnxruntime",),
         doc="Reads the letters in a picture. Its weights (Apache 2.0) come with the package rapidocr-onnxruntime.",
     ),
+    *worlds.GENERATORS,
     *entries.GENERATORS,
 )
 
@@ -85,6 +86,7 @@ _EMBEDDERS = (
         device="cpu", proof="real", batch_limit=64, memory=(("whole", 0.5),), disk_gb=0.1, seconds=0.002, doc="Sentences, up to 256 word pieces.",
     ),
     *entries.EMBEDDERS,
+    *worlds.EMBEDDERS,
 )  # fmt: skip
 
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (*_GENERATORS, *_EMBEDDERS)}
