@@ -8,25 +8,36 @@ import numpy as np
 
 
 def random_walk(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A walk from the same start with the same step lengths, in shuffled order and random directions.
+    """A walk from the same start whose steps are the observed ones in shuffled order, each forwards or backwards.
 
-    On the sphere when the vectors are unit vectors (the chords of its steps are the observed ones), else free.
-    Steps of length zero stay: a run that rests is compared with a walk that rests as often.
+    Steps of a random walk that are as likely backwards as forwards are exchangeable so: such a walk is one of its own
+    surrogates. And they vary in the directions in which the observed ones do. A walk with steps in all directions of the
+    space would not: it has hardly any holes, so whatever moves in few directions would seem to have more than chance.
+
+    On the sphere when the vectors are unit vectors: a step is turned into the plane that touches the sphere where it is
+    taken, and its chord stays. Steps of length zero stay: a run that rests is compared with a walk that rests as often.
     """
     vectors = vectors.astype(np.float64)
-    n, d = vectors.shape
-    lengths = rng.permutation(np.linalg.norm(np.diff(vectors, axis=0), axis=1))
-    directions = rng.normal(size=(max(n - 1, 0), d))
+    if len(vectors) < 2:
+        return vectors
+    steps = rng.permutation(np.diff(vectors, axis=0)) * rng.choice([-1.0, 1.0], (len(vectors) - 1, 1))
     if not unit(vectors):
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        return vectors[:1] + np.vstack([np.zeros((1, d)), np.cumsum(lengths[:, None] * directions, axis=0)])[:n]
+        return vectors[0] + np.vstack([np.zeros_like(vectors[:1]), np.cumsum(steps, axis=0)])
     walk = np.empty_like(vectors)
-    walk[:1] = vectors[:1]
-    angles = 2 * np.arcsin(np.clip(lengths / 2, 0, 1))
-    for t in range(n - 1):
-        tangent = directions[t] - (directions[t] @ walk[t]) * walk[t]
-        step = np.cos(angles[t]) * walk[t] + np.sin(angles[t]) * tangent / np.linalg.norm(tangent)
-        walk[t + 1] = step / np.linalg.norm(step) if angles[t] else walk[t]
+    walk[0] = vectors[0]
+    angles = 2 * np.arcsin(np.clip(np.linalg.norm(steps, axis=1) / 2, 0, 1))
+    for t, angle in enumerate(angles):
+        if not angle:
+            walk[t + 1] = walk[t]
+            continue
+        tangent = steps[t] - (steps[t] @ walk[t]) * walk[t]
+        length = np.linalg.norm(tangent)
+        if length < 1e-9:  # It points away from the sphere: any direction is as good.
+            tangent = rng.normal(size=len(tangent))
+            tangent -= (tangent @ walk[t]) * walk[t]
+            length = np.linalg.norm(tangent)
+        step = np.cos(angle) * walk[t] + np.sin(angle) * tangent / length
+        walk[t + 1] = step / np.linalg.norm(step)
     return walk
 
 

@@ -28,6 +28,24 @@ def test_random_walk_has_the_same_step_lengths_in_another_order(on_sphere):
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
 
 
+def test_a_walk_in_few_directions_is_compared_with_walks_in_these_directions():
+    """A walk in 4 of 32 directions has holes, one in all of them has not: among such, every true walk stood out."""
+    frame = np.linalg.qr(np.random.default_rng(9).normal(size=(32, 4)))[0].T
+    percentiles = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        vectors = np.cumsum(rng.normal(size=(40, 4)), axis=0) @ frame
+        observed, *chance = (
+            diagram(cloud).of(1, finite=True)[:, 1].size
+            for cloud in (vectors, *(random_walk(vectors, rng) for _ in range(9)))
+        )
+        percentiles.append(np.mean([c < observed for c in chance]) + np.mean([c == observed for c in chance]) / 2)
+    # Means of 30 percentiles, whose standard deviation is at most 0.32 each.
+    assert abs(np.mean(percentiles) - 0.5) < 4 * 0.32 / 30**0.5
+    rank = np.linalg.matrix_rank(random_walk(vectors, rng) - vectors[0], tol=1e-6)
+    assert rank == 4
+
+
 def test_random_walk_turns_at_right_angles_on_average():
     jumps = np.diff(random_walk(walk(3000, 30, on_sphere=False), np.random.default_rng(1)), axis=0)
     turn = (jumps[1:] * jumps[:-1]).sum(1) / np.linalg.norm(jumps[1:], axis=1) / np.linalg.norm(jumps[:-1], axis=1)

@@ -117,7 +117,7 @@ RUN_DYNAMICS = Table(
         Column(
             "walk_changes",
             "float64",
-            "Mean number of change points in 20 random walks with the same step lengths: what chance gives.",
+            "Mean number of change points in 20 random walks of the same steps: what chance gives.",
         ),
         Column(
             "loop_start",
@@ -370,7 +370,7 @@ PERSISTENCE_IMAGES = Table(
 _CHANCE = Column(
     "null_model",
     "string",
-    "What chance is. 'random walk': a walk with the same step lengths. 'gaussian': independent points "
+    "What chance is. 'random walk': the same steps in random order, each forwards or backwards. 'gaussian': independent points "
     "with the same mean "
     "and covariance. 'shuffled time': the same outputs in random order; a diagram does not depend on the "
     "order of single "
@@ -726,9 +726,8 @@ MOTION_NULLS = Table(
         Column(
             "null_model",
             "string",
-            "What chance is. 'random walk': a walk with the same step lengths. 'shuffled time': the same outputs "
-            ""
-            "in random order.",
+            "What chance is. 'random walk': the same steps in random order, each forwards or backwards. "
+            "'shuffled time': the same outputs in random order.",
             allowed=("random walk", "shuffled time"),
         ),
         Column("points", "int32", "Number of outputs of the run that were compared, from its start."),
