@@ -128,7 +128,7 @@ TABLES = {
         SELECT experiment, outcome, source, deviation, share FROM model_variances
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, experiment, source""",
     "tests of terms": """
-        SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
+        SELECT experiment, outcome, term, f, degrees, residual_degrees, p_value, adjusted_p_value FROM model_terms
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",
 }
 """Title -> query; its one parameter is the list of experiments."""
