@@ -9,7 +9,7 @@ from panic_assets_tests import snapshot
 
 HEAVY = {
     *("torch", "transformers", "diffusers", "sentence_transformers", "safetensors", "peft", "accelerate"),
-    *("numpy", "scipy", "numba", "llvmlite", "pandas", "pyarrow", "duckdb", "sklearn", "statsmodels", "ruptures"),
+    *("numpy", "scipy", "numba", "llvmlite", "pandas", "pyarrow", "duckdb", "sklearn", "mixedlm", "ruptures"),
     *("gph", "evoc", "openTSNE", "ray", "plotly", "altair", "PIL", "av", "imageio", "apprise", "spellchecker"),
     *("antlr4", "psutil"),
 }

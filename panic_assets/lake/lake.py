@@ -29,10 +29,12 @@ from panic_assets.locks import locked
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 else:
     duckdb = asleep("duckdb")
     pa = asleep("pyarrow")
+    pc = asleep("pyarrow.compute")
     pq = asleep("pyarrow.parquet")
 
 Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
@@ -421,10 +423,11 @@ class Writer:
                     (self.folder / stored.name).unlink(missing_ok=True)
 
     def add(self, rows: Rows) -> bool:
-        """Buffer rows; True when this made everything so far durable."""
+        """Buffer rows; True when this made everything so far durable. ValueError where a number is not finite."""
         data = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=self.table.arrow)
         if data.schema != self.table.arrow:
             data = data.select(self.table.names).cast(self.table.arrow)
+        _refuse_what_is_not_finite(self.table, data)
         self._buffer.append(data)
         self._buffered_rows += data.num_rows
         self._buffered_bytes += data.nbytes
@@ -517,6 +520,22 @@ atexit.register(_database.cache_clear)  # DuckDB complains, at length, of what i
 def literal(text: str) -> str:
     """`text` as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _refuse_what_is_not_finite(table: Table, data: pa.Table) -> None:
+    """NaN never enters a column of numbers, and infinity only where the schema says so."""
+    for column in table.columns:
+        if column.type not in ("float32", "float64"):
+            continue
+        values = data[column.name]
+        wrong = pc.invert(pc.is_finite(values)) if column.finite else pc.is_nan(values)
+        if pc.any(wrong).as_py():
+            first = data.filter(wrong).slice(0, 1).to_pylist()[0]
+            row = ", ".join(f"{name} {first[name]!r}" for name in table.key)
+            raise ValueError(
+                f"table {table.name} refuses {column.name} = {first[column.name]}, which is not a finite number, "
+                f"in the row of {row}; nothing of these {data.num_rows:,} rows is written"
+            )
 
 
 def _row_group(data: pa.Table) -> int:

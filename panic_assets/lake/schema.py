@@ -54,7 +54,11 @@ DUCKDB: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `nullable=False` and `allowed` are checked; `finite` (default for floats) forbids NaN and inf."""
+    """One column. `nullable=False` and `allowed` are checked afterwards, by the table's invariants.
+
+    `finite` (the default of numbers with a point) forbids NaN and infinity: a writer refuses them. Without it, infinity is
+    allowed, which few columns need.
+    """
 
     name: str
     type: Type

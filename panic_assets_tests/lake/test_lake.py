@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,59 @@ def test_every_type_survives(lake: Lake) -> None:
     found = lake.sql("SELECT * FROM invocations").to_pylist()[0]
     assert found == {**row, **stamps}
     assert found["started_at"].utcoffset().total_seconds() == 0
+
+
+def effect(name: str, **values: float) -> dict[str, object]:
+    return {
+        "experiment": "e", "outcome": "entropy H1", "effect": name, "estimate": 0.5, "low": 0.1, "high": 0.9,
+        "standard_error": 0.2, "degrees": 24.0, "p_value": 0.02, "rows": 288, "prompts": 4, "code_version": "1",
+    } | values  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["estimate", "low", "high", "standard_error", "degrees", "p_value"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_claim_with_a_number_that_is_not_finite_is_refused(lake: Lake, column: str, value: float) -> None:
+    lake.replace("model_effects", [effect("before")], experiment="e")
+    said = (
+        f"table model_effects refuses {column} = {value}, which is not a finite number, in the row of experiment 'e', "
+        f"outcome 'entropy H1', effect 'bad'; nothing of these 2 rows is written"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        lake.replace("model_effects", [effect("good"), effect("bad", **{column: value})], experiment="e")
+    assert lake.sql("SELECT effect FROM model_effects")["effect"].to_pylist() == ["before"]
+    assert len(list(lake.folder("model_effects", experiment="e").glob("*.parquet"))) == 1
+
+
+CLAIMS = {
+    *("p_value", "adjusted_p_value", "chapman_kolmogorov_p", "estimate", "standard_error", "low", "high"),
+    *("f", "observed", "null_mean", "null_deviation", "percentile", "difference", "hedges_g", "cliffs_delta"),
+}
+
+
+def test_every_column_of_a_claim_in_every_table_refuses_them(lake: Lake) -> None:
+    """The schema says which columns do: a number with a point does, unless its column says otherwise."""
+    claims = [(t, c) for t in TABLES.values() for c in t.columns if c.name in CLAIMS and c.type == "float64"]
+    assert {c.name for _, c in claims} == CLAIMS
+    for table, column in claims:
+        with pytest.raises(ValueError, match=f"{table.name} refuses {column.name} = nan"):
+            lake.replace(table.name, [{column.name: float("nan")}], **dict.fromkeys(table.partitioned_by, "p"))
+
+
+def bar(death: float, birth: float = 0.0) -> dict[str, object]:
+    return {
+        "experiment": "e", "run_id": "r", "embedding_model": "m", "dimension": 0, "bar": 0, "birth": birth,
+        "death": death, "birth_invocations": [], "death_invocations": [],
+    }  # fmt: skip
+
+
+def test_infinity_is_stored_where_the_schema_allows_it_and_nan_nowhere(lake: Lake) -> None:
+    place = {"experiment": "e", "embedding_model": "m"}
+    lake.replace("persistence_bars", [bar(float("inf"))], **place)
+    with pytest.raises(ValueError, match="refuses death = nan"):
+        lake.replace("persistence_bars", [bar(float("nan"))], **place)
+    with pytest.raises(ValueError, match="refuses birth = inf"):
+        lake.replace("persistence_bars", [bar(1.0, birth=float("inf"))], **place)
+    assert lake.sql("SELECT death FROM persistence_bars")["death"].to_pylist() == [float("inf")]
 
 
 def test_what_does_not_fit_into_memory_is_not_spilled_where_the_user_is(

@@ -1,11 +1,15 @@
 """The analyses over a small finished experiment: every table sound, values checked against the pure modules."""
 
+from datetime import UTC, datetime
 from itertools import product
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
+from scipy.stats import f
+from statsmodels.stats.anova import anova_lm
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.lake.invariants import all_findings
@@ -23,6 +27,7 @@ from panic_assets.trajectories.topology import bar_distances as distances
 from panic_assets.trajectories.topology.homology import Homology
 from panic_assets.trajectories.topology.nulls import against_chance
 from panic_assets.workloads import RULES
+from panic_assets_tests.statistics.simulated import panel
 from panic_assets_tests.trajectories.world import LONG, LOOP, Nobody, definition, perform
 
 pytestmark = pytest.mark.slow
@@ -350,7 +355,9 @@ def test_variances_share_out_what_effects_leave(lake):
         lake, "SELECT outcome, sum(share) AS share, list(source) AS sources FROM model_variances GROUP BY ALL"
     ):
         assert r["share"] == pytest.approx(1)
-        assert {"prompt", "residual"} <= set(r["sources"]) <= {"prompt", "run", "residual"}
+        assert {"prompt", "residual"} <= set(r["sources"])
+        one_measurement_a_run = r["outcome"] in ("run length", "loop length")
+        assert ("prompt x embedding_model" in r["sources"]) == (not one_measurement_a_run)
 
 
 def test_displacements_are_those_of_the_vectors(lake):
@@ -434,3 +441,50 @@ def test_an_experiment_with_one_prompt_says_what_cannot_be_modelled(tmp_path):
     assert "at least 2 groups" in rows(lake, "SELECT * FROM findings")[0]["sentence"]
     assert rows(lake, "SELECT * FROM model_effects") == []
     assert rows(lake, "SELECT count(*) AS n FROM run_dynamics")[0]["n"] == 1
+
+
+EMPTY = {
+    "string": "",
+    "int32": 0,
+    "int64": 0,
+    "float64": 0.0,
+    "bool": False,
+    "timestamp": datetime.now(UTC),
+    "strings": [],
+}
+
+
+def put(lake, table, given, **place):
+    """Rows that say only what a test cares about."""
+    must = {c.name: EMPTY[c.type] for c in TABLES[table].columns if not c.nullable}
+    lake.replace(table, [{**must, **row, **place} for row in given], **place)
+
+
+def test_one_embedding_model_measures_288_runs_and_every_claim_is_that_of_exact_analysis_of_variance(tmp_path):
+    """9 networks x 4 prompts x 8 runs, whose outcome is the drift: effects at p = 0 that do not exist used to come of it."""
+    lake = open_lake(tmp_path / "lake")
+    data = panel(4, 9, 1, 4, 8, deviations={("prompt",): 1.0, ("prompt", "network"): 0.6})
+    models = ["DummyT2I", "DummyI2T"]
+    runs = [{k: r[k] for k in ("run_id", "network", "prompt")} | {"models": models} for r in data.to_dict("records")]
+    put(lake, "runs", runs, experiment="a")
+    drifts = [{"run_id": r["run_id"], "final_drift": r["value"]} for r in data.to_dict("records")]
+    put(lake, "run_dynamics", drifts, experiment="a", embedding_model="DummyText")
+    stages.statistics(lake, Nobody(), "a")
+
+    table = anova_lm(smf.ols("value ~ C(network) * C(prompt)", data).fit())
+    square = table["sum_sq"] / table["df"]
+    statistic = square["C(network)"] / square["C(network):C(prompt)"]
+    [term] = rows(lake, "SELECT * FROM model_terms WHERE outcome = 'final drift'")
+    assert (term["term"], term["degrees"]) == ("network", 8)
+    assert (term["f"], term["residual_degrees"]) == (pytest.approx(statistic, rel=1e-3), pytest.approx(24, rel=1e-3))
+    assert term["p_value"] == pytest.approx(f.sf(statistic, 8, 24), rel=1e-2)
+    found = {r["source"]: r["deviation"] for r in rows(lake, "SELECT * FROM model_variances")}
+    assert found == {
+        "prompt": pytest.approx(np.sqrt((square["C(prompt)"] - square["C(network):C(prompt)"]) / 72), rel=1e-3),
+        "prompt x network": pytest.approx(np.sqrt((square["C(network):C(prompt)"] - square["Residual"]) / 8), rel=1e-3),
+        "residual": pytest.approx(np.sqrt(square["Residual"]), rel=1e-3),
+    }
+    effects = rows(lake, "SELECT * FROM model_effects WHERE effect <> 'intercept'")
+    assert len(effects) == 8
+    error = np.sqrt(2 * square["C(network):C(prompt)"] / 32)
+    assert all(r["standard_error"] == pytest.approx(error, rel=1e-3) for r in effects)

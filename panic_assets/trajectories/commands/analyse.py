@@ -202,7 +202,7 @@ TABLES = {
     "terms": (
         "tests of terms",
         """
-        SELECT experiment, outcome, term, chi2, degrees, p_value, adjusted_p_value FROM model_terms
+        SELECT experiment, outcome, term, f, degrees, residual_degrees, p_value, adjusted_p_value FROM model_terms
         WHERE experiment IN (SELECT unnest(?)) ORDER BY outcome, term, experiment""",
     ),
 }

@@ -1,12 +1,13 @@
 """What differs between runs: the parts of their networks, and their outcomes in pairs of levels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 from panic_assets.registry import registry
 from panic_assets.statistics.contrasts import contrast
 from panic_assets.statistics.finite import number
+from panic_assets.statistics.mixed import strata
 
 
 def parts(runs: Any) -> list[str]:
@@ -25,6 +26,16 @@ def parts(runs: Any) -> list[str]:
         for one, other in (("generator", "captioner"), ("captioner", "generator"))
     )
     return varying if whole and (len(varying) == 1 or crossed) else ["network"]
+
+
+def random_terms(factors: Sequence[str]) -> list[tuple[str, ...]]:
+    """What varies at random in a model of these factors, whatever the shape of the panel.
+
+    Prompts do, and how each factor, each pair of factors and each network does on each prompt; so do runs. The fit leaves
+    out what a panel's shape makes the same: a run that is the only one of its prompt and network, for example.
+    """
+    prompts, *others = strata(factors, "prompt")
+    return [prompts, ("prompt", "network"), *others, ("run_id",)]
 
 
 def contrasts(frame: Any, seed: int = 0) -> Iterator[dict[str, Any]]:

@@ -4,9 +4,8 @@ from typing import Any
 
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
-from panic_assets.statistics.finite import number
 from panic_assets.statistics.multiple import adjust
-from panic_assets.trajectories.runs.factors import contrasts, parts
+from panic_assets.trajectories.runs.factors import contrasts, parts, random_terms
 from panic_assets.trajectories.stages.null_tests import null_tests
 from panic_assets.trajectories.versions import CODE_VERSION, SEED
 
@@ -24,12 +23,10 @@ OUTCOMES = {
 
 Stays are those of the current clusters, which pool all experiments: there are none before clusters were analysed."""
 
-SOURCES = {"prompt": "prompt", "run_id": "run", "residual": "residual"}
-
 
 def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
-    """Mixed models of every outcome by parts of the network and embedder, intercepts by prompt and run; contrasts; and
-    every measure against chance, all runs together."""
+    """Mixed models of every outcome by parts of the network and embedder, each of which may differ between prompts;
+    contrasts; and every measure against chance, all runs together."""
     from panic_assets.statistics import mixed
 
     done = Done()
@@ -49,14 +46,9 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
             about = {**mark, "seed": SEED, "code_version": CODE_VERSION}
             compared += [{**about, **row} for row in contrasts(frame, SEED)]
             by_model = frame["embedding_model"].notna().all() and frame["embedding_model"].nunique() > 1
+            explained = [*factors, "embedding_model"] if by_model else factors
             try:
-                found = mixed.fit(
-                    frame.rename(columns={"value": outcome}),
-                    outcome,
-                    [*factors, "embedding_model"] if by_model else factors,
-                    "prompt",
-                    within="run_id" if by_model else None,
-                )
+                found = mixed.fit(frame.rename(columns={"value": outcome}), outcome, explained, random_terms(explained))
                 sentences = mixed.sentences(found)
             except ValueError as error:
                 sentences = [f"{outcome} cannot be modelled: {error}."]
@@ -70,19 +62,29 @@ def statistics(lake: Lake, watcher: Watcher, experiment: str) -> Done:
                             "low": e.low,
                             "high": e.high,
                             "standard_error": e.error,
-                            "p_value": number(e.p_value),
+                            "degrees": e.degrees,
+                            "p_value": e.p_value,
                             "rows": found.rows,
                             "prompts": found.groups,
-                            "converged": found.converged,
                             "code_version": CODE_VERSION,
                         }
                     )
                 total = sum(deviation**2 for deviation in found.deviations.values())
-                for source, deviation in found.deviations.items():
-                    share = deviation**2 / total if total else 0.0
-                    variances.append({**mark, "source": SOURCES[source], "deviation": deviation, "share": share})
+                for name, deviation in found.deviations.items():
+                    source = "run" if name == "run_id" else name
+                    share = deviation**2 / total
+                    variances.append({**mark, "source": source, "deviation": deviation, "share": share})
                 for t in found.terms:
-                    terms.append({**mark, "term": t.name, "chi2": t.chi2, "degrees": t.degrees, "p_value": t.p_value})
+                    terms.append(
+                        {
+                            **mark,
+                            "term": t.name,
+                            "f": t.statistic,
+                            "degrees": t.degrees,
+                            "residual_degrees": t.residual_degrees,
+                            "p_value": t.p_value,
+                        }
+                    )
             for position, sentence in enumerate(sentences):
                 said.append({**mark, "position": position, "sentence": sentence})
             done.rows += len(sentences)

@@ -565,8 +565,8 @@ MARKOV_MODELS = Table(
 MODEL_EFFECTS = Table(
     name="model_effects",
     doc="One row per fixed effect of a mixed model. There is one model per outcome. It explains the outcome "
-    "by generator, captioner (or else network) and embedding model, with a random intercept per prompt "
-    "and, where several embedding models measure each run, per run.",
+    "by generator, captioner (or else network) and embedding model, alone and in pairs. What varies at random is named "
+    "in `model_variances`. A model whose likelihood, errors or tests are not finite numbers has no rows: `findings` says so.",
     columns=(
         _EXPERIMENT,
         Column(
@@ -584,14 +584,13 @@ MODEL_EFFECTS = Table(
         Column("high", "float64", "Upper end of its 95% interval."),
         Column("standard_error", "float64", "Its standard error, in the unit of the outcome."),
         Column(
-            "p_value",
+            "degrees",
             "float64",
-            "p-value of Student's t test that the effect is 0; null if the standard error is 0.",
-            nullable=True,
+            "Degrees of freedom of its error (Satterthwaite): few if the error rests on few prompts.",
         ),
+        Column("p_value", "float64", "p-value of Student's t test that the effect is 0."),
         Column("rows", "int32", "Number of rows that the model was fitted to."),
         Column("prompts", "int32", "Number of prompts, each with its random intercept."),
-        Column("converged", "bool", "Whether the fit converged. If not, the row says nothing."),
         CODE,
     ),
     key=("experiment", "outcome", "effect"),
@@ -601,19 +600,20 @@ MODEL_EFFECTS = Table(
 
 MODEL_TERMS = Table(
     name="model_terms",
-    doc="One row per term of a mixed model: a likelihood-ratio test of whether the whole term matters. A "
-    "*term* is a factor or a combination of two, with all of its effects.",
+    doc="One row per term of a mixed model: an F test of whether the whole term matters, given all terms that do not "
+    "contain it. A *term* is a factor or a combination of two, with all of its effects.",
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "The quantity that is explained, as in `model_effects`."),
         Column("term", "string", "Name of the term, for example 'generator' or 'captioner:embedding_model'."),
+        Column("f", "float64", "F statistic: how far the term's effects are from 0, beside their standard errors."),
+        Column("degrees", "int32", "Degrees of freedom of the term: how many effects it has."),
         Column(
-            "chi2",
+            "residual_degrees",
             "float64",
-            "Likelihood-ratio statistic: twice the difference of the log likelihoods with and without the term.",
+            "Degrees of freedom of what the term is compared with (Satterthwaite): few if it rests on few prompts.",
         ),
-        Column("degrees", "int32", "Degrees of freedom of the test."),
-        Column("p_value", "float64", "p-value from the chi-squared distribution."),
+        Column("p_value", "float64", "p-value from the F distribution."),
         Column(
             "adjusted_p_value",
             "float64",
@@ -740,18 +740,36 @@ MOTION_NULLS = Table(
     references=OF_RUN,
 )
 
+_SOURCES = (
+    "prompt",
+    "prompt x network",
+    "prompt x generator",
+    "prompt x captioner",
+    "prompt x embedding_model",
+    "prompt x network x embedding_model",
+    "prompt x generator x embedding_model",
+    "prompt x captioner x embedding_model",
+    "run",
+    "residual",
+)
+
 MODEL_VARIANCES = Table(
     name="model_variances",
-    doc="One row per source of variance in a mixed model: how much outcomes vary for reasons other than the effects.",
+    doc="One row per source of variance in a mixed model: how much outcomes vary for reasons other than the effects. "
+    "Prompts vary, and so may each factor, each pair of factors and each network from prompt to prompt. A test of an "
+    "effect compares it with how much it differs between prompts. Runs are a source if several embedding models measure "
+    "each of them. The shape of the panel decides what else is left out: a source that groups the rows as an earlier one "
+    "does, and a source with a level for each row, which is the residual.",
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "The quantity that is explained, as in `model_effects`."),
         Column(
             "source",
             "string",
-            "What varies. 'prompt': between prompts. 'run': between runs of one prompt. 'residual': within a "
-            "run, between embedding models; or between runs, if the outcome has no source 'run'.",
-            allowed=("prompt", "run", "residual"),
+            "What varies. 'prompt': between prompts. 'prompt x network': between networks, in another way for each "
+            "prompt; likewise for other factors. 'run': between runs of one prompt and network. 'residual': the rest, "
+            "which is between runs if the outcome has no source 'run'.",
+            allowed=_SOURCES,
         ),
         Column("deviation", "float64", "Standard deviation, in the unit of the outcome."),
         Column("share", "float64", "Share of the variance that the effects leave, 0 to 1."),
