@@ -24,6 +24,7 @@ from benchmarks._report import Report, arguments
 from benchmarks.chaos import reading, surroundings, works
 from benchmarks.chaos.commands import Failed
 from benchmarks.chaos.homes import Workspace
+from panic_assets import ending
 
 Trial = Callable[[random.Random], None]
 
@@ -40,6 +41,7 @@ class Row:
 
 def main() -> int:
     options = parsed()
+    ending.end_when_told()
     report = Report("chaos")
     report.say(f"Seed {options.seed}.\n\n| what | fault | tried | survived | first failure |\n|---|---|---|---|---|")
     lost = 0
@@ -94,7 +96,7 @@ def rows(options: argparse.Namespace, root: Path, stack: ExitStack) -> Iterator[
     stack.callback(opens.close)
     yield Row("catalogue", "opened while it is written", options.opens, opens.trial)
     for name, kind in reading.kinds().items():
-        yield Row(name, "spoilt", options.files, lambda chance, kind=kind: reading.spoilt(kind, chance))
+        yield Row(name, "spoilt", options.files, partial(reading.spoilt, kind))
 
 
 def shared(total: int, parts: int) -> list[int]:

@@ -12,6 +12,7 @@ import struct
 import sys
 from pathlib import Path
 
+from panic_assets import ending
 from panic_assets.cli.main import command
 from panic_assets_tests.killing import before_every_change
 
@@ -19,7 +20,8 @@ SIZE = 8
 
 
 def main() -> None:
-    """Count, and do what the words say."""
+    """Count, and do what the words say. Whoever kills the runner of the trials ends this, too."""
+    ending.follow(os.getppid(), os.getpid())
     path, change, *words = sys.argv[1:]
     with Path(path).open("r+b") as file:
         count = mmap.mmap(file.fileno(), SIZE)
