@@ -40,12 +40,21 @@ def killed_before(work: Callable[[], object], change: int, notes: Path) -> bool:
 
 def _kill_before(change: int) -> None:
     """Only ever called in a child, so nothing is put back."""
+
+    def kill(number: int) -> None:
+        if number == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    before_every_change(kill)
+
+
+def before_every_change(act: Callable[[int], object]) -> None:
+    """From now on, call `act` with 1, 2, ... before every change that this process makes to the disk."""
     made = [0]
 
     def about_to_change(*_: Any) -> None:
         made[0] += 1
-        if made[0] == change:
-            os.kill(os.getpid(), signal.SIGKILL)
+        act(made[0])
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -69,6 +69,21 @@ def _be_patient(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1000}")
 
 
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Kinds of errors. On some file systems SQLite meets a full disk where it maps its index of the log into memory."""
+
+
+@event.listens_for(db.Engine, "handle_error")
+def _make_room(context: Any) -> None:
+    """A full disk is said in a sentence, as it is for the lake."""
+    error = context.original_exception
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _NO_ROOM:
+        raise UserError(
+            f"SQLite cannot write {context.engine.url.database} ({error}); what is stored is safe: make room on the disk, "
+            "then start again to carry on"
+        ) from None
+
+
 class SqliteEvents(DeletesPartitions, SparesTheLiving, SqliteEventLogStorage):
     """Event log in SQLite: an index of what concerns assets, and a file for each run."""
 

@@ -30,7 +30,7 @@ class Ui:
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder / "home")
         self.dropped = folder / "experiments"
-        self.dropped.mkdir()
+        self.dropped.mkdir(exist_ok=True)
         self.log = folder / "ui.log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -79,12 +79,12 @@ class Ui:
 def running(folder: Path) -> Iterator[Ui]:
     """Starts `panic ui`, waits until it answers, and kills it, so that it can end nobody itself; fails when that leaves a
     process, or its port taken."""
-    with _started(folder, []) as (ui, process):
+    with started(folder, []) as (ui, process):
         ui.until("the UI to answer", lambda: _answers(ui, process), STARTED)
         yield ui
         process.kill()
         process.wait()
-        _gone(ui, "SIGKILL")
+        gone(ui, "SIGKILL")
         # The kernel takes down a killed process bit by bit: it may be gone from the list before its port is free.
         ui.until("the port to be free", lambda: _is_free(ui.port), ENDED)
 
@@ -94,7 +94,7 @@ def ended_by_ctrl_c(folder: Path) -> None:
     with _starting(folder, []) as (ui, process):
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(ENDED) == 0
-        _gone(ui, "Ctrl-C")
+        gone(ui, "Ctrl-C")
 
 
 def ended_in_the_background(folder: Path) -> None:
@@ -103,12 +103,12 @@ def ended_in_the_background(folder: Path) -> None:
     with _starting(folder, ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]) as (ui, process):
         process.terminate()
         assert process.wait(ENDED) == 0
-        _gone(ui, "SIGTERM")
+        gone(ui, "SIGTERM")
 
 
 @contextlib.contextmanager
 def _starting(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
-    with _started(folder, through) as (ui, process):
+    with started(folder, through) as (ui, process):
         ui.until(
             "Dagster to start",
             lambda: any("panic_assets.instance.serve" in p.cmdline() for p in ui.processes()),
@@ -118,7 +118,8 @@ def _starting(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess
 
 
 @contextlib.contextmanager
-def _started(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
+def started(folder: Path, through: list[str]) -> Iterator[tuple[Ui, subprocess.Popen]]:
+    """Starts `panic ui`, and ends everything that works on its home."""
     ui = Ui(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PANIC_", "DAGSTER_"))}
     environment = {"PANIC_HOME": str(ui.home.root), "PANIC_EXPERIMENTS": str(ui.dropped), "OMP_NUM_THREADS": "1"}
@@ -154,7 +155,8 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def _gone(ui: Ui, told: str) -> None:
+def gone(ui: Ui, told: str) -> None:
+    """Fails when a process is left some time after the UI was told to end."""
     deadline = time.monotonic() + ENDED
     while ui.processes() and time.monotonic() < deadline:
         time.sleep(0.2)
