@@ -7,7 +7,7 @@ WALK_VERSION = "1"
 EMBED_VERSION = "1"
 DIAGRAM_VERSION = "3"
 CLUSTER_VERSION = "2"
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 """Of all analyses."""
 SEED = 0
 """Seed of what is random in analyses."""
