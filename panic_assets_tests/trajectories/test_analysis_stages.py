@@ -321,7 +321,9 @@ def test_runs_of_one_length_have_chance_of_their_own(tmp_path):
     place = {"experiment": "a", "embedding_model": "DummyText"}
     stored = rows(lake, "SELECT * FROM embeddings ORDER BY run_id, sequence_number")
     first, other = (stored[: len(stored) // 2], stored[len(stored) // 2 :])
-    lake.replace("embeddings", first + [b | {"vector": a["vector"]} for a, b in zip(first, other, strict=True)], **place)
+    lake.replace(
+        "embeddings", first + [b | {"vector": a["vector"]} for a, b in zip(first, other, strict=True)], **place
+    )
     stages.dynamics(lake, InProcessCompute(), Nobody(), "a", replicates=9)
     stages.topology(lake, Nobody(), "a", replicates=9)
     for table, statistic in (("motion_nulls", "final_drift"), ("topology_nulls", "total_persistence")):

@@ -664,7 +664,8 @@ CONTRASTS = Table(
     name="contrasts",
     doc="One row per outcome and pair of levels. The levels are two networks, seen by the same embedding "
     "model, or an embedding model and a control on the same runs. A *control* is an embedding model "
-    "whose vectors do not depend on content: a random walk.",
+    "whose vectors do not depend on content: a random walk. Only prompts (networks) or runs (controls) with "
+    "both levels take part. The row is about other runs of these prompts; how much prompts differ does not enter it.",
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "The quantity that is compared, as in `model_effects`."),
@@ -677,18 +678,29 @@ CONTRASTS = Table(
         ),
         Column("level", "string", "First level: a network, or an embedding model."),
         Column("other_level", "string", "Other level: a network, or a control."),
-        Column("runs", "int32", "Number of runs of the first level that have the outcome."),
-        Column("other_runs", "int32", "Number of runs of the other level that have it."),
+        Column("runs", "int32", "Number of runs of the first level that are compared."),
+        Column("other_runs", "int32", "Number of runs of the other level that are."),
         Column("mean", "float64", "Mean outcome of the first level."),
         Column("other_mean", "float64", "Mean outcome of the other level."),
-        Column("difference", "float64", "Mean of the first level minus mean of the other."),
-        Column("low", "float64", "Lower end of the difference's 95% interval, from bootstrap samples of runs."),
-        Column("high", "float64", "Upper end of that interval."),
+        Column(
+            "difference",
+            "float64",
+            "Mean difference, first level minus other, within prompts (networks) or runs (controls). If the levels have n "
+            "and m runs of a prompt, it weighs n m / (n + m).",
+        ),
+        Column(
+            "low",
+            "float64",
+            "Lower end of the difference's 95% interval, by Student's t: from how runs of one prompt and network vary, or "
+            "from how the differences of pairs vary. Null if there are neither two such runs of each level, nor two pairs.",
+            nullable=True,
+        ),
+        Column("high", "float64", "Upper end of that interval.", nullable=True),
         Column(
             "hedges_g",
             "float64",
-            "Hedges' g: the difference in pooled standard deviations. Null if a level has a single value or "
-            "nothing varies.",
+            "Hedges' g: the difference in standard deviations between runs of one prompt and network. Null if there are "
+            "no two such runs, or they do not vary.",
             nullable=True,
         ),
         Column("cliffs_delta", "float64", "Cliff's delta, P(first > other) - P(first < other), from -1 to 1."),
