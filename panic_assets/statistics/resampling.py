@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 BATCH = 1_000_000
 """Values that are shuffled at once."""
 

@@ -545,8 +545,8 @@ MARKOV_MODELS = Table(
         Column(
             "chapman_kolmogorov_p",
             "float64",
-            "p-value of the Chapman-Kolmogorov test. A small one says that the next cluster depends on more than "
-            "the cluster now. Null if the test cannot be made.",
+            "p-value of the Chapman-Kolmogorov test, among runs simulated from the model. A small one says that the next "
+            "cluster depends on more than the cluster now. Null if the test cannot be made.",
             nullable=True,
         ),
         Column(
