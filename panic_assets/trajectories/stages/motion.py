@@ -79,7 +79,10 @@ def dynamics(
                 done.rows += 1
                 tell(1)
         stamp = {**place, "code_version": CODE_VERSION}
-        lake.replace("run_divergence", [{**stamp, **row} for row in together.divergences(everything, SEED)], **place)
+        diverging = [{**stamp, **row} for row in together.divergences(everything, SEED)]
+        lake.replace("run_divergence", diverging, **place)
+        if registry.get(model).role == "control":
+            done.problems += [alarm for row in diverging if (alarm := together.alarm(model, row))]
         recovered = [{**place, **row} for row in together.recoverabilities(everything, SEED)]
         for family in (nulls, recovered):
             adjust(family)
