@@ -67,7 +67,7 @@ def main() -> None:
     row("diagram of one long run", asked.steps, began, f"{entropies}, error at most {diagram.error_bound:.3g}")
     began = time.perf_counter()
     exponent = exponent_of(*displacements(walk))
-    motion, _, jumps = summarise(one, walk[0], None, exponent)
+    motion, _, jumps = summarise(one, walk[0], None, exponent, rng)
     row("its motion", asked.steps, began, f"memory {motion['autocorrelation_time']:.1f}, {len(jumps)} changes")
     if asked.readme:
         report.publish()

@@ -3,18 +3,15 @@
 import numpy as np
 
 
-def hedges_g(first: np.ndarray, second: np.ndarray) -> float:
-    """Difference of means (first minus second) in pooled standard deviations, corrected for small samples.
+def hedges_g(difference: float, squares: float, degrees: int) -> float:
+    """A difference of means in standard deviations, corrected for small samples.
 
-    NaN with fewer than two values on a side or without any spread.
+    The deviation is that within groups: `squares` is the sum of squares around their means, with its degrees of freedom.
+    NaN without any of either.
     """
-    n, m = len(first), len(second)
-    if n < 2 or m < 2:
+    if not degrees or not squares:
         return float("nan")
-    pooled = np.sqrt(((n - 1) * np.var(first, ddof=1) + (m - 1) * np.var(second, ddof=1)) / (n + m - 2))
-    if pooled == 0:
-        return float("nan")
-    return float((np.mean(first) - np.mean(second)) / pooled * (1 - 3 / (4 * (n + m) - 9)))
+    return float(difference / np.sqrt(squares / degrees) * (1 - 3 / (4 * degrees - 1)))
 
 
 def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:

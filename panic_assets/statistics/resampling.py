@@ -1,54 +1,13 @@
-"""Bootstrap and permutation tests over what was sampled: whole runs, in blocks, not rows.
+"""Permutation tests over what was sampled: whole runs, in blocks, not rows.
 
-Rows of one run are not independent. The bootstrap draws whole units; the permutation test gives whole units
-another label, and only within their block (their prompt, say), where labels could have been otherwise.
+Rows of one run are not independent. The test gives whole units another label, and only within their block (their
+prompt, say), where labels could have been otherwise.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its percentile bootstrap interval."""
-
-    estimate: float
-    low: float
-    high: float
-    replicates: int
-
-
-def bootstrap(
-    values: np.ndarray,
-    units: Sequence[Hashable],
-    statistic: Callable[[np.ndarray], float] = np.mean,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    blocks: Sequence[Hashable] | None = None,
-) -> Interval:
-    """Resamples units (all rows of a unit together), within blocks if given. Row i of `values` belongs to `units[i]`.
-
-    With few units (below about 20) percentile intervals are too short. One unit gives an interval of no length.
-    """
-    _, unit = np.unique(np.asarray(units), return_inverse=True)
-    rows = [np.flatnonzero(unit == u) for u in range(unit.max(initial=-1) + 1)]
-    if not rows:
-        raise ValueError("there are no values to resample")
-    block = np.zeros(len(rows), dtype=np.int64)
-    if blocks is not None:
-        block = np.unique(np.asarray(blocks), return_inverse=True)[1][[r[0] for r in rows]]
-    strata = [np.flatnonzero(block == b) for b in range(block.max() + 1)]
-    rng = np.random.default_rng(seed)
-    found = np.empty(replicates)
-    for r in range(replicates):
-        drawn = np.concatenate([rng.choice(s, size=len(s)) for s in strata])
-        found[r] = statistic(values[np.concatenate([rows[u] for u in drawn])])
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(values)), float(low), float(high), replicates)
-
 
 BATCH = 1_000_000
 """Values that are shuffled at once."""

@@ -6,6 +6,9 @@ as a null it applies to `delays`, pairs of consecutive outputs, whose cloud does
 
 import numpy as np
 
+NEAR = 0.2
+"""The least cosine with their mean direction of unit vectors that are mixed in the plane at it."""
+
 
 def random_walk(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A walk from the same start whose steps are the observed ones in shuffled order, each forwards or backwards.
@@ -42,15 +45,31 @@ def random_walk(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def gaussian(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As many independent normal points with the same mean and covariance; projected to the sphere if they were on it.
+    """As many normal points with the very mean and covariance of the cloud; on the sphere if the vectors were.
 
-    Drawn as random mixtures of the centred vectors, which has their covariance without computing it.
+    Centred normal points stay equally likely when they are mixed by an orthogonal matrix that keeps their mean, and such
+    mixtures are all that share their mean and covariance (a rotation test: Langsrud 2005). So normal points are one of
+    their surrogates, however few points there are and whatever the covariance. Points drawn anew from the sample's
+    covariance are not: of fewer points than coordinates they have too few directions to vary in.
+
+    Unit vectors are mixed in the plane that touches the sphere at their mean direction, and projected back. Where some are
+    far from that direction, they are mixed as they are.
     """
-    vectors = vectors.astype(np.float64)
-    n = len(vectors)
-    mean = vectors.mean(axis=0)
-    points = mean + rng.normal(size=(n, n)) @ (vectors - mean) / np.sqrt(n)
-    return points / np.linalg.norm(points, axis=1, keepdims=True) if unit(vectors) else points
+    from scipy.linalg import helmert
+    from scipy.stats import ortho_group
+
+    points = vectors.astype(np.float64)
+    if len(points) < 2:
+        return points
+    on_sphere = unit(points)
+    if on_sphere:
+        mean = points.mean(axis=0)
+        cosine = points @ mean / max(np.linalg.norm(mean), np.finfo(np.float64).tiny)
+        points = points / (cosine[:, None] if cosine.min() > NEAR else 1)
+    contrasts = helmert(len(points))
+    mixture = ortho_group.rvs(len(points) - 1, random_state=rng)
+    points = points.mean(axis=0) + contrasts.T @ (mixture @ (contrasts @ points))
+    return points / np.linalg.norm(points, axis=1, keepdims=True) if on_sphere else points
 
 
 def shuffled_time(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -319,11 +319,33 @@ def test_motion_stands_among_walks_and_shuffled_runs(lake):
     assert all(r["observed"] == r["final_drift"] for r in drift)
 
 
-def test_a_walk_is_a_walk_and_no_shuffled_walk_and_a_cycle_is_neither():
-    def stood(vectors):
-        return {(r["null_model"], r["statistic"]): r for r in motion_nulls.against_chance(vectors, None, 39)}
+def test_runs_of_one_length_have_chance_of_their_own(tmp_path):
+    """Two runs with the very same vectors: what they are compared with is drawn for each of them."""
+    lake = open_lake(tmp_path / "lake")
+    perform(lake, definition("a", networks=[LONG], seeds=[1, 2], max_length=40))
+    place = {"experiment": "a", "embedding_model": "DummyText"}
+    stored = rows(lake, "SELECT * FROM embeddings ORDER BY run_id, sequence_number")
+    first, other = (stored[: len(stored) // 2], stored[len(stored) // 2 :])
+    lake.replace(
+        "embeddings", first + [b | {"vector": a["vector"]} for a, b in zip(first, other, strict=True)], **place
+    )
+    stages.dynamics(lake, InProcessCompute(), Nobody(), "a", replicates=9)
+    stages.topology(lake, Nobody(), "a", replicates=9)
+    for table, statistic in (("motion_nulls", "final_drift"), ("topology_nulls", "total_persistence")):
+        found = rows(
+            lake,
+            f"""SELECT observed, null_mean FROM {table} WHERE statistic = '{statistic}' AND null_model = 'random walk'
+                ORDER BY ALL""",
+        )
+        assert len({r["null_mean"] for r in found}) == len(found) == (2 if table == "motion_nulls" else 4)
 
+
+def test_a_walk_is_a_walk_and_no_shuffled_walk_and_a_cycle_is_neither():
     rng = np.random.default_rng(0)
+
+    def stood(vectors):
+        return {(r["null_model"], r["statistic"]): r for r in motion_nulls.against_chance(vectors, None, 39, rng)}
+
     walk = stood(np.cumsum(rng.normal(size=(80, 5)), axis=0))
     assert np.median([r["p_value"] for (null, _), r in walk.items() if null == "random walk"]) > 0.2
     assert walk["shuffled time", "autocorrelation_time"]["percentile"] == 100

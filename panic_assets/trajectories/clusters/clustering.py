@@ -8,6 +8,8 @@ from panic_assets.statistics.distinct import Distinct, distinct
 from panic_assets.trajectories.clusters.reachability import spanning_tree
 
 OUTLIER = -1
+BRUTE = 10_000
+"""Points, at most, whose distances scikit-learn holds all at once: 0.8 GB of them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ def _hdbscan(points: np.ndarray, min_cluster_size: int, min_samples: int) -> np.
     from scipy.sparse import csr_array
     from sklearn.cluster import HDBSCAN
 
-    # The tree alone decides the clusters. scikit-learn's own takes hours for a hundred thousand points.
+    if len(points) <= BRUTE:
+        whole = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, algorithm="brute", copy=True)
+        return whole.fit(points).labels_.astype(np.int64)
+    # The tree alone decides the clusters. It needs no matrix, which takes 160 GB for a hundred thousand points.
     pairs, weights = spanning_tree(points, min_samples)
     ends = np.vstack([pairs, pairs[:, ::-1]])
     tree = csr_array((np.tile(weights, 2), ends.T), shape=(len(points), len(points)))

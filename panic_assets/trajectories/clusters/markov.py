@@ -2,7 +2,7 @@
 
 States are clusters; outliers are held by milestoning and are no state; pairs at a lag are counted inside one run
 only. Estimates are on the largest set of states that all lead to each other at that lag (the active set).
-Intervals are over bootstrap samples of whole runs. (Prinz et al. 2011.)
+Intervals are over bootstrap samples of whole runs; the chain's own test is over runs simulated from it. (Prinz et al. 2011.)
 """
 
 from collections.abc import Sequence
@@ -170,7 +170,7 @@ class ChapmanKolmogorov:
     estimated: np.ndarray
     """(k, s); NaN where a state does not occur at that lag."""
     error: np.ndarray
-    """(k, s): bootstrap standard error, over runs, of the difference."""
+    """(k, s): standard error of the difference, if the chain is as fitted."""
     p_value: float
     """p-value of the largest standardised difference. A small one says that the chain remembers more than its state."""
 
@@ -178,46 +178,85 @@ class ChapmanKolmogorov:
 def chapman_kolmogorov(
     sequences: Sequence[np.ndarray], lag: int = 1, steps: int = 5, replicates: int = 200, seed: int = 0
 ) -> ChapmanKolmogorov:
-    """Test of the Markov property on the states of the model at `lag`, for k = 2, ..., `steps`.
+    """Test of the Markov property for k = 2, ..., `steps` lags, by runs simulated from the fitted chain.
 
-    The largest |difference| / error is compared with the same maximum over bootstrap samples, centred.
+    Every `lag`-th output is looked at: a chain says how those follow each other, and nothing of what is between them.
+    Simulated runs start where the observed ones do and are as long. In each, the chain is fitted again, and the largest
+    |difference - mean| / error is taken, mean and error being those of all samples.
     """
     powers = np.arange(2, steps + 1)
-    base = model(sequences, lag).states
-    observed, samples = [], []
-    for k in (1, *powers):
-        states, pairs = _pairs_by_run(sequences, lag * int(k))
-        active = np.searchsorted(states, base)
-        observed.append(_square(np.asarray(pairs.sum(axis=0)), len(states))[np.ix_(active, active)])
-        samples.append(_resampled(pairs, len(states), replicates, seed)[:, active[:, None], active])
-    predicted, estimated = _staying(np.array(observed), powers)
-    difference = estimated - predicted
-    resampled = [_staying(np.array(one), powers) for one in zip(*samples, strict=True)]
-    replicas = np.array([e - p for p, e in resampled]).reshape(replicates, *difference.shape)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        seen = np.isfinite(replicas).sum(axis=0) > replicates / 2
-        error = np.where(seen, _deviation(replicas), np.nan)
-        usable = np.isfinite(difference) & np.isfinite(error) & (error > 1e-12)
-        largest = np.abs(difference / error)[usable].max(initial=0.0)
-        null = np.abs((replicas - difference) / error)
-        null = np.where(usable & np.isfinite(null), null, 0.0).reshape(replicates, -1).max(axis=1, initial=0.0)
-    p_value = (1 + (null >= largest).sum()) / (1 + replicates) if usable.any() else float("nan")
-    return ChapmanKolmogorov(powers, predicted, estimated, error, float(p_value))
+    states, walks = _indices(sequences, lag)
+    observed = _counts_at(walks[None], len(states), np.append(1, powers))
+    active = _active(observed[0, 0])
+    predicted, estimated = _staying(observed[0][:, active[:, None], active], powers)
+    differences = [(estimated - predicted)[None]]
+    rng = np.random.default_rng(seed)
+    at_once = max(1, BATCH // max(walks.size, 1))
+    for start in range(0, replicates, at_once):
+        drawn = _simulated(observed[0, 0], walks, min(at_once, replicates - start), rng)
+        found = _staying(_counts_at(drawn, len(states), np.append(1, powers))[..., active[:, None], active], powers)
+        differences.append(found[1] - found[0])
+    samples = np.concatenate(differences)
+    here = np.isfinite(samples)
+    count = here.sum(axis=0)
+    off = np.where(here, samples - np.where(here, samples, 0.0).sum(axis=0) / np.maximum(count, 1), 0.0)
+    error = np.sqrt((off**2).sum(axis=0) / np.maximum(count - 1, 1))
+    usable = here[0] & (count > replicates / 2) & (error > 1e-12)
+    largest = (np.abs(off) / np.where(usable, error, np.inf)).reshape(len(samples), -1).max(axis=1, initial=0.0)
+    p_value = (largest >= largest[0]).mean() if usable.any() else float("nan")
+    return ChapmanKolmogorov(powers, predicted, estimated, np.where(usable, error, np.nan), float(p_value))
 
 
-def _deviation(values: np.ndarray) -> np.ndarray:
-    count = np.isfinite(values).sum(axis=0)
-    filled = np.nan_to_num(values)
-    mean = filled.sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(np.isfinite(values), (filled - mean) ** 2, 0.0).sum(axis=0)
-    return np.sqrt(squares / np.maximum(count - 1, 1))
+BATCH = 2_000_000
+"""Outputs that are simulated at once."""
+_OVER = -1
+"""What stands behind the end of a run that is shorter than others."""
+
+
+def _indices(sequences: Sequence[np.ndarray], lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """(labels (s,), (runs, n) the index of the state of every `lag`-th output)."""
+    held = [milestones(s) for s in sequences]
+    held = [s[s != OUTLIER][::lag] for s in held]
+    states = np.unique(np.concatenate(held)) if held else np.empty(0, np.int64)
+    walks = np.full((len(held), max(map(len, held), default=0)), _OVER)
+    for walk, sequence in zip(walks, held, strict=True):
+        walk[: len(sequence)] = np.searchsorted(states, sequence)
+    return states, walks
+
+
+def _simulated(total: np.ndarray, walks: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """(replicates, runs, n) walks of the chain that the counts are of; a state that was never left is never left."""
+    counted = total + np.diag(total.sum(axis=1) == 0)
+    size = len(total)
+    below = np.cumsum(counted / counted.sum(axis=1, keepdims=True), axis=1)
+    below[:, -1:] = 1.0
+    flat = (np.arange(size)[:, None] + below).ravel()
+    drawn = np.full((replicates, *walks.shape), _OVER)
+    drawn[:, :, :1] = walks[:, :1]
+    for t in range(1, walks.shape[1]):
+        now = drawn[:, :, t - 1]
+        after = np.searchsorted(flat, now + rng.random(now.shape), side="right") - now * size
+        drawn[:, :, t] = np.where(walks[:, t] == _OVER, _OVER, np.clip(after, 0, size - 1))
+    return drawn
+
+
+def _counts_at(walks: np.ndarray, size: int, lags: np.ndarray) -> np.ndarray:
+    """(samples, lags, s, s) pairs in (samples, runs, n) walks."""
+    found = np.empty((len(walks), len(lags), size, size), np.int64)
+    sample = np.arange(len(walks))[:, None, None] * size
+    for index, k in enumerate(lags):
+        later = walks[:, :, k:]
+        pairs = ((sample + walks[:, :, : later.shape[2]]) * size + later)[later != _OVER]
+        found[:, index] = np.bincount(pairs, minlength=len(walks) * size**2).reshape(len(walks), size, size)
+    return found
 
 
 def _staying(counts_at: np.ndarray, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((k, s) predicted, (k, s) estimated) probabilities of the same state k lags later, from (1 + k, s, s) counts."""
+    """((..., k, s) predicted, the same estimated) probabilities of the same state k lags later, from counts."""
     with np.errstate(invalid="ignore"):
         probabilities = counts_at / counts_at.sum(axis=-1, keepdims=True)
-    one, later = probabilities[0], probabilities[1:]
-    staying = np.array([np.diag(np.linalg.matrix_power(np.nan_to_num(one), int(k))) for k in powers])
-    predicted = np.where(np.isfinite(np.diag(one)), staying.reshape(len(powers), -1), np.nan)
-    return predicted, np.diagonal(later, axis1=1, axis2=2)
+    one, later = probabilities[..., 0, :, :], probabilities[..., 1:, :, :]
+    known = np.isfinite(np.diagonal(one, axis1=-2, axis2=-1))[..., None, :]
+    chain = np.nan_to_num(one)
+    powered = [np.diagonal(np.linalg.matrix_power(chain, int(k)), axis1=-2, axis2=-1) for k in powers]
+    return np.where(known, np.stack(powered, axis=-2), np.nan), np.diagonal(later, axis1=-2, axis2=-1)

@@ -5,13 +5,18 @@ larger (Campello et al. 2013). Borůvka's algorithm asks for the lightest edge o
 search: no edge out of a point weighs less than its own k-th neighbour distance, and a neighbour in a denser place has
 an edge of just that weight. What is left is searched for in blocks of rows, by matrix products.
 
-Distances are compared in float32, the precision of the vectors; those of the tree are computed in float64.
+Distances are looked through in float32, by products of matrices, which cannot tell near-duplicates apart. So whatever is as
+near as the nearest, to within the error of that, is compared again by differences in float64.
 """
 
 import numpy as np
 
 BLOCK = 1 << 26
 """Distances held at once: 256 MB of them."""
+ERROR = 2.0**-19
+"""Of a squared distance in float32, as a share of the squared lengths that it is the difference of: 32 roundings."""
+PAIRS = 1 << 14
+"""Pairs whose differences are held at once."""
 
 
 def spanning_tree(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,6 +60,7 @@ class _Space:
         # Nearer to the origin, less is lost in subtracting squares.
         self.single = (self.points - self.points.mean(axis=0)).astype(np.float32)
         self.squares = np.einsum("nd,nd->n", self.single, self.single)
+        self.error = ERROR * (self.squares + self.squares.max(initial=0.0))
         self.rows = max(1, BLOCK // len(points))
 
     def squared(self, rows: np.ndarray) -> np.ndarray:
@@ -66,8 +72,15 @@ class _Space:
 
     def exact(self, pairs: np.ndarray) -> np.ndarray:
         """(pairs,) distances, float64; of different points never 0."""
-        found = np.linalg.norm(self.points[pairs[:, 0]] - self.points[pairs[:, 1]], axis=1)
+        found = np.empty(len(pairs))
+        for start in range(0, len(pairs), PAIRS):
+            some = pairs[start : start + PAIRS]
+            found[start : start + PAIRS] = np.linalg.norm(self.points[some[:, 0]] - self.points[some[:, 1]], axis=1)
         return np.maximum(found, np.finfo(np.float64).tiny)
+
+    def candidates(self, rows: np.ndarray, squared: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """((c,) positions in `rows`, ascending, (c,) points) whose squared distance may be at most the row's limit."""
+        return np.nonzero(squared <= (limit + 2 * self.error[rows])[:, None])
 
 
 def _neighbours(space: _Space, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +91,15 @@ def _neighbours(space: _Space, k: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(start, min(start + space.rows, n))
         squared = space.squared(rows)
         squared[np.arange(len(rows)), rows] = -1
-        chosen = np.argpartition(squared, k - 1, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(squared, chosen, axis=1), axis=1)
-        near[rows] = np.take_along_axis(chosen, order, axis=1)
-        core[rows] = space.exact(np.column_stack([rows, near[rows, -1]]))
-    return near, core
+        position, point = space.candidates(rows, squared, np.partition(squared, k - 1, axis=1)[:, k - 1])
+        distance = space.exact(np.column_stack([rows[position], point]))
+        distance[rows[position] == point] = 0.0
+        order = np.lexsort((distance, position))
+        first = np.searchsorted(position, np.arange(len(rows)))
+        chosen = order[first[:, None] + np.arange(k)]
+        near[rows] = point[chosen]
+        core[rows] = distance[chosen[:, -1]]
+    return near, np.maximum(core, np.finfo(np.float64).tiny)
 
 
 def _least(values: np.ndarray, component: np.ndarray) -> np.ndarray:
@@ -128,9 +145,12 @@ def _search(
         rows, left = left[: space.rows], left[space.rows :]
         reach = np.maximum(space.squared(rows), (core**2).astype(np.float32))
         reach[component[rows][:, None] == component] = np.inf
-        best = reach.argmin(axis=1)
-        target[rows] = best
-        weight[rows] = floor[rows] = np.maximum(np.sqrt(reach[np.arange(len(rows)), best]), core[rows])
+        position, point = space.candidates(rows, reach, np.maximum(reach.min(axis=1), core[rows] ** 2))
+        distance = space.exact(np.column_stack([rows[position], point]))
+        exact = np.maximum(distance, np.maximum(core[point], core[rows[position]]))
+        best = np.lexsort((distance, exact, position))[np.searchsorted(position, np.arange(len(rows)))]
+        target[rows] = point[best]
+        weight[rows] = floor[rows] = exact[best]
 
 
 def _joined(pairs: np.ndarray, weights: np.ndarray, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
-"""How runs from the same or from different prompts come apart: growth, relaxation, or neither.
+"""How runs from the same or from different prompts come apart: growth, relaxation, diffusion, or neither.
 
 Distances on a sphere cannot exceed 2, so growth that is exponential at first must saturate, and a straight line
-through its logarithm measures mostly where it saturates. Two models of the mean distance d(t) between pairs are
-fitted and compared, beside the constant that either must beat:
+through its logarithm measures mostly where it saturates. Models of the mean distance d(t) between pairs are
+fitted and compared, beside the constant that each must beat:
 
   growth      d(t) = d0 exp(rate t)                      rate: the finite-time Lyapunov exponent, per step
   relaxation  d(t) = dinf - (dinf - d0) exp(-t / tau)    tau in steps
+  diffusion   d(t)^2 = d0^2 + D (t - p (1 - exp(-t / p)))   free walks; p steps long they keep their direction (Furth)
 
-Intervals are over bootstrap samples of runs: pairs that share a run are not independent.
+Pairs that share a run are not independent: intervals are from leaving out one run at a time.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["growth", "relaxation", "neither"]
+Law = Literal["growth", "relaxation", "diffusion"]
+Verdict = Literal[Law, "neither"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Divergence:
     verdict: Verdict
     growth: Fit
     relaxation: Fit
+    diffusion: Fit
     constant: Fit
     rate: float
     rate_low: float
@@ -48,72 +51,75 @@ class Divergence:
     pairs: int
 
 
-def diverge(
-    distances: np.ndarray,
-    runs: np.ndarray | None = None,
-    replicates: int = 200,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Divergence:
+def diverge(distances: np.ndarray, runs: np.ndarray | None = None, level: float = 0.95) -> Divergence:
     """Fits finite (pairs, times) distances: one row per pair of runs, one column per time, at least 8 times.
 
-    `runs` (pairs, 2) int says which runs each pair is of, from 0; without it the pairs themselves are drawn again.
-    An interval needs three runs, or two pairs: with fewer it is NaN.
+    `runs` (pairs, 2) int says which runs each pair is of, from 0; without it the pairs themselves are independent.
+    An interval needs three runs, or pairs, each of which can be left out: else it is NaN.
 
     A model is accepted when its AIC is at least 2 below the constant's, it explains at least half of the
-    variance in time, and it predicts the held-out last quarter better than the constant does. Of two accepted
-    ones the lower AIC wins, unless the other predicts better: then neither, for the data do not decide.
+    variance in time, and it predicts the held-out last quarter better than the constant does. Of several accepted
+    ones the lowest AIC wins, unless another predicts better: then neither, for the data do not decide.
     """
     if distances.ndim != 2 or distances.shape[1] < 8 or not len(distances):
         raise ValueError(f"distances have shape {distances.shape}; at least 1 pair and 8 times are needed")
     curve = distances.mean(axis=0)
-    growth, relaxation, constant = (_fit(model, curve) for model in (_growth, _relaxation, _constant))
-    verdict = _verdict(growth, relaxation, constant)
-    low = high = float("nan")
-    if verdict != "neither":
-        model, which = (_growth, 1) if verdict == "growth" else (_relaxation, 2)
-        samples = _resampled(distances, runs, replicates, np.random.default_rng(seed))
-        values = [model(np.arange(len(curve)), sample)[0][which] for sample in samples]
-        if values:
-            low, high = (float(q) for q in np.quantile(values, [(1 - level) / 2, (1 + level) / 2]))
-    nan = float("nan")
-    grows, relaxes = verdict == "growth", verdict == "relaxation"
+    fits: dict[Law, Fit] = {name: _fit(model, curve) for name, model in LAWS.items()}
+    constant = _fit(_constant, curve)
+    verdict = _verdict(fits, constant)
+    unknown = (float("nan"),) * 3
+    rate = _interval(_growth, 1, distances, runs, level) if verdict == "growth" else unknown
+    tau = _interval(_relaxation, 2, distances, runs, level) if verdict == "relaxation" else unknown
     return Divergence(
         verdict=verdict,
-        growth=growth,
-        relaxation=relaxation,
+        growth=fits["growth"],
+        relaxation=fits["relaxation"],
+        diffusion=fits["diffusion"],
         constant=constant,
-        rate=float(growth.parameters[1]) if grows else nan,
-        rate_low=low if grows else nan,
-        rate_high=high if grows else nan,
-        tau=float(relaxation.parameters[2]) if relaxes else nan,
-        tau_low=low if relaxes else nan,
-        tau_high=high if relaxes else nan,
+        rate=rate[0],
+        rate_low=rate[1],
+        rate_high=rate[2],
+        tau=tau[0],
+        tau_low=tau[1],
+        tau_high=tau[2],
         pairs=len(distances),
     )
 
 
-def _resampled(distances: np.ndarray, runs: np.ndarray | None, replicates: int, rng: np.random.Generator) -> np.ndarray:
-    """(samples, times) mean curves. A run drawn k times and another drawn l times have k l pairs in a sample."""
-    units = len(distances) if runs is None else int(runs.max()) + 1
-    if units < (2 if runs is None else 3):
-        return np.empty((0, distances.shape[1]))
-    drawn = rng.multinomial(units, np.full(units, 1 / units), size=replicates)
-    weights = drawn if runs is None else drawn[:, runs[:, 0]] * drawn[:, runs[:, 1]]
-    weights = weights[weights.sum(axis=1) > 0]  # a sample of copies of one run has no pairs
-    return weights @ distances / weights.sum(axis=1, keepdims=True)
+def _interval(
+    model: "Fitter", which: int, distances: np.ndarray, runs: np.ndarray | None, level: float
+) -> tuple[float, float, float]:
+    """(estimate, low, high) of one parameter, by the jackknife over runs (or pairs) and Student's t.
+
+    Few runs drawn with replacement vary too little, and many of their pairs would be of a run with itself.
+    """
+    from scipy.special import stdtrit
+
+    units = np.arange(len(distances))[:, None] if runs is None else runs
+    count = int(units.max()) + 1
+    kept = np.array([(units != unit).all(axis=1) for unit in range(count)])
+    times = np.arange(distances.shape[1], dtype=np.float64)
+    estimate = float(model(times, distances.mean(axis=0))[0][which])
+    if count < 3 or not kept.any(axis=1).all():
+        return estimate, float("nan"), float("nan")
+    without = np.array([model(times, distances[some].mean(axis=0))[0][which] for some in kept])
+    error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
+    reach = float(stdtrit(count - 1, (1 + level) / 2) * error)
+    return estimate, estimate - reach, estimate + reach
 
 
-def _verdict(growth: Fit, relaxation: Fit, constant: Fit) -> Verdict:
-    def accepted(fit: Fit) -> bool:
-        return fit.aic < constant.aic - 2 and fit.r2 >= 0.5 and fit.held_out < constant.held_out
-
-    both: list[tuple[Verdict, Fit]] = [("growth", growth), ("relaxation", relaxation)]
-    found = [(name, fit) for name, fit in both if accepted(fit)]
-    if len(found) == 2:
-        winner = min(found, key=lambda pair: pair[1].aic)
-        return winner[0] if winner[1].held_out == min(fit.held_out for _, fit in found) else "neither"
-    return found[0][0] if found else "neither"
+def _verdict(fits: dict[Law, Fit], constant: Fit) -> Verdict:
+    accepted = {
+        name: fit
+        for name, fit in fits.items()
+        if fit.aic < constant.aic - 2 and fit.r2 >= 0.5 and fit.held_out < constant.held_out
+    }
+    if not accepted:
+        return "neither"
+    best = min(accepted, key=lambda name: accepted[name].aic)
+    if accepted[best].held_out > min(fit.held_out for fit in accepted.values()):
+        return "neither"
+    return best
 
 
 Fitter = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
@@ -167,6 +173,40 @@ def _relaxation(times: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, Calla
     slope = float((decay - decay.mean()) @ centred / ((decay - decay.mean()) ** 2).sum())
     end = float(curve.mean() - slope * decay.mean())
     return np.array([end, end + slope, tau]), lambda t: end + slope * np.exp(-t / tau)
+
+
+def _diffusion(times: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """A straight line in d^2, weighted by 1 / d^2, which is least squares in d to first order; p is searched for."""
+    squares = curve**2
+    weights = 1 / np.maximum(squares, 0.01 * squares.mean() + 1e-300)
+    weights /= weights.sum()
+
+    def walked(memories: np.ndarray, at: np.ndarray) -> np.ndarray:
+        memory = memories[:, None]
+        return at + memory * np.expm1(-at / memory)
+
+    def line(memories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m,) d0^2 and D, neither of them negative."""
+        walks = walked(memories, times)
+        mean, level = walks @ weights, squares @ weights
+        off = walks - mean[:, None]
+        slope = (off * weights) @ squares / ((off**2) @ weights)
+        through_zero = (walks * weights) @ squares / ((walks**2) @ weights)
+        start = level - slope * mean
+        slope = np.where(start < 0, through_zero, slope)
+        return np.where(slope < 0, level, np.maximum(start, 0)), np.maximum(slope, 0)
+
+    def loss(logs: np.ndarray) -> np.ndarray:
+        start, slope = line(np.exp(logs))
+        fitted = np.sqrt(start[:, None] + slope[:, None] * walked(np.exp(logs), times))
+        return ((curve - fitted) ** 2).sum(axis=1)
+
+    memory = np.exp([_minimum(loss, np.linspace(np.log(0.1), np.log(max(len(times), 2)), 51))])
+    start, slope = line(memory)
+    return np.array([start[0], slope[0], memory[0]]), lambda t: np.sqrt(start[0] + slope[0] * walked(memory, t)[0])
+
+
+LAWS: dict[Law, Fitter] = {"growth": _growth, "relaxation": _relaxation, "diffusion": _diffusion}
 
 
 def _minimum(loss: Callable[[np.ndarray], np.ndarray], grid: np.ndarray) -> float:

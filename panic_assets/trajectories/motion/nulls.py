@@ -14,9 +14,12 @@ from panic_assets.trajectories.motion.summary import displacements, exponent_of,
 
 
 def against_chance(
-    vectors: np.ndarray, prompt: np.ndarray | None, replicates: int, seed: int = 0
+    vectors: np.ndarray, prompt: np.ndarray | None, replicates: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
-    """Rows of motion_nulls for the (n, d) outputs of a run; none for fewer than three."""
+    """Rows of motion_nulls for the (n, d) outputs of a run; none for fewer than three.
+
+    Every run needs random numbers of its own, for runs are pooled as independent.
+    """
     if len(vectors) < 3:
         return
     origin = vectors[0] if prompt is None else prompt
@@ -34,7 +37,6 @@ def against_chance(
             "changes": float(len(change_points(drift))),
         }
 
-    rng = np.random.default_rng([seed, len(vectors)])
     nulls = {
         "random walk": [measured(random_walk(vectors, rng)) for _ in range(replicates)],
         "shuffled time": [measured(shuffled_time(vectors, rng)) for _ in range(replicates)],

@@ -17,7 +17,7 @@ WALKS = 20
 
 
 def summarise(
-    one: Walked, prompt: np.ndarray | None, loop: Any, exponent: float | None, seed: int = 0
+    one: Walked, prompt: np.ndarray | None, loop: Any, exponent: float | None, rng: np.random.Generator
 ) -> tuple[dict[str, Any], list[dict[str, Any]], np.ndarray]:
     """The row of run_dynamics, the rows of drift_steps, and the steps at which drift changes.
 
@@ -28,7 +28,6 @@ def summarise(
     origin = vectors[0] if prompt is None else prompt
     drift, angle, step = measures.drift(vectors, origin), measures.angle(vectors, origin), measures.steps(vectors)
     jumps = change_points(drift)
-    rng = np.random.default_rng([seed, n])
     walks = [len(change_points(measures.drift(random_walk(vectors, rng), origin))) for _ in range(WALKS)]
     again = recurrence(vectors)
     row = {

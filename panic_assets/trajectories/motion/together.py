@@ -1,6 +1,6 @@
 """What the runs of an experiment show together: whether pairs come apart, and how long prompts can be told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -37,7 +37,7 @@ def divergences(everything: Sequence[Walked], seed: int = 0) -> Iterator[dict[st
                 continue
             chosen = np.array(pairs)[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
             distances = np.array([measures.chord(whole[i][1], whole[j][1]) for i, j in chosen])
-            found = diverge(distances, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape), seed=seed)
+            found = diverge(distances, np.unique(chosen, return_inverse=True)[1].reshape(chosen.shape))
             yield {
                 "network": network,
                 "pairs_of": kind,
@@ -50,15 +50,28 @@ def divergences(everything: Sequence[Walked], seed: int = 0) -> Iterator[dict[st
                 },
                 "growth_r2": found.growth.r2,
                 "relaxation_r2": found.relaxation.r2,
+                "diffusion_r2": found.diffusion.r2,
                 "growth_aic": found.growth.aic,
                 "relaxation_aic": found.relaxation.aic,
+                "diffusion_aic": found.diffusion.aic,
                 "constant_aic": found.constant.aic,
                 "growth_held_out": found.growth.held_out,
                 "relaxation_held_out": found.relaxation.held_out,
+                "diffusion_held_out": found.diffusion.held_out,
                 "constant_held_out": found.constant.held_out,
                 "first_distance": float(distances[:, 0].mean()),
                 "last_distance": float(distances[:, -1].mean()),
             }
+
+
+def alarm(control: str, row: Mapping[str, Any]) -> str | None:
+    """What is wrong if a control's runs come apart by a law that free walks do not follow; None if they do not."""
+    if row["verdict"] not in ("growth", "relaxation"):
+        return None
+    return (
+        f"the control {control} shows {row['verdict']} between runs of {row['network']} ({row['pairs_of']}), although it is "
+        f"a free walk; do not believe such a verdict of other models on these {row['pairs']} pairs"
+    )
 
 
 def recoverabilities(everything: Sequence[Walked], seed: int = 0) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,8 @@ def random_terms(factors: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def contrasts(frame: Any, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Networks in pairs, as each embedding model sees them; embedding models against each control, run by run.
+    """Networks in pairs on the same prompts, as each embedding model sees them; embedding models against each control, run
+    by run.
 
     `frame` has a row for each `value`, with its run_id, network, prompt and embedding_model (empty where none measured).
     """
@@ -56,12 +57,13 @@ def contrasts(frame: Any, seed: int = 0) -> Iterator[dict[str, Any]]:
     ]
     for factor, measured, part, column, (level, other), block in wanted:
         rows = part[part[column].isin([level, other])]
-        if column == "measured_by":  # pairs only: a model of images has no rows where a run has none
-            rows = rows[rows.groupby("run_id")["value"].transform("size") == 2]
-        first = (rows[column] == level).to_numpy()
-        if not first.any() or first.all():
+        # What has one level only is compared with nothing: a prompt of one network, a run without images.
+        rows = rows[rows.groupby(block)[column].transform("nunique") == 2]
+        if rows.empty:
             continue
-        found = contrast(rows["value"].to_numpy(), first, rows["run_id"].to_list(), rows[block].to_list(), seed=seed)
+        first = (rows[column] == level).to_numpy()
+        cells = rows.groupby(["prompt", "network"] if block == "run_id" else ["prompt"]).ngroup()
+        found = contrast(rows["value"].to_numpy(), first, rows[block].to_list(), cells.to_list(), seed=seed)
         yield {
             "factor": factor,
             "measured_by": measured,
@@ -69,8 +71,8 @@ def contrasts(frame: Any, seed: int = 0) -> Iterator[dict[str, Any]]:
             "other_level": other,
             "runs": found.rows,
             "other_runs": found.other_rows,
-            **{k: getattr(found, k) for k in ("mean", "other_mean", "difference", "low", "high", "cliffs_delta")},
-            "hedges_g": number(found.hedges_g),
+            **{k: getattr(found, k) for k in ("mean", "other_mean", "difference", "cliffs_delta")},
+            **{k: number(getattr(found, k)) for k in ("low", "high", "hedges_g")},
             "p_value": found.p_value,
             "permutations": found.permutations,
         }

@@ -24,7 +24,7 @@ STABILITY_VECTORS = 5000
 """Vectors, at most, in each subsample that is clustered again."""
 STABILITY_SHARE = 0.8
 NULL_VECTORS = 1000
-"""Distinct vectors, at most, of a Gaussian cloud that is clustered: making one is quadratic."""
+"""Distinct vectors, at most, of a Gaussian cloud that is clustered: making one is cubic."""
 
 
 def stability(lake: Lake, watcher: Watcher, model: str, draws: int = 5) -> Done:

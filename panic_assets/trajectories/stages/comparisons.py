@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from panic_assets.lake.lake import Lake
 from panic_assets.progress import Done, Watcher
 from panic_assets.statistics.multiple import adjust
+from panic_assets.statistics.streams import stream
 from panic_assets.trajectories.stages.analysing import models_of, walked
 from panic_assets.trajectories.stages.curves import vectorised
 from panic_assets.trajectories.stages.persistence import homology_of
@@ -46,8 +45,8 @@ def topology(
             for one in walked(lake, experiment, model, tested):
                 mark = {**place, "run_id": one.run["run_id"], "code_version": CODE_VERSION}
                 vectors = one.vectors[:most]
-                rng = np.random.default_rng([SEED, len(vectors)])
-                found, drawn = against_chance(vectors, wanted, replicates, rng)
+                own = stream(SEED, "topology", one.run["run_id"], model)
+                found, drawn = against_chance(vectors, wanted, replicates, own)
                 nulls += [{**mark, **row} for row in found]
                 curves.add([{**mark, **row} for row in drawn])
                 tell(1)

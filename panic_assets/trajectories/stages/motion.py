@@ -11,6 +11,7 @@ from panic_assets.models.needs import needs_of
 from panic_assets.progress import Done, Watcher
 from panic_assets.registry import registry
 from panic_assets.statistics.multiple import adjust
+from panic_assets.statistics.streams import stream
 from panic_assets.trajectories.clusters.symbols import repetition
 from panic_assets.trajectories.motion import together
 from panic_assets.trajectories.motion.nulls import against_chance
@@ -55,9 +56,11 @@ def dynamics(
             for one in walked(lake, experiment, model):
                 origin = origins.get(one.run["prompt"])
                 lags, spread = displacements(one.vectors)
-                loop = loops.get(one.run["run_id"])
-                row, steps, jumps = summarise(one, origin, loop, exponent_of(lags, spread), SEED)
-                mark = {**place, "run_id": one.run["run_id"]}
+                run_id = one.run["run_id"]
+                loop = loops.get(run_id)
+                rng = stream(SEED, "motion", run_id, model)
+                row, steps, jumps = summarise(one, origin, loop, exponent_of(lags, spread), rng)
+                mark = {**place, "run_id": run_id}
                 drifts.add([{**mark, **s} for s in steps])
                 spreads.add(
                     [
@@ -68,15 +71,18 @@ def dynamics(
                 )
                 summaries.add([{**mark, **row, "code_version": CODE_VERSION}])
                 changes.add([{**mark, "step": int(step)} for step in jumps])
-                if one.run["run_id"] in tested:
+                if run_id in tested:
                     about = {**mark, "seed": SEED, "code_version": CODE_VERSION}
                     some = one.vectors[:null_points]
-                    nulls += [{**about, **row} for row in against_chance(some, origin, replicates, SEED)]
+                    nulls += [{**about, **row} for row in against_chance(some, origin, replicates, rng)]
                 everything.append(one)
                 done.rows += 1
                 tell(1)
         stamp = {**place, "code_version": CODE_VERSION}
-        lake.replace("run_divergence", [{**stamp, **row} for row in together.divergences(everything, SEED)], **place)
+        diverging = [{**stamp, **row} for row in together.divergences(everything, SEED)]
+        lake.replace("run_divergence", diverging, **place)
+        if registry.get(model).role == "control":
+            done.problems += [alarm for row in diverging if (alarm := together.alarm(model, row))]
         recovered = [{**place, **row} for row in together.recoverabilities(everything, SEED)]
         for family in (nulls, recovered):
             adjust(family)

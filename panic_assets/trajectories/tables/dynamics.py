@@ -176,9 +176,10 @@ CHANGE_POINTS = Table(
 RUN_DIVERGENCE = Table(
     name="run_divergence",
     doc="One row per embedding model, network and kind of pair: how the distance d between two runs changes "
-    "with the output t. Two laws are fitted to the mean distance over pairs: *growth*, d = d0 exp(rate "
-    "t), and *relaxation*, d = dinf - (dinf - d0) exp(-t / tau). Either must also beat a constant "
-    "distance.",
+    "with the output t. Three laws are fitted to the mean distance over pairs: *growth*, d = d0 exp(rate "
+    "t); *relaxation*, d = dinf - (dinf - d0) exp(-t / tau); and *diffusion*, as of free walks, where d^2 grows along a "
+    "line once steps have forgotten their direction. Each must also beat a constant distance. A control shows diffusion "
+    "or nothing: growth or relaxation of a control says that such verdicts cannot be believed here.",
     columns=(
         _EXPERIMENT,
         EMBEDDER,
@@ -195,7 +196,7 @@ RUN_DIVERGENCE = Table(
             "verdict",
             "string",
             "The law that the data prefer; 'neither' if they prefer none or do not decide.",
-            allowed=("growth", "relaxation", "neither"),
+            allowed=("growth", "relaxation", "diffusion", "neither"),
         ),
         Column(
             "rate",
@@ -206,8 +207,8 @@ RUN_DIVERGENCE = Table(
         Column(
             "rate_low",
             "float64",
-            "Lower end of the rate's 95% interval, from bootstrap samples of runs. Null without a rate, or with "
-            "fewer than 3 runs.",
+            "Lower end of the rate's 95% interval, by leaving out one run at a time. Null without a rate, or where fewer than "
+            "3 runs can each be left out.",
             nullable=True,
         ),
         Column("rate_high", "float64", "Upper end of that interval.", nullable=True),
@@ -220,8 +221,8 @@ RUN_DIVERGENCE = Table(
         Column(
             "tau_low",
             "float64",
-            "Lower end of tau's 95% interval, from bootstrap samples of runs. Null without tau, or with fewer "
-            "than 3 runs.",
+            "Lower end of tau's 95% interval, by leaving out one run at a time. Null without tau, or where fewer than 3 runs "
+            "can each be left out.",
             nullable=True,
         ),
         Column("tau_high", "float64", "Upper end of that interval.", nullable=True),
@@ -231,8 +232,10 @@ RUN_DIVERGENCE = Table(
             "Share of the variance of the mean distance over time that growth explains; at most 1.",
         ),
         Column("relaxation_r2", "float64", "Share of that variance that relaxation explains; at most 1."),
+        Column("diffusion_r2", "float64", "Share of that variance that diffusion explains; at most 1."),
         Column("growth_aic", "float64", "Akaike's information criterion (AIC) of growth. The lower the better."),
         Column("relaxation_aic", "float64", "AIC of relaxation."),
+        Column("diffusion_aic", "float64", "AIC of diffusion."),
         Column("constant_aic", "float64", "AIC of a constant distance. A law must be at least 2 below it."),
         Column(
             "growth_held_out",
@@ -241,6 +244,7 @@ RUN_DIVERGENCE = Table(
             "squared error on the last quarter, in chords.",
         ),
         Column("relaxation_held_out", "float64", "The same error of relaxation."),
+        Column("diffusion_held_out", "float64", "The same error of diffusion."),
         Column("constant_held_out", "float64", "The same error of a constant distance. A law must be below it."),
         Column("first_distance", "float64", "Mean chord between the two runs of a pair at their first output."),
         Column("last_distance", "float64", "Mean chord between them at the last output that was compared."),
@@ -545,8 +549,8 @@ MARKOV_MODELS = Table(
         Column(
             "chapman_kolmogorov_p",
             "float64",
-            "p-value of the Chapman-Kolmogorov test. A small one says that the next cluster depends on more than "
-            "the cluster now. Null if the test cannot be made.",
+            "p-value of the Chapman-Kolmogorov test, among runs simulated from the model. A small one says that the next "
+            "cluster depends on more than the cluster now. Null if the test cannot be made.",
             nullable=True,
         ),
         Column(
@@ -664,7 +668,8 @@ CONTRASTS = Table(
     name="contrasts",
     doc="One row per outcome and pair of levels. The levels are two networks, seen by the same embedding "
     "model, or an embedding model and a control on the same runs. A *control* is an embedding model "
-    "whose vectors do not depend on content: a random walk.",
+    "whose vectors do not depend on content: a random walk. Only prompts (networks) or runs (controls) with "
+    "both levels take part. The row is about other runs of these prompts; how much prompts differ does not enter it.",
     columns=(
         _EXPERIMENT,
         Column("outcome", "string", "The quantity that is compared, as in `model_effects`."),
@@ -677,18 +682,29 @@ CONTRASTS = Table(
         ),
         Column("level", "string", "First level: a network, or an embedding model."),
         Column("other_level", "string", "Other level: a network, or a control."),
-        Column("runs", "int32", "Number of runs of the first level that have the outcome."),
-        Column("other_runs", "int32", "Number of runs of the other level that have it."),
+        Column("runs", "int32", "Number of runs of the first level that are compared."),
+        Column("other_runs", "int32", "Number of runs of the other level that are."),
         Column("mean", "float64", "Mean outcome of the first level."),
         Column("other_mean", "float64", "Mean outcome of the other level."),
-        Column("difference", "float64", "Mean of the first level minus mean of the other."),
-        Column("low", "float64", "Lower end of the difference's 95% interval, from bootstrap samples of runs."),
-        Column("high", "float64", "Upper end of that interval."),
+        Column(
+            "difference",
+            "float64",
+            "Mean difference, first level minus other, within prompts (networks) or runs (controls). If the levels have n "
+            "and m runs of a prompt, it weighs n m / (n + m).",
+        ),
+        Column(
+            "low",
+            "float64",
+            "Lower end of the difference's 95% interval, by Student's t: from how runs of one prompt and network vary, or "
+            "from how the differences of pairs vary. Null if there are neither two such runs of each level, nor two pairs.",
+            nullable=True,
+        ),
+        Column("high", "float64", "Upper end of that interval.", nullable=True),
         Column(
             "hedges_g",
             "float64",
-            "Hedges' g: the difference in pooled standard deviations. Null if a level has a single value or "
-            "nothing varies.",
+            "Hedges' g: the difference in standard deviations between runs of one prompt and network. Null if there are "
+            "no two such runs, or they do not vary.",
             nullable=True,
         ),
         Column("cliffs_delta", "float64", "Cliff's delta, P(first > other) - P(first < other), from -1 to 1."),

@@ -23,6 +23,9 @@ from panic_assets.trajectories.topology.apexes import Apexes, ends
 ROUNDING = 2.0**-40
 """A bar shorter than this share of its death is left out: that is 4,000 steps of float64, less than one of float32."""
 
+SAME = 8
+"""Directions this many steps of their precision apart are one: each component is rounded, and the length as well."""
+
 SMALL = 128
 """Up to this many points a diagram takes about a second, and needs no budget."""
 
@@ -277,14 +280,38 @@ def bars_of(rows: Iterable[tuple[int, float, float]]) -> Bars:
 
 
 def directions(vectors: np.ndarray) -> np.ndarray:
-    """The vectors at length 1, in float64: chords between them are 2 sin(angle / 2)."""
+    """The vectors at length 1, in float64: chords between them are 2 sin(angle / 2).
+
+    Vectors of one direction give the very same row, however long they are: what rounding makes of them is no distance.
+    """
+    precision = np.finfo(vectors.dtype).eps if np.issubdtype(vectors.dtype, np.floating) else 0.0
     vectors = vectors.astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (lengths > 0).all():
         raise UserError(
             f"vector {int(np.argmin(lengths))} is zero, so it has no angle to other vectors; use the metric chord"
         )
-    return vectors / lengths
+    found = vectors / lengths
+    return found[_same(found, SAME * max(precision, np.finfo(np.float64).eps))]
+
+
+def _same(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """(n,) for each point the first of those that are within the tolerance of it, mostly itself.
+
+    Such points are neighbours among projections to a line, where few others are as near.
+    """
+    first = np.arange(len(points))
+    if not len(points):
+        return first
+    along = points @ np.linspace(1, 2, points.shape[1]) / np.sqrt(points.shape[1])
+    order = np.argsort(along, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(along[order]) > 2 * tolerance) + 1):
+        left = np.sort(group)
+        while len(left) > 1:
+            near = np.linalg.norm(points[left] - points[left[0]], axis=1) <= tolerance
+            first[left[near]] = left[0]
+            left = left[~near]
+    return first
 
 
 def angular(found: Diagram) -> Diagram:

@@ -13,7 +13,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 
 from panic_assets.statistics.distinct import distinct
-from panic_assets.trajectories.clusters import reachability
+from panic_assets.trajectories.clusters import clustering, reachability
 from panic_assets.trajectories.clusters.clustering import cluster, medoid
 from panic_assets_tests.trajectories.known_shapes import blobs
 
@@ -31,6 +31,28 @@ def test_clusters_of_equal_size_are_ordered_by_first_member():
     vectors, _ = blobs([40, 40, 40], seed=5)
     first = [int(np.flatnonzero(cluster(vectors).labels == k)[0]) for k in range(3)]
     assert first == sorted(first)
+
+
+@pytest.mark.parametrize("most", [0, clustering.BRUTE])
+@pytest.mark.parametrize("spread", [1e-5, 1e-7])
+def test_near_duplicates_are_told_apart_whoever_makes_the_tree(spread, most):
+    """Ten groups, ten of them together no wider than 0.01: single precision saw one point in each, or in all."""
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(10), 60)
+    for apart in (1.0, 1e-3):
+        centres = rng.normal(size=64) / 8 + apart * rng.normal(size=(10, 64)) / 8
+        vectors = centres[which] + spread * rng.normal(size=(600, 64))
+        with mock.patch.object(clustering, "BRUTE", most):
+            found = cluster(vectors)
+        assert adjusted_rand_score(which, found.labels) == 1
+        assert found.outliers == 0
+
+
+def test_the_tree_without_a_matrix_gives_the_clusters_of_that_with_one():
+    vectors, _ = blobs([300, 200, 100, 50])
+    expected = cluster(vectors, 10, 1)
+    with mock.patch.object(clustering, "BRUTE", 0):
+        np.testing.assert_array_equal(cluster(vectors, 10, 1).labels, expected.labels)
 
 
 def test_a_far_point_is_an_outlier_and_no_medoid():
@@ -57,7 +79,8 @@ def test_agrees_with_scikit_learn_without_duplicates(seed, size):
     """With one sample distances are plain and differ. With more, many edges weigh the same: the tree is tested below."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(120, 3)) * rng.uniform(0.2, 2) + 4 * rng.normal(size=(4, 3))[np.arange(120) % 4]
-    found = cluster(vectors, size, 1)
+    with mock.patch.object(clustering, "BRUTE", 0):
+        found = cluster(vectors, size, 1)
     direct = HDBSCAN(min_cluster_size=size, min_samples=1, copy=True).fit_predict(vectors)
     np.testing.assert_array_equal(found.labels == -1, direct == -1)
     assert adjusted_rand_score(direct, found.labels) == 1
@@ -75,8 +98,8 @@ def test_the_tree_is_minimal_whatever_the_blocks(seed, n, k, block):
     distance = squareform(pdist(points.astype(np.float64)))
     core = np.sort(distance, axis=1)[:, min(k, n) - 1]
     reach = np.maximum(distance, np.maximum(core, core[:, None]))
-    np.testing.assert_allclose(weights, reach[tuple(pairs.T)], atol=1e-5)
-    np.testing.assert_allclose(np.sort(weights), np.sort(minimum_spanning_tree(np.triu(reach, 1)).data), atol=1e-5)
+    np.testing.assert_allclose(weights, reach[tuple(pairs.T)], rtol=1e-12)
+    np.testing.assert_allclose(np.sort(weights), np.sort(minimum_spanning_tree(np.triu(reach, 1)).data), rtol=1e-9)
     tree = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
     assert (len(pairs), connected_components(tree)[0]) == (n - 1, 1)
 

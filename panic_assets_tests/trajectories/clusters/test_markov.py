@@ -97,6 +97,24 @@ def test_chapman_kolmogorov_accepts_a_chain_and_rejects_a_memory():
     assert chapman_kolmogorov(lumped, replicates=100).p_value < 0.05
 
 
-def test_chapman_kolmogorov_p_values_are_not_small_for_chains():
-    p = [chapman_kolmogorov(chain(TWO, 30, 60, seed), steps=3, replicates=60).p_value for seed in range(30)]
-    assert np.mean(np.array(p) < 0.05) < 0.2
+FOUR = np.array([[0.8, 0.1, 0.05, 0.05], [0.1, 0.7, 0.1, 0.1], [0.05, 0.15, 0.75, 0.05], [0.02, 0.08, 0.1, 0.8]])
+
+
+@pytest.mark.parametrize(("transition", "lag", "length"), [(TWO, 1, 60), (FOUR, 1, 60), (FOUR, 2, 100)])
+def test_chapman_kolmogorov_p_values_are_not_small_for_few_runs_of_a_chain(transition, lag, length):
+    """With the spread of resampled runs for an error, 8 runs of a chain are rejected in a fifth of all cases."""
+    p = [chapman_kolmogorov(chain(transition, 8, length, seed), lag, replicates=60).p_value for seed in range(60)]
+    assert np.mean(np.array(p) <= 0.05) <= 0.12
+    assert 0.3 < np.mean(p) < 0.7
+
+
+def test_chapman_kolmogorov_where_runs_differ_in_length_or_leave_for_good():
+    walks = [walk[: 40 + 5 * k] for k, walk in enumerate(chain(TWO, 12, 100, 4))]
+    walks[3][30:] = 7  # never left
+    found = chapman_kolmogorov(walks, replicates=60)
+    assert found.predicted.shape == found.estimated.shape == found.error.shape == (4, 2)
+    assert found.p_value > 0.05
+    expected = model(walks).transition
+    np.testing.assert_allclose(found.predicted[0], np.diag(expected @ expected))
+    for nothing in ([], [np.array([-1, -1])], [np.array([0])], [np.array([0, 1])]):
+        assert np.isnan(chapman_kolmogorov(nothing, replicates=9).p_value)

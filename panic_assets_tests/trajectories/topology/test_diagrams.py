@@ -277,6 +277,20 @@ def test_farthest_points_of_a_line():
     assert radii.tolist() == [10, 2, 1, 0]
 
 
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+@pytest.mark.parametrize("dimension", [3, 384])
+def test_vectors_of_one_direction_are_one_point_under_the_angle(precision, dimension):
+    """Rounding made 220 points of 20 directions, with a bar of length 1e-16 for each of them."""
+    rng = np.random.default_rng(0)
+    ways = rng.normal(size=(20, dimension))
+    vectors = (np.repeat(ways, 11, axis=0) * rng.uniform(0.01, 50, size=(220, 1))).astype(precision)
+    found = budgeted(directions(vectors))
+    assert (found.distinct, len(found.bars.of(0, finite=True))) == (20, 19)
+    assert found.rows.tolist() == list(range(0, 220, 11))
+    apart = np.array([[1.0, 0], [1, 1e-6], [-1, 0]], dtype=precision)
+    assert budgeted(directions(apart)).distinct == 3
+
+
 def test_angles_are_angles_of_the_same_pairs():
     vectors = sphere(60, 4)
     by_angle = angular(budgeted(directions(3 * vectors))).bars
