@@ -95,6 +95,64 @@ def test_colnomic_is_its_adapter_on_its_base(tiny_model, tmp_path):
     np.testing.assert_allclose(embedder.embed(["a cat"]), expected.numpy(), atol=1e-5)
 
 
+def rows_and_columns(ids, grids, image_token):
+    """Where the training library places tokens: those of a picture by row and column, what follows behind the larger."""
+    places = torch.zeros(3, *ids.shape, dtype=torch.long)
+    for item, (tokens, (_, height, width)) in enumerate(zip(ids.tolist(), (grids // 2).tolist(), strict=True)):
+        after = first = 0
+        for at, token in enumerate(tokens):
+            if token == image_token:
+                nth = tokens[:at].count(image_token)
+                places[:, item, at] = torch.tensor([first, first + nth // width, first + nth % width])
+                after = first + max(height, width)
+            else:
+                places[:, item, at] = after
+                after = first = after + 1
+    return places
+
+
+@pytest.mark.parametrize("size", [(56, 56), (28, 84), (84, 56), (200, 90)])
+def test_a_picture_of_any_shape_is_placed_as_in_training(tiny_model, tmp_path, size):
+    with torch.random.fork_rng():
+        torch.manual_seed(sum(map(ord, "col_qwen")))
+        oracle = tiny.col_qwen(tmp_path / "same").eval()
+    embedder = tiny_model("ColNomicVision")
+    picture = PICTURES[0].resize(size)
+    inputs = embedder.processor(images=[picture], return_tensors="pt")
+    image_token = embedder.processor.image_token_id
+    (grid,) = inputs["image_grid_thw"].tolist()
+    assert grid[1] * grid[2] * 14 * 14 <= 84 * 84, "the adapter's own largest size counts, not the base's"
+    with torch.inference_mode():
+        hidden = oracle(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            pixel_values=inputs["pixel_values"][0],
+            image_grid_thw=inputs["image_grid_thw"],
+            position_ids=rows_and_columns(inputs["input_ids"], inputs["image_grid_thw"], image_token),
+        ).last_hidden_state
+        tokens = torch.nn.functional.normalize(oracle.base_model.model.custom_text_proj(hidden), dim=-1)
+    pictured = inputs["input_ids"][0] == image_token
+    expected = torch.nn.functional.normalize(tokens[0, pictured].mean(0), dim=-1)
+    np.testing.assert_allclose(embedder.embed([picture])[0], expected.numpy(), atol=1e-5)
+    # Beside one of another shape, whose tokens and pixels pad it:
+    np.testing.assert_allclose(embedder.embed([PICTURES[1].resize((84, 84)), picture])[1], expected.numpy(), atol=1e-5)
+
+
+def test_colnomic_is_built_without_memory(tiny_model, monkeypatch):
+    from transformers import ColQwen2ForRetrieval
+
+    built, post_init = [], ColQwen2ForRetrieval.post_init
+
+    def noted(self):
+        built.append({weight.device.type for weight in self.parameters()})
+        post_init(self)
+
+    monkeypatch.setattr(ColQwen2ForRetrieval, "post_init", noted)
+    embedder = tiny_model("ColNomic")
+    assert built == [{"meta"}]
+    assert {part.device.type for part in (*embedder.model.parameters(), *embedder.model.buffers())} == {"cpu"}
+
+
 def test_colnomic_with_weights_missing_is_refused(tmp_path, monkeypatch):
     tiny.col_qwen(tmp_path / "col")
     from safetensors.torch import load_file, save_file

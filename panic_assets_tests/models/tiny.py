@@ -672,7 +672,13 @@ def siglip2(folder):
 
 
 def col_qwen(folder):
-    """A base as the training library saves it, and a peft adapter trained on it, both with its names of weights."""
+    """A base as the training library saves it, and a peft adapter trained on it, both with its names of weights.
+
+    The base reads larger pictures than the adapter was trained on, as the published one does. The adapter says so in
+    the names of its own time, and names a class of processor that transformers does not know.
+    """
+    import json
+
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2_5_VLModel
 
@@ -685,12 +691,19 @@ def col_qwen(folder):
     model = ColQwen25(qwen25_config(tokenizer))
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
-    qwen_images().save_pretrained(folder / "base")
+    images = qwen_images()
+    images.size["longest_edge"] = 12_845_056
+    images.save_pretrained(folder / "base")
     targets = (
         r"(.*(language_model).*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$|.*(custom_text_proj).*$)"
     )
     adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False))
     adapted.save_pretrained(folder)
+    own = json.loads((folder / "base" / "preprocessor_config.json").read_text()) | {
+        "processor_class": "ColQwen2_5_Processor", "min_pixels": 28 * 28, "max_pixels": 84 * 84
+    }  # fmt: skip
+    del own["size"]
+    (folder / "preprocessor_config.json").write_text(json.dumps(own))
     return adapted
 
 
