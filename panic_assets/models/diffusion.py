@@ -36,6 +36,9 @@ class TextToImage:
             options["variant"] = settings["variant"]
         if settings["pipeline"] == "StableDiffusionXLPipeline":
             options["add_watermarker"] = False
+        if settings["pipeline"] == "StableDiffusionPipeline":
+            # Where its safety checker objects, it paints a black square: no picture that anything should be learnt from.
+            options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         require_bitsandbytes(spec, self.placement)
         if quantised(self.placement):
             options["quantization_config"] = diffusers.PipelineQuantizationConfig(

@@ -51,7 +51,7 @@ GENERATORS = (
         memory=(("whole", 4), ("offload", 3), ("sequential", 2)),
         ignore=("v1-5-pruned*", "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
-                "safety_checker/model.safetensors", "*.bin"),
+                "safety_checker/*", "*.bin"),
         settings={"variant": "fp16", "large": ("unet",)},
         doc="Base of fine-tunes.",
     ),

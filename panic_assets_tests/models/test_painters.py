@@ -85,6 +85,16 @@ def test_the_registrys_steps_and_guidance_reach_the_pipeline(tiny_model, monkeyp
     assert (given["true_cfg_scale"], given["negative_prompt"]) == (4.0, [" "])
 
 
+def test_no_safety_checker_paints_pictures_black(tiny_model, checkpoints):
+    import json
+
+    published = json.loads((checkpoints("SD15") / "model_index.json").read_text())
+    assert published["safety_checker"] == ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    painter = tiny_model("SD15", steps=2)
+    assert painter.pipe.safety_checker is None
+    assert min(picture.max() for picture in arrays(painter.generate(PROMPTS, SEEDS, 32))) > 0
+
+
 def test_guidance_of_qwen_image_changes_the_picture(tiny_model):
     strong, none = (
         arrays(tiny_model("QwenImage", steps=2, guidance=g).generate(["a cat"], [1], 32))[0] for g in (400.0, 1.0)

@@ -157,9 +157,26 @@ def sdxl(folder):
     ).save_pretrained(folder, variant="fp16")  # fmt: skip
 
 
+def objector():
+    """A safety checker that objects to every picture, with the processor that shows it pictures."""
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessorPil
+
+    part = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**part, "vocab_size": 8}, vision_config={**part, "image_size": 28, "patch_size": 14},
+        projection_dim=8,
+    )  # fmt: skip
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)  # No cosine is less.
+    return checker, CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+
+
 def sd15(folder):
+    """With a safety checker, as published. Its processor is named by the class that needs torchvision."""
     from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
+    checker, extractor = objector()
     text, tokenizer = clip_text()
     unet = UNet2DConditionModel(
         block_out_channels=(32, 64), layers_per_block=1, sample_size=32, in_channels=4, out_channels=4,
@@ -169,8 +186,10 @@ def sd15(folder):
     scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
     StableDiffusionPipeline(
         vae=kl_vae(), text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        safety_checker=checker, feature_extractor=extractor, requires_safety_checker=True,
     ).save_pretrained(folder, variant="fp16")  # fmt: skip
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("CLIPImageProcessorPil", "CLIPImageProcessor"))
 
 
 def flux(folder):

@@ -157,20 +157,15 @@ def _all_loaded(pipe: Any, path: Path) -> None:
 
 @contextmanager
 def scheduled(pipe: Any, scheduler: str) -> Iterator[None]:
-    """The pipeline with the suite's scheduler, and without the safety checker of SD 1.5, which blacks pictures out
-    that would then be measured; its own again afterwards."""
+    """The pipeline with the suite's scheduler; its own again afterwards."""
     import diffusers
 
-    own, checker = pipe.scheduler, getattr(pipe, "safety_checker", None)
+    own = pipe.scheduler
     pipe.scheduler = getattr(diffusers, scheduler).from_config(own.config)
-    if checker is not None:
-        pipe.safety_checker = None
     try:
         yield
     finally:
         pipe.scheduler = own
-        if checker is not None:
-            pipe.safety_checker = checker
 
 
 def _synthetic(task: Task) -> Iterator[Drawn]:
