@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from panic_assets import variables
-from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
+from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError, is_out_of_memory
 from panic_assets.errors import UserError
-from panic_assets.models.batching import Batcher
+from panic_assets.models.batching import Batcher, free_memory
 from panic_assets.models.embedding import quiet
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
@@ -56,13 +56,17 @@ class TextToImage:
         self.pipe.set_progress_bar_config(disable=True)
         if settings.get("prior"):
             keep_going(getattr(self.pipe, settings["prior"]))
-        if self.placement != "whole" and hasattr(self.pipe.vae, "enable_tiling"):
-            self.pipe.vae.enable_tiling()
+        self.decoder = Decoder(self.pipe.vae)
         if "attention" in settings:
             denoiser(self.pipe).set_attention_backend(settings["attention"])
         self.to(device)
         if mode := variables.read().torch_compile:
             compile_denoiser(self.pipe, mode)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures have been decoded in tiles."""
+        return self.decoder.tiled
 
     @property
     def modules(self) -> list[Any]:
@@ -128,6 +132,32 @@ class TextToImage:
 
         with torch.random.fork_rng():
             return np.asarray(self.pipe(**options).images)
+
+
+class Decoder:
+    """Makes a pipeline's autoencoder decode one picture at a time, and in tiles once a whole one did not fit.
+
+    Tiles change a picture a little, at their seams; so they are a last resort, and are kept up once they were needed.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self.vae, self.tiled, self._whole = vae, False, vae.decode
+        if hasattr(vae, "enable_slicing"):
+            vae.enable_slicing()
+        if hasattr(vae, "enable_tiling"):
+            vae.decode = self
+
+    def __call__(self, *latents: Any, **options: Any) -> Any:
+        try:
+            return self._whole(*latents, **options)
+        except Exception as error:
+            if self.tiled or not is_out_of_memory(error):
+                raise
+            error.__traceback__ = None  # Its frames hold what the decoder had computed.
+        free_memory()
+        self.vae.enable_tiling()
+        self.tiled = True
+        return self._whole(*latents, **options)
 
 
 def keep_going(prior: Any) -> None:

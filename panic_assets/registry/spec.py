@@ -9,6 +9,10 @@ Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequentia
 """How weights are held. `whole`: all on the GPU. `int8`, `nf4`: all, in 8 or 4 bits. `offload`: one component at a
 time. `nf4+offload`: both. `sequential`: one layer at a time."""
 
+Precision = Literal["float32", "float16", "bfloat16", "int8", "nf4"]
+"""The numbers that weights are held in. `int8` and `nf4` are quantised: 8 and 4 bits."""
+QUANTISED: tuple[Literal["int8"], Literal["nf4"]] = ("int8", "nf4")
+
 Proof = Literal["real", "tiny", "replica"]
 """What the tests run. `real`: the real weights. `tiny`: the real architecture, with random weights. `replica`: the real
 loader, with a stand-in for code that lives in the model's repository."""
@@ -65,6 +69,8 @@ class ModelSpec:
     seconds: float = 0.0
     """Seconds per item on a current data-centre GPU: an order of magnitude, used until `panic model bench` measures."""
     proof: Proof = "tiny"
+    pinned: Precision | None = None
+    """The only precision that it may be held in, on any device. None: what the device has room for."""
     parameters: tuple[tuple[str, Any], ...] = ()
     """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.
 
@@ -81,6 +87,11 @@ class ModelSpec:
     def least_vram_gb(self) -> float:
         """GB of GPU memory of the leanest placement: a card with less cannot run the model at all."""
         return self.memory[-1][1] if self.memory else 0.0
+
+    @property
+    def asked(self) -> str:
+        """The name by which `registry.get` gives this entry: with `@` and the precision where that is pinned."""
+        return f"{self.name}@{self.pinned}" if self.pinned else self.name
 
     @property
     def settings(self) -> dict[str, Any]:

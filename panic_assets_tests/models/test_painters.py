@@ -128,6 +128,39 @@ def test_a_picture_that_is_not_finite_fails_alone(tiny_model, monkeypatch):
     assert good.size == also.size == (32, 32)
 
 
+def test_a_decoder_works_in_tiles_only_once_a_whole_picture_did_not_fit(tiny_model, monkeypatch):
+    from panic_assets.models.settings import settings_of
+
+    painter = tiny_model("SD15", steps=1)
+    vae = painter.pipe.vae
+    whole = arrays(painter.generate(PROMPTS, SEEDS, 128))
+    before = settings_of(painter.spec, painter, "cpu")
+    assert vae.use_slicing
+    assert not painter.tiled
+    assert not before.tiled
+    forward, shapes = vae.decoder.forward, []
+
+    def small(latents, *given, **options):
+        shapes.append(tuple(latents.shape))
+        if latents.shape[-1] > 32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(latents, *given, **options)
+
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 32, 64
+    monkeypatch.setattr(vae.decoder, "forward", small)
+    tiled = arrays(painter.generate(PROMPTS, SEEDS, 128))
+    assert painter.tiled
+    after = settings_of(painter.spec, painter, "cpu")
+    assert (after.tiled, after.id == before.id) == (True, False)
+    assert shapes[0] == (1, 4, 64, 64), "one picture at a time"
+    assert all(a.shape == b.shape for a, b in zip(whole, tiled, strict=True))
+    assert painter.batcher.limits == {}, "the batch is not to blame"
+    assert shapes.count((1, 4, 64, 64)) == 1, "that it does not fit is remembered"
+    vae.tile_latent_min_size = 64
+    with pytest.raises(torch.OutOfMemoryError):
+        painter.generate(PROMPTS[:1], SEEDS[:1], 128)
+
+
 def test_an_unsuitable_size_is_refused(tiny_model):
     with pytest.raises(UserError, match="image_size is 100; for FluxDev it must be a multiple of 16"):
         tiny_model("FluxDev").generate(["a"], [1], 100)

@@ -21,6 +21,7 @@ from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.captions.prompts import EXPRESSIONS
 from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.models.protocol import Answerer
+from panic_assets.models.settings import ModelSettings, settings_of
 from panic_assets.registry import registry
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Seen:
     key: tuple[str, int]
     answers: tuple[Answer, ...]
     alignment: float | None
+    settings: tuple[ModelSettings, ...]
+    """How the models ran."""
 
 
 def share(answers: Collection[Answer], kind: str) -> float | None:
@@ -149,7 +152,8 @@ def look(task: Task, worker: Worker) -> Iterator[Seen]:
         else:
             answers = inquire(question, partial(_chances, worker.model(detector), picture))
         alignment = None if space is None else aligned(question, *_in_space(worker, space, picture))
-        yield Seen(question.key, answers, alignment)
+        settings = (settings_of(registry.get(m), worker.model(m), worker.device) for m in task.viewers.models)
+        yield Seen(question.key, answers, alignment, tuple(settings))
 
 
 def _chances(model: Answerer, picture: Image.Image, asked: list[str]) -> list[tuple[float, float] | Failure]:

@@ -38,16 +38,28 @@ MaxDimension = Annotated[
 ]
 Field = Annotated[int | None, typer.Option(help="Compute homology modulo this prime number. Default: 2.")]
 Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (default), or angle in radians.")]
+OtherPrecision = Annotated[
+    bool,
+    typer.Option(
+        "--other-precision", help="Let models run in another precision or placement than for the rows that exist."
+    ),
+]
 
 
 @app.command()
-def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
+def perform(
+    file: File,
+    max_dimension: MaxDimension = None,
+    field: Field = None,
+    metric: Metric = None,
+    other_precision: OtherPrecision = False,
+) -> None:
     """Register an experiment, and perform it to the end. Ctrl-C loses nothing: the same command carries on."""
     check_models(config.read(file).inputs)
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         name = _add(opened, file)
-        _perform(opened, name, asked)
+        _perform(opened, name, asked, other_precision)
 
 
 @app.command()
@@ -65,6 +77,7 @@ def resume(
     max_dimension: MaxDimension = None,
     field: Field = None,
     metric: Metric = None,
+    other_precision: OtherPrecision = False,
 ) -> None:
     """Perform what is missing of an experiment. What is there is kept."""
     asked = _homology(max_dimension, field, metric)
@@ -75,7 +88,7 @@ def resume(
             say("nothing is missing in any experiment")
         for each in left:
             check_models(stages.registered(lake(), each).inputs)
-            _perform(opened, each, asked)
+            _perform(opened, each, asked, other_precision)
 
 
 @app.command("list")
@@ -103,7 +116,8 @@ def list_() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show the definition of an experiment, and how many runs of each network looped, failed or reached full length."""
+    """Show the definition of an experiment, how its models ran, and how many runs of each network looped, failed or
+    reached full length."""
     found = stages.registered(lake(), name)
     say((found.name, "bold"), f": {found.runs:,} runs of up to {found.max_length:,} invocations")
     table(["prompt"], [[p] for p in found.prompts])
@@ -118,6 +132,18 @@ def show(name: Name) -> None:
     )
     headings = ["network", "runs", "reached full length", "looped", "failed", "invocations", "median loop length"]
     table(headings, [list(r.values()) for r in rows])
+    ran = lake().rows(
+        """SELECT model, precision, placement, device, CASE WHEN tiled THEN 'yes' ELSE '' END AS tiled,
+                  array_to_string(libraries, ', ') AS libraries, sum(rows)::BIGINT AS made
+           FROM model_settings JOIN (
+               SELECT settings_id, count(*) AS rows FROM invocations GROUP BY ALL
+               UNION ALL SELECT settings_id, count(*) FROM embeddings GROUP BY ALL
+           ) USING (settings_id) GROUP BY ALL ORDER BY ALL""",
+        experiment=name,
+    )
+    if ran:
+        headings = ["model", "precision", "placement", "device", "tiles", "libraries", "rows"]
+        table(headings, [list(r.values()) for r in ran], title="how the models ran")
 
 
 @app.command()
@@ -207,8 +233,9 @@ def _homology(max_dimension: int | None, field: int | None, metric: str | None) 
     return given
 
 
-def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
-    config = {"ops": {"persistence_diagrams": {"config": homology}}}
+def _perform(opened: Any, name: str, homology: dict[str, Any], other_precision: bool) -> None:
+    precision = {"config": {"other_precision": other_precision}}
+    config = {"ops": {"invocations": precision, "embeddings": precision, "persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
     rows = lake().rows(
         """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,

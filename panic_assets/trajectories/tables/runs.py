@@ -2,6 +2,7 @@
 
 from panic_assets.lake.columns import CODE, EMBEDDER
 from panic_assets.lake.schema import Column, Reference, Table
+from panic_assets.model_settings import SETTINGS
 
 _EXPERIMENT = Column("experiment", "string", "Name of the experiment.")
 _RUN = Column("run_id", "string", "UUIDv7 of the run. It stays the same when the run is resumed.")
@@ -108,6 +109,7 @@ INVOCATIONS = Table(
             "Commit of the model's weights; for a local folder used in their place, its path and when it last "
             "changed; 'built-in' for dummies.",
         ),
+        SETTINGS,
         Column("type", "string", "What the output is.", allowed=("text", "image")),
         Column("seed", "int64", "Seed that the call was given; -1 if unseeded."),
         Column(
@@ -162,10 +164,12 @@ EMBEDDINGS = Table(
             "Commit of the embedding model's weights; for a local folder used in their place, its path and when "
             "it last changed; 'built-in' for dummies and controls.",
         ),
+        SETTINGS,
         Column(
             "content_hash",
             "string",
-            "Content hash of the output. Outputs with the same hash have the same vector, except by controls.",
+            "Content hash of the output. Outputs with the same hash have the same vector by the same model, revision and "
+            "settings, except by controls.",
         ),
         Column("normalised", "bool", "Whether the vector has length (L2 norm) 1."),
         Column("vector", "vector", "The vector, float32, with as many numbers as the model has dimensions."),
