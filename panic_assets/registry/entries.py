@@ -261,7 +261,7 @@ EMBEDDERS = (
         "ColNomicVision", "embedder", "col_qwen", input="image", repository="nomic-ai/colnomic-embed-multimodal-3b",
         revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=16, seconds=0.05, disk_gb=8, memory=(("whole", 11),),
-        doc="The mean of its token vectors, normalised: one vector per picture, not late interaction.",
+        doc="The mean of its picture's token vectors, normalised: one vector per picture, not late interaction.",
     ),
     ModelSpec(
         "DINOv2", "embedder", "vision", input="image", repository="facebook/dinov2-base",

@@ -95,7 +95,9 @@ def precisions(spec: ModelSpec) -> list[Precision]:
     """What a model can be pinned to; nothing for a model without weights."""
     if not spec.repository:
         return []
-    fewer: list[Precision] = [bits for bits in QUANTISED if any(placement.startswith(bits) for placement, _ in spec.memory)]
+    fewer: list[Precision] = [
+        bits for bits in QUANTISED if any(placement.startswith(bits) for placement, _ in spec.memory)
+    ]
     return [*BYTES, *fewer]
 
 

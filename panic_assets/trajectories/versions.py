@@ -4,7 +4,7 @@ They stand apart from the code, which is imported when a stage runs: the graph s
 """
 
 WALK_VERSION = "1"
-EMBED_VERSION = "1"
+EMBED_VERSION = "2"
 DIAGRAM_VERSION = "3"
 CLUSTER_VERSION = "2"
 CODE_VERSION = "3"
