@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from panic_assets.compute.in_process import InProcessCompute
 from panic_assets.errors import UserError
@@ -14,8 +15,10 @@ from panic_assets.models.load import load
 from panic_assets.models.memory import computed_in, place, placement
 from panic_assets.models.settings import held, refuse_other, settings_of
 from panic_assets.registry import registry
+from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.trajectories import stages
+from panic_assets.trajectories.commands import experiment
 from panic_assets_tests.trajectories.world import Nobody, definition, nothing, perform
 
 SETTINGS = settings_of(registry.get("DummyI2T"), load(registry.get("DummyI2T")), "cpu")
@@ -119,6 +122,8 @@ def test_an_experiment_pins_a_precision_and_vectors_of_two_are_not_mixed(lake: L
     pins = {"MiniLM": "bfloat16"}
     perform(lake, definition("half", embedding_models=["MiniLM"], max_length=6, precision=pins))
     perform(lake, definition("again", embedding_models=["MiniLM"], max_length=6))
+    counted = lake.rows("SELECT tokens_given, tokens_read FROM embeddings")
+    assert all(6 < row["tokens_given"] == row["tokens_read"] for row in counted), "those that were copied, too"
     whole, half, again = (vectors(lake, name) for name in ("whole", "half", "again"))
     assert whole.keys() == half.keys() == again.keys()
     found = {row["settings_id"]: row for row in stored(lake) if row["model"] == "MiniLM"}
@@ -153,6 +158,23 @@ def test_what_was_made_elsewhere_in_another_precision_is_gone_on_with_only_if_to
     # Both are known now, so it may go on in either.
     lake.replace("embeddings", lake.rows("SELECT * FROM embeddings", **place)[:-1], **place)
     assert stages.embed(lake, InProcessCompute(), Nobody(), nothing, "a").rows == 1
+
+
+def test_status_says_what_was_not_read_and_not_finished(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("PANIC_HOME", str(tmp_path))
+    lake = open_lake(home().lake)
+    perform(lake, definition(max_length=4))
+    assert experiment._unread("a") == []
+    rows = lake.rows("SELECT * FROM invocations ORDER BY sequence_number")
+    rows[0] |= {"tokens_given": 80, "tokens_read": 77}
+    rows[1] |= {"finished": False}
+    rows[2] |= {"tokens_given": 30, "tokens_read": 30}
+    rows[3] |= {"finished": True}
+    lake.replace("invocations", rows, experiment="a")
+    told = ["DummyI2T did not finish 1 of 2 texts (50.0%)", "DummyT2I did not read the end of 1 of 2 texts (50.0%)"]
+    assert experiment._unread("a") == told
+    shown = CliRunner().invoke(experiment.app, ["status", "a"])
+    assert all(line in shown.output for line in told), shown.output
 
 
 def test_runs_go_on_in_another_precision_only_if_told(lake: Lake) -> None:

@@ -12,7 +12,7 @@ from panic_assets.models.batching import Batcher, free_memory
 from panic_assets.models.embedding import quiet
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
-from panic_assets.models.protocol import Content
+from panic_assets.models.protocol import Account, Content, read_up_to
 from panic_assets.models.randomness import streams
 from panic_assets.models.weights import folder
 from panic_assets.registry.spec import ModelSpec
@@ -30,6 +30,7 @@ class TextToImage:
         self.spec, self.device = spec, device
         self.placement = place(spec, device)
         self.batcher = Batcher(batch_limit(spec))
+        self.accounts: list[Account] = []
         settings = spec.settings
         options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
         if "variant" in settings:
@@ -95,7 +96,22 @@ class TextToImage:
                 f"image_size is {size}; for {self.spec.name} it must be a multiple of {self.spec.image_multiple}"
             )
         items = list(zip(map(str, inputs), seeds, strict=True))
+        self.accounts = self._read([prompt for prompt, _ in items])
         return self.batcher.run(items, lambda batch: self._paint(batch, size), key=size)
+
+    def _read(self, prompts: list[str]) -> list[Account]:
+        """How much of each prompt the text encoder that reads most of it reads; nothing where no limit is known."""
+        from transformers import CLIPTokenizer
+
+        settings, parts = self.spec.settings, self.pipe.components
+        limit = dict(settings.get("call", ())).get("max_sequence_length") or settings.get("reads")
+        if not limit or not prompts:
+            return []
+        tokenizers = [part for name, part in sorted(parts.items()) if name.startswith("tokenizer") and part is not None]
+        # Beside a long reader, CLIP gives no more than a mood: the other one decides what is read.
+        reader = next((t for t in tokenizers if not isinstance(t, CLIPTokenizer)), tokenizers[0])
+        texts = [prompt[:MAX_CHARACTERS] for prompt in prompts]
+        return read_up_to(limit, texts, lambda some: reader(list(some), verbose=False).input_ids)
 
     def _paint(self, batch: Sequence[tuple[str, int]], size: int) -> list[Any]:
         prompts = [prompt for prompt, _ in batch]

@@ -41,7 +41,7 @@ GENERATORS = (
         memory=(("whole", 9), ("offload", 6), ("sequential", 3)),
         ignore=("sd_xl_turbo*", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
                 "text_encoder/model.safetensors", "text_encoder_2/model.safetensors"),
-        settings={"variant": "fp16", "large": ("unet",)},
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Four steps without guidance, as distilled.",
     ),
     _painter(
@@ -52,7 +52,7 @@ GENERATORS = (
         ignore=("v1-5-pruned*", "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
                 "safety_checker/*", "*.bin"),
-        settings={"variant": "fp16", "large": ("unet",)},
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Base of fine-tunes.",
     ),
     _painter(
@@ -63,7 +63,7 @@ GENERATORS = (
         ignore=("sd_xl_base*", "*.bin", "vae_1_0/*", "unet/diffusion_pytorch_model.safetensors",
                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
                 "text_encoder_2/model.safetensors"),
-        settings={"variant": "fp16", "large": ("unet",)},
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Base of fine-tunes.",
     ),
     _painter(
@@ -137,7 +137,7 @@ GENERATORS = (
         "HunyuanImage", "HunyuanImagePipeline", "hunyuanvideo-community/HunyuanImage-2.1-Diffusers", "",
         licence="tencent-hunyuan-community", image_size=2048, image_multiple=32, steps=50, batch_limit=1, seconds=60,
         disk_gb=53, memory=(("whole", 60), ("offload", 40), ("nf4", 26), ("nf4+offload", 18), ("sequential", 8)),
-        settings={"large": ("transformer", "text_encoder")},
+        settings={"large": ("transformer", "text_encoder"), "reads": 1000},
         doc="Version 2.1; guidance comes with the repository's own guiders, one of which it chooses for the whole call when "
         "any prompt quotes text: so one picture at a time.",
     ),

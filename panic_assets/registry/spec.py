@@ -74,6 +74,7 @@ class ModelSpec:
     parameters: tuple[tuple[str, Any], ...] = ()
     """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.
 
+    `reads`: tokens of a prompt that an image model reads, where its call names no `max_sequence_length`.
     `attention` names one of the library's attention back ends; without it the library's own choice stands.
     """
     doc: str = ""

@@ -24,11 +24,11 @@ from panic_assets.finetunes.pictures.colour import encode
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
 from panic_assets.lake import invariants
+from panic_assets.models.load import load
 from panic_assets.models.preflight import inspect
 from panic_assets.problems import open_problems
-from panic_assets.tables import open_lake
-from panic_assets.models.load import load
 from panic_assets.registry import registry
+from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints

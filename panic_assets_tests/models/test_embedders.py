@@ -204,6 +204,20 @@ def test_a_text_far_too_long_fails_alone(tiny_model):
     assert embedder.failures[1] == Failure("the text has 100,000 characters; it may have at most 50,000")
 
 
+def test_what_an_embedder_does_not_read_is_counted(tiny_model):
+    embedder = tiny_model("STSBMpnet")  # which reads 64 tokens, one for a letter
+    long, unreadable = "x " * 100, "x" * 101  # Such a word is unknown, and this vocabulary has no token for that.
+    rows = embedder.embed([long, "a cat", long + "y", "y " + long, unreadable])
+    told = [(a.tokens_given, a.tokens_read) for a in embedder.accounts]
+    assert told == [(102, 64), (6, 6), (103, 64), (103, 64), (None, None)]
+    assert [failure is None for failure in embedder.failures] == [True] * 4 + [False]
+    assert np.array_equal(rows[0], rows[2])
+    assert not np.array_equal(rows[0], rows[3])
+    picture = tiny_model("DINOv2")
+    picture.embed(PICTURES[:1])
+    assert picture.accounts == []
+
+
 def test_code_of_a_repository_runs_only_where_the_registry_says_so(tiny_model):
     with pytest.raises(ValueError, match="trust_remote_code"):
         tiny_model("NomicVision", remote_code=False)

@@ -161,6 +161,21 @@ def test_a_decoder_works_in_tiles_only_once_a_whole_picture_did_not_fit(tiny_mod
         painter.generate(PROMPTS[:1], SEEDS[:1], 128)
 
 
+@pytest.mark.parametrize(("name", "limit"), [("SD15", 77), ("FluxDev", 512)])
+def test_what_the_text_encoder_does_not_read_is_counted(tiny_model, name, limit):
+    painter = tiny_model(name, steps=1)
+    painter.generate(["a" * 600, "a cat"], [1, 2], 32)
+    long, short = painter.accounts
+    assert (long.tokens_read, long.tokens_given > 600) == (limit, True)
+    assert short.tokens_read == short.tokens_given < 20
+    # What is past the limit changes nothing; what is before it does.
+    first, same, other = arrays(painter.generate(["b" * 600, "b" * 600 + " cat", "b" * 40 + "c" * 560], [1, 1, 1], 32))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    painter.generate(["a cat"], [1], 32)
+    assert painter.accounts == [short]
+
+
 def test_an_unsuitable_size_is_refused(tiny_model):
     with pytest.raises(UserError, match="image_size is 100; for FluxDev it must be a multiple of 16"):
         tiny_model("FluxDev").generate(["a"], [1], 100)

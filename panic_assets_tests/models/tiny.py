@@ -457,6 +457,7 @@ def qwen_images():
 
 def qwen25_captioner(folder):
     model, tokenizer = qwen25_vl()
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     qwen_images().save_pretrained(folder)

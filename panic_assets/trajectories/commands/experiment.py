@@ -160,6 +160,8 @@ def status(
             for m in missing.to_perform(lake(), each)
         ]
         table(["stage", "embedding model", "made", "of", "unit", "state"], rows)
+        for line in _unread(each):
+            say(("  note: ", "yellow"), line)
         for finding in examine_rows(lake(), "experiment", each):
             say(("  wrong: ", "red"), str(finding))
         tell_problems(open_problems(lake(), subject=each))
@@ -171,6 +173,27 @@ def status(
         say(("the clusters of these embedding models are stale: ", "yellow"), ", ".join(stale), "; run ", command)
     if not names:
         say("there are no experiments yet; register one with ", ("panic experiment perform FILE", "bold"))
+
+
+def _unread(name: str) -> list[str]:
+    """What models did not read to the end, or did not finish writing; one sentence each."""
+    rows = lake().rows(
+        """SELECT model, count(*) FILTER (tokens_read < tokens_given) AS unread, count(tokens_given) AS texts,
+                  count(*) FILTER (NOT finished) AS unfinished, count(finished) AS written
+           FROM (SELECT model, tokens_given, tokens_read, finished FROM invocations
+                 UNION ALL SELECT embedding_model, tokens_given, tokens_read, NULL FROM embeddings)
+           GROUP BY model ORDER BY model""",
+        experiment=name,
+    )
+    lines = []
+    for r in rows:
+        for count, of, what in (
+            (r["unread"], r["texts"], "did not read the end of"),
+            (r["unfinished"], r["written"], "did not finish"),
+        ):
+            if count:
+                lines.append(f"{r['model']} {what} {count:,} of {of:,} texts ({count / of:.1%})")
+    return lines
 
 
 @app.command()

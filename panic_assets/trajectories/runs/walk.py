@@ -18,7 +18,7 @@ from panic_assets.compute.protocol import Worker
 from panic_assets.graphics.images import LOSSY, encode
 from panic_assets.ids import uuid7
 from panic_assets.models import weights
-from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
+from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content, accounts_of
 from panic_assets.models.settings import ModelSettings, settings_of
 from panic_assets.registry import registry
 from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
@@ -179,13 +179,15 @@ def _call(
     ended = started + timedelta(seconds=seconds)
     settings = settings_of(spec, model, worker.device)
     settings_id = settings.id
+    accounts = accounts_of(model, len(going))
     for run, output in zip(going, outputs, strict=True):
         if isinstance(output, Failure):
             run.fail(f"{name} failed at step {run.length}: {output.reason}")
-    made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
-    kept = encoders.map(lambda pair: _seen(pair[1], batch.image_format), made)
+    told = zip(going, outputs, accounts, strict=True)
+    made = [(run, output, account) for run, output, account in told if not isinstance(output, Failure)]
+    kept = encoders.map(lambda one: _seen(one[1], batch.image_format), made)
     rows = []
-    for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
+    for (run, _, account), (content, data, content_hash) in zip(made, kept, strict=True):
         picture = None if isinstance(content, str) else data or encoders.submit(encode, content, batch.image_format)
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
@@ -203,6 +205,9 @@ def _call(
             "output_text": content if isinstance(content, str) else None,
             "output_image": picture,
             "blank": isinstance(content, str) and not content.strip(),
+            "tokens_given": account.tokens_given,
+            "tokens_read": account.tokens_read,
+            "finished": account.finished,
             "started_at": started,
             "completed_at": ended,
             "batch_size": len(going),

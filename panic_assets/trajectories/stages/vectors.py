@@ -18,6 +18,7 @@ from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
 from panic_assets.model_settings import Recorder, alike
 from panic_assets.models import weights
+from panic_assets.models.protocol import Account
 from panic_assets.models.settings import Held, settings_of
 from panic_assets.registry.spec import ModelSpec
 from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
@@ -84,12 +85,23 @@ def embed_missing(
 
 
 @dataclass(frozen=True)
+class _Made:
+    """How a vector was made: by which settings, and how much of the content was read."""
+
+    settings: str
+    account: Account
+
+
+_Vector: TypeAlias = tuple[np.ndarray, _Made]
+
+
+@dataclass(frozen=True)
 class Block:
-    """Rows of invocations with their vectors, and the settings that made each vector."""
+    """Rows of invocations with their vectors, and how each vector was made."""
 
     rows: pa.Table
     vectors: np.ndarray
-    settings: Sequence[str]
+    made: Sequence[_Made]
 
 
 def _table(block: Block, experiment: str, spec: ModelSpec) -> pa.Table:
@@ -106,8 +118,10 @@ def _table(block: Block, experiment: str, spec: ModelSpec) -> pa.Table:
             "sequence_number": rows["sequence_number"],
             "embedding_model": constant(spec.name),
             "model_revision": constant(weights.revision(spec)),
-            "settings_id": pa.array(block.settings, pa.string()),
+            "settings_id": pa.array([made.settings for made in block.made], pa.string()),
             "content_hash": rows["content_hash"],
+            "tokens_given": pa.array([made.account.tokens_given for made in block.made], pa.int32()),
+            "tokens_read": pa.array([made.account.tokens_read for made in block.made], pa.int32()),
             "normalised": constant(spec.normalised),
             "vector": vector_array(block.vectors),
             "embedded_at": constant(datetime.now(UTC)),
@@ -141,12 +155,10 @@ def _walks(lake: Lake, experiment: str, spec: ModelSpec, recorder: Recorder, don
             if new.any():
                 key = "/".join([experiment, run["network"], run["prompt"], str(run["seed"]), str(run["replicate"])])
                 yield Block(
-                    rows.filter(pa.array(new)), control.walk(key, len(rows))[new], [settings.id] * int(new.sum())
+                    rows.filter(pa.array(new)),
+                    control.walk(key, len(rows))[new],
+                    [_Made(settings.id, Account())] * int(new.sum()),
                 )
-
-
-_Vector: TypeAlias = tuple[np.ndarray, str]
-"""A vector, and the settings that made it."""
 
 
 class _Contents:
@@ -213,21 +225,24 @@ class _Contents:
             self.cache.popitem(last=False)
         good = np.array([h in found for h in hashes], dtype=bool)
         values = np.array([found[h][0] for h in hashes if h in found], dtype=np.float32)
-        settings = [found[h][1] for h in hashes if h in found]
-        return Block(rows.filter(pa.array(good)), values.reshape(len(settings), self.spec.dimension or 0), settings)
+        made = [found[h][1] for h in hashes if h in found]
+        return Block(rows.filter(pa.array(good)), values.reshape(len(made), self.spec.dimension or 0), made)
 
     def _stored(self, hashes: Sequence[str]) -> dict[str, _Vector]:
         """Vectors of contents embedded before, here or in another experiment."""
         self.flush()
         rows = self.lake.sql(
-            "SELECT DISTINCT ON (content_hash) content_hash, vector, settings_id FROM embeddings "
+            "SELECT DISTINCT ON (content_hash) content_hash, vector, settings_id, tokens_given, tokens_read FROM embeddings "
             "WHERE content_hash IN (SELECT unnest(?)) AND model_revision = ? AND settings_id IN (SELECT unnest(?))",
             [list(hashes), self.revision, list(self.alike)],
             embedding_model=self.spec.name,
         )
         vectors = matrix(rows["vector"], self.spec.dimension)
-        pairs = zip(vectors, rows["settings_id"].to_pylist(), strict=True)
-        return dict(zip(rows["content_hash"].to_pylist(), pairs, strict=True))
+        told = rows.select(["content_hash", "settings_id", "tokens_given", "tokens_read"]).to_pylist()
+        return {
+            r["content_hash"]: (vector, _Made(r["settings_id"], Account(r["tokens_given"], r["tokens_read"])))
+            for r, vector in zip(told, vectors, strict=True)
+        }
 
     def _computed(self, hashes: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, _Vector]:
         parts = min(self.compute.width(self.needs), len(hashes))
@@ -244,6 +259,6 @@ class _Contents:
                 if index in result.problems:
                     self.problems.append(f"content {h[:12]}: {result.problems[index]}")
                 else:
-                    found[h] = result.values[index], made_by
+                    found[h] = result.values[index], _Made(made_by, result.accounts[index])
         self.known.update(bytes.fromhex(h)[:16] for h in found)
         return found
