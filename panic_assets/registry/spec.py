@@ -46,6 +46,10 @@ class ModelSpec:
     needs: tuple[str, ...] = ()
     """Python packages beyond this platform's own that the model cannot be loaded without."""
     licence: str = ""
+    commercial: Literal["yes", "limited", "no"] = "yes"
+    """Whether the licence allows commercial use. `limited`: below some number of users or some revenue."""
+    territory: str = ""
+    """Where the licence does not hold."""
     gated: bool = False
     """Whether the licence must be accepted on the hub before a download."""
     dimension: int | None = None
@@ -74,10 +78,16 @@ class ModelSpec:
     parameters: tuple[tuple[str, Any], ...] = ()
     """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.
 
-    `reads`: tokens of a prompt that an image model reads, where its call names no `max_sequence_length`.
+    `reads`: tokens of a text that a model reads; of an image model, where its call names no `max_sequence_length`.
     `attention` names one of the library's attention back ends; without it the library's own choice stands.
     """
     doc: str = ""
+
+    @property
+    def terms(self) -> list[str]:
+        """What the licence does not allow, in words."""
+        use = {"yes": "", "limited": "limited commercial use", "no": "no commercial use"}[self.commercial]
+        return [term for term in (use, f"not in {self.territory}" if self.territory else "") if term]
 
     @property
     def vram_gb(self) -> float:

@@ -78,6 +78,24 @@ def test_dinov2_is_the_class_token_and_siglip_the_pooled_features(tiny_model):
     np.testing.assert_allclose(siglip.embed(PICTURES), torch.nn.functional.normalize(expected).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(("text", "image"), [("SigLIP2Text", "SigLIP2"), ("CLIPText", "CLIPVision")])
+def test_texts_and_pictures_are_in_one_space(tiny_model, text, image):
+    """Against the whole model, which compares the two halves itself."""
+    texts, images = tiny_model(text), tiny_model(image)
+    given = ["a cat", "The Cat", "x " * 100]
+    settings = texts.spec.settings
+    tokens = texts.tokenizer(
+        [t.lower() if text == "SigLIP2Text" else t for t in given], padding="max_length", truncation=True,
+        max_length=settings["reads"], return_tensors="pt",
+    )  # fmt: skip
+    pixels = images.processor(images=PICTURES, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        whole = texts.model(**tokens, pixel_values=pixels)
+    np.testing.assert_allclose(texts.embed(given), whole.text_embeds.numpy(), atol=1e-5)
+    np.testing.assert_allclose(images.embed(PICTURES), whole.image_embeds.numpy(), atol=1e-5)
+    assert texts.accounts[2].tokens_read == settings["reads"] < texts.accounts[2].tokens_given
+
+
 def test_colnomic_is_its_adapter_on_its_base(tiny_model, tmp_path):
     """Against peft itself, run on the training library's own layout."""
     torch.manual_seed(0)

@@ -680,6 +680,10 @@ def dinov2(folder):
 
 
 def siglip2(folder):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from tokenizers.processors import TemplateProcessing
     from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
     part = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -688,7 +692,29 @@ def siglip2(folder):
         vision_config={**part, "image_size": 32, "patch_size": 16},
     )
     SiglipModel(config).save_pretrained(folder)
+    letters = ["<pad>", "<eos>", "<unk>", *string.ascii_lowercase, " "]
+    backend = Tokenizer(WordLevel({letter: i for i, letter in enumerate(letters)}, "<unk>"))
+    backend.pre_tokenizer = Split("", "isolated")
+    backend.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    ).save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def clip(folder):
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    part = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokenizer = clip_tokenizer()
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    config = CLIPConfig(
+        text_config={**part, "vocab_size": len(tokenizer), **ids},
+        vision_config={**part, "image_size": 28, "patch_size": 14}, projection_dim=768,
+    )  # fmt: skip
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
 
 
 def col_qwen(folder):
@@ -871,6 +897,9 @@ EMBEDDERS = {
     "ColNomicVision": col_qwen,
     "DINOv2": dinov2,
     "SigLIP2": siglip2,
+    "SigLIP2Text": siglip2,
+    "CLIPText": clip,
+    "CLIPVision": clip,
 }
 
 

@@ -34,6 +34,8 @@ Embed = Callable[[list[str]], np.ndarray]
 SPACES: Mapping[str, tuple[str, str]] = {
     "Jina": ("JinaClip", "JinaClipVision"),
     "Nomic": ("Nomic", "NomicVision"),
+    "SigLIP2": ("SigLIP2Text", "SigLIP2"),
+    "CLIP": ("CLIPText", "CLIPVision"),
     "Dummy": ("DummyText", "DummyVision"),
 }
 """Name -> (text embedder, image embedder) of the model registry. `Dummy` only exercises the machinery."""
