@@ -162,6 +162,7 @@ def synthetic(lake: Lake, rows: int, experiments: int = 10) -> None:
                 "sequence_number": sequence,
                 "model": np.where(image, *MODELS),
                 "model_revision": same("built-in"),
+                "settings_id": same("measured"),
                 "type": np.where(image, "image", "text"),
                 "seed": same(-1),
                 "input_invocation_id": pa.array(before, pa.string()),
@@ -191,6 +192,7 @@ def synthetic(lake: Lake, rows: int, experiments: int = 10) -> None:
                     chosen.select(["invocation_id", "run_id", "experiment", "sequence_number", "content_hash"])
                     .append_column("embedding_model", same("DummyText", part))
                     .append_column("model_revision", same("built-in", part))
+                    .append_column("settings_id", same("measured", part))
                     .append_column("normalised", same(True, part))
                     .append_column(
                         "vector",

@@ -12,6 +12,7 @@ from panic_assets.errors import UserError
 from panic_assets.finetunes.workload import WORKLOAD as FINETUNES
 from panic_assets.grokking.workload import WORKLOAD as GROKKING
 from panic_assets.lake.invariants import Rules
+from panic_assets.model_settings import MODEL_SETTINGS
 from panic_assets.problems import PROBLEMS
 from panic_assets.training.workload import WORKLOAD as TRAINING
 from panic_assets.trajectories.workload import WORKLOAD as TRAJECTORIES
@@ -47,7 +48,9 @@ def _without_clashes(workloads: tuple[Workload, ...]) -> tuple[Workload, ...]:
         ("name", [w.name for w in workloads]),
         (
             "table",
-            [PROBLEMS.name] + [t.name for w in workloads for t in w.tables] + [v for w in workloads for v in w.views],
+            [PROBLEMS.name, MODEL_SETTINGS.name]
+            + [t.name for w in workloads for t in w.tables]
+            + [v for w in workloads for v in w.views],
         ),
         ("space", [s.name for w in workloads for s in w.spaces]),
         ("family", [w.family.name for w in workloads if w.family]),

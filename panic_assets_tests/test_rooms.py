@@ -24,6 +24,7 @@ SHARED = (
     "house",
     "instance",
     "lake",
+    "model_settings",
     "models",
     "operations",
     "problems",

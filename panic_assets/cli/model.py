@@ -75,6 +75,9 @@ def check(what: What) -> None:
         ["model", "placement", "GPU memory (GB)", "to download (GB)", "model time (s)"],
         [[e.name, e.placement, e.vram_gb, e.download_gb, e.seconds] for e in found.estimates],
     )
+    for spec in map(registry.get, names):
+        if spec.terms:
+            say((spec.name, "bold"), f": the licence {spec.licence} says: {', '.join(spec.terms)}")
     say(f"total: {found.download_gb:.1f} GB to download, {found.hours:.2f} hours of model time, cost {found.cost:.2f}")
 
 
@@ -83,7 +86,7 @@ def fetch(what: What) -> None:
     """Download weights now, in the revisions that the registry names."""
     for name in _named(what)[0]:
         spec = registry.get(name)
-        own = weights.overrides().get(name)
+        own = weights.overrides().get(spec.name)
         if spec.repository:
             say((name, "bold"), f": {own}, from PANIC_MODEL_PATHS" if own else f": {weights.fetch(spec)}")
         else:
@@ -120,7 +123,7 @@ def _named(what: str) -> tuple[list[str], dict[str, int], int | None]:
     if kind is not None and kind.models is not None:
         found = kind.models(Path(what))
         return list(found.by_model), dict(found.by_model), found.image_size
-    return [registry.get(what).name], {}, None
+    return [registry.get(what).asked], {}, None
 
 
 def _preflight(names: list[str], items: dict[str, int], image_size: int | None) -> Any:

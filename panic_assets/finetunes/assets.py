@@ -29,9 +29,11 @@ _of_run = training.of_run(FAMILY.name, GROUP)
 
 
 class Deeper(dg.Config):
-    """Epochs to test with more prompts than the plan of the fine-tune says: epoch -> level, as in {"3": "full"}."""
+    """Epochs to test with more prompts than the plan of the fine-tune says: epoch -> level, as in {"3": "full"}. By default,
+    pictures are drawn in the precision of those that exist, or refused; `other_precision` allows another."""
 
     levels: dict[str, str] = {}  # noqa: RUF012
+    other_precision: bool = False
 
 
 @_of_run(T["prompt_suites"], deps=[SPINE.training_runs])
@@ -72,8 +74,9 @@ def captions(here: Stage) -> Outcome:
 def test_images(here: Stage) -> Outcome:
     """The pictures that every checkpoint draws for the prompts and seeds of the suite. The depth of the fine-tune says how
     many prompts each epoch draws. Pictures that exist are not drawn again."""
-    levels = {int(epoch): level for epoch, level in here.config(Deeper).levels.items()}
-    done = stages.draw(here.lake, here.compute, here.watcher, here.refresh, here.key, levels)
+    asked = here.config(Deeper)
+    levels = {int(epoch): level for epoch, level in asked.levels.items()}
+    done = stages.draw(here.lake, here.compute, here.watcher, here.refresh, here.key, levels, asked.other_precision)
     shown = _first_cells(here.lake, here.key)
     return outcome(done, pictures=dg.MetadataValue.md(shown) if shown else None)
 

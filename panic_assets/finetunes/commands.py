@@ -92,6 +92,13 @@ def perform(
         str | None, typer.Option(help="Level for --epoch: how many prompts it draws. Default: the level with most.")
     ] = None,
     suite: Annotated[Path | None, typer.Option(help="From now on, test with the prompts in this file.")] = None,
+    other_precision: Annotated[
+        bool,
+        typer.Option(
+            "--other-precision",
+            help="Let the base model run in another precision or placement than for the pictures that exist.",
+        ),
+    ] = False,
 ) -> None:
     """Draw, measure, compare and report whatever is missing of a fine-tune.
 
@@ -102,14 +109,14 @@ def perform(
     if suite is not None:
         stages.store_suite(lake(), run, suites.read(suite))
     with instance() as opened:
-        _test(opened, materialise, run, {} if epoch is None else {str(epoch): wanted})
+        _test(opened, materialise, run, {} if epoch is None else {str(epoch): wanted}, other_precision)
     refresh()
     _outcome(run)
 
 
-def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str]) -> None:
+def _test(opened: Any, materialise: Any, run: str, levels: dict[str, str], other_precision: bool = False) -> None:
     registration.add_keys(opened, FAMILY.name, [run])
-    config = {"ops": {"test_images": {"config": {"levels": levels}}}} if levels else None
+    config = {"ops": {"test_images": {"config": {"levels": levels, "other_precision": other_precision}}}}
     materialise(opened, "test_finetune", run, f"finetune {run}", config)
 
 

@@ -3,6 +3,7 @@
 name: portraits                # as in the checkpoints' file names
 folder: /runs/portraits        # where checkpoints appear, {name}-{epoch:06d}.safetensors
 base: SD15                     # model the LoRA belongs to (`panic model list`), or Synthetic
+precision: bfloat16            # numbers that the base's weights must be held in; without it, what the card has room for
 epochs: 10
 suite: suite.yaml              # beside this file; by default the 15 portraits that come with panic
 depth: full                    # or {epochs: {medium: [5, 8, 9], full: [7, 10]}, otherwise: quick}
@@ -64,6 +65,7 @@ FIELDS = (
     "folder",
     "pattern",
     "base",
+    "precision",
     "scale",
     "epochs",
     "suite",
@@ -133,6 +135,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
         )
     if base is not None:
         check_base(_text(raw, "base"))
+    check_precision(raw.get("precision"), base)
     folder = _path(raw, "folder", beside) or str(home().root / "training" / name)
     targets = TARGETS if raw.get("targets") is None else parse_targets(raw["targets"], "targets")
     depth.parse(raw.get("depth"))
@@ -145,6 +148,7 @@ def parse(raw: Mapping[str, Any], beside: Path) -> FineTune:
     suite_file = _path(raw, "suite", beside)
     stored = {
         "base": base,
+        "precision": raw.get("precision"),
         "scale": _number(raw, "scale", 1.0),
         "pattern": pattern,
         "depth": raw.get("depth"),
@@ -180,6 +184,15 @@ def check_base(base: str) -> None:
     ]
     if base not in known:
         raise UserError(f"base is {shown(base)}{suggest(base, known)} (accepted: {', '.join(known)})")
+
+
+def check_precision(precision: Any, base: Any) -> None:
+    """Refuses a precision that the base model cannot be held in."""
+    if precision is None:
+        return
+    if base is None or base == generate.SYNTHETIC:
+        raise UserError(f"precision is {shown(precision)}; it needs a base model with weights")
+    registry.get(f"{base}@{precision}")
 
 
 def _text(raw: Mapping[str, Any], field: str) -> str:

@@ -1,6 +1,9 @@
 """Tables of the fine-tunes family: suites, pictures, measures, averages, reports, captions, A/B tests."""
 
+from dataclasses import replace
+
 from panic_assets.lake.schema import Column, Reference, Table
+from panic_assets.model_settings import SETTINGS
 from panic_assets.training.tables import EPOCH, RUN
 
 _AT = Column("computed_at", "timestamp", "When the row was computed.")
@@ -65,6 +68,11 @@ TEST_IMAGES = Table(
             allowed=("drawn", "ingested"),
         ),
         Column("origin", "string", "Base model that the picture was drawn with, or path of the file."),
+        replace(
+            SETTINGS,
+            doc="How the base model ran: the row of `model_settings`; null for pictures from files, and for `Synthetic`.",
+            nullable=True,
+        ),
         Column("draw_version", "string", "Version of the code that draws pictures."),
         Column("drawn_at", "timestamp", "When the picture was drawn or read."),
     ),
@@ -279,6 +287,7 @@ ATTRIBUTE_ANSWERS = Table(
             nullable=True,
         ),
         Column("detector", "string", "Models that answered, with the version of the questions, for example `Jina/1`."),
+        Column("settings_ids", "strings", "How each of the models ran: rows of `model_settings`."),
         _AT,
     ),
     key=("training_run", "checkpoint", "suite_hash", "prompt", "seed", "kind", "name"),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from panic_assets.compute.failures import ItemError
+from panic_assets.compute.failures import Failure, ItemError
 from panic_assets.models.batching import Batcher
 from panic_assets.models.embedding import quiet
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
-from panic_assets.models.protocol import Content
+from panic_assets.models.protocol import Account, Content
 from panic_assets.models.randomness import item_sampler
 from panic_assets.models.weights import folder
 from panic_assets.registry.spec import ModelSpec
@@ -29,6 +29,7 @@ class Captioner:
         self.spec, self.device = spec, device
         self.placement = place(spec, device)
         self.batcher = Batcher(batch_limit(spec))
+        self.accounts: list[Account] = []
         where = folder(spec)
         options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
         if "attention" in spec.settings:
@@ -50,9 +51,10 @@ class Captioner:
         return AutoProcessor.from_pretrained(where, backend="pil", local_files_only=True)
 
     def configure(self) -> None:
-        """Greedy settings, one beam; the item sampler does the sampling."""
+        """Greedy settings, one beam; the item sampler does the sampling. No end is forced: it would look like the model's."""
         config = self.model.generation_config
-        for name in ("temperature", "top_p", "top_k", "max_length", "num_beams", "length_penalty", "early_stopping"):
+        unused = ("temperature", "top_p", "top_k", "max_length", "num_beams", "length_penalty", "early_stopping")
+        for name in (*unused, "forced_eos_token_id"):
             setattr(config, name, None)
         config.do_sample = False
         config.num_beams = 1
@@ -74,9 +76,12 @@ class Captioner:
 
     def generate(self, inputs: Sequence[Content], seeds: Sequence[int], image_size: int | None = None) -> list[Any]:
         """Captions without surrounding blanks, possibly empty; a Failure where an item has none."""
-        return self.batcher.run(list(zip(inputs, seeds, strict=True)), self._describe)
+        told = self.batcher.run(list(zip(inputs, seeds, strict=True)), self._describe)
+        self.accounts = [Account() if isinstance(one, Failure) else Account(finished=one[1]) for one in told]
+        return [one if isinstance(one, Failure) else one[0] for one in told]
 
-    def _describe(self, batch: Sequence[tuple[Any, int]]) -> list[str]:
+    def _describe(self, batch: Sequence[tuple[Any, int]]) -> list[tuple[str, bool]]:
+        """Each caption, and whether it ended by itself."""
         import torch
 
         settings = self.spec.settings
@@ -91,9 +96,13 @@ class Captioner:
             tokens = self.model.generate(
                 **inputs, max_new_tokens=settings.get("max_tokens", 256), logits_processor=sampler
             )
-        if not self.model.config.is_encoder_decoder:
-            tokens = tokens[:, inputs["input_ids"].shape[1] :]
-        return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        # A decoder behind an encoder begins with one token, which may be the one that others end on.
+        begins = 1 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        tokens = tokens[:, begins:]
+        ends = torch.as_tensor(self.model.generation_config.eos_token_id, device=tokens.device)
+        finished = torch.isin(tokens, ends).any(1).tolist()
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [(text.strip(), done) for text, done in zip(texts, finished, strict=True)]
 
     def _placed(self, inputs: Any) -> Any:
         import torch

@@ -33,8 +33,9 @@ def renamed(name: str) -> str:
 
 
 class ColQwen(BatchedEmbedder):
-    """The mean over a content's token vectors. The published repository is a low-rank adapter; it is merged here.
+    """The mean over a content's token vectors; of a picture, over the tokens that stand for it, not its prompt's.
 
+    The published repository is a low-rank adapter with an image processor of its own; it is merged here into its base.
     The adapter names its base model; the folder `base` inside the adapter's own is used when there is one.
     """
 
@@ -57,12 +58,23 @@ class ColQwen(BatchedEmbedder):
             base = folder(replace(spec, name=f"{spec.name} (base)", repository=adapter["base_model_name_or_path"],
                                   revision=adapter.get("revision") or "", ignore=("*.bin",)))  # fmt: skip
         # PIL resizes, whether or not torchvision is installed: vectors must not depend on it.
-        images = AutoImageProcessor.from_pretrained(base, backend="pil", local_files_only=True)
+        images = AutoImageProcessor.from_pretrained(where, backend="pil", local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, padding_side="left")
         self.processor = ColQwen2Processor(images, tokenizer, query_prefix=spec.prefix or None)
         config = ColQwen2Config(vlm_config=AutoConfig.from_pretrained(base, local_files_only=True))
-        model = ColQwen2ForRetrieval(config).to(torch_dtype(spec, device))
-        _fill(model, base, where, adapter)
+        # Given weights and no folder, transformers builds the model without memory and puts the weights in place.
+        model, loaded = ColQwen2ForRetrieval.from_pretrained(
+            None,
+            config=config,
+            state_dict=_weights(base, where, adapter, torch_dtype(spec, device)),
+            dtype=torch_dtype(spec, device),
+            output_loading_info=True,
+        )
+        if missing := sorted(loaded["missing_keys"]):
+            raise UserError(
+                f"the files in {base} and {where} lack {len(missing)} weights of ColNomic, the first is {missing[0]}; "
+                "fetch both again"
+            )
         self.model = model.eval().to(device)
 
     @property
@@ -78,19 +90,26 @@ class ColQwen(BatchedEmbedder):
         if self.spec.input == "text":
             # The processor writes the prefix itself, with the tokens that queries end on.
             texts = [text.removeprefix(self.spec.prefix) for text in contents]
-            inputs = self.processor(text=texts, return_tensors="pt", padding=True)
-        else:
-            inputs = self.processor(images=list(contents), return_tensors="pt", padding=True)
-        inputs = inputs.to(self.model.device)
-        if "pixel_values" in inputs:
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        tokens = self.model(**inputs).embeddings
-        return tokens.float().sum(1) / inputs["attention_mask"].sum(1, keepdim=True)
+            inputs = self.processor(text=texts, return_tensors="pt", padding=True).to(self.model.device)
+            return _mean(self.model(**inputs).embeddings, inputs["attention_mask"])
+        inputs = self.processor(images=list(contents), return_tensors="pt", padding=True).to(self.model.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        pictured = (inputs["input_ids"] == self.processor.image_token_id).int()
+        # The model was trained with a row and a column for each token of a picture. transformers' class would count
+        # the tokens through instead.
+        positions, _ = self.model.vlm.get_rope_index(
+            inputs["input_ids"], pictured, inputs["image_grid_thw"], attention_mask=inputs["attention_mask"]
+        )
+        return _mean(self.model(**inputs, position_ids=positions).embeddings, pictured)
 
 
-def _fill(model: Any, base: Path, adapter: Path, settings: dict[str, Any]) -> None:
-    """Puts the base's weights, then the adapter's low-rank changes, into the model; nothing may stay random."""
-    import torch
+def _mean(tokens: Any, counted: Any) -> Any:
+    """The mean of the token vectors that count."""
+    return (tokens.float() * counted[..., None]).sum(1) / counted.sum(1, keepdim=True)
+
+
+def _weights(base: Path, adapter: Path, settings: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """The base's weights with the adapter's low-rank changes, by transformers' names."""
     from safetensors.torch import load_file
 
     weights: dict[str, Any] = {}
@@ -103,18 +122,10 @@ def _fill(model: Any, base: Path, adapter: Path, settings: dict[str, Any]) -> No
             changes[name] = value.float()
         else:
             weights[name.replace(".modules_to_save", "")] = value
-    own = dict(model.state_dict())
-    if missing := sorted(set(own) - set(weights)):
-        raise UserError(
-            f"the files in {base} and {adapter} lack {len(missing)} weights of ColNomic, the first is {missing[0]}; "
-            "fetch both again"
-        )
     scale = settings["lora_alpha"] / (settings["r"] ** 0.5 if settings.get("use_rslora") else settings["r"])
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(weights[name])
-        for name, down in changes.items():
-            if ".lora_A." in name:
-                up = changes[name.replace(".lora_A.", ".lora_B.")]
-                target = own[name.replace(".lora_A", "")]
-                target += (scale * (up @ down)).to(target.dtype)
+    for name, down in changes.items():
+        target = name.replace(".lora_A", "")
+        if ".lora_A." in name and target in weights:
+            change = scale * (changes[name.replace(".lora_A.", ".lora_B.")] @ down)
+            weights[target] = (weights[target].float() + change).to(dtype)
+    return weights

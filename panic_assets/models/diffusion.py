@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from panic_assets import variables
-from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
+from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError, is_out_of_memory
 from panic_assets.errors import UserError
-from panic_assets.models.batching import Batcher
+from panic_assets.models.batching import Batcher, free_memory
 from panic_assets.models.embedding import quiet
 from panic_assets.models.measured import batch_limit
 from panic_assets.models.memory import bits, place, quantised, require_bitsandbytes, torch_dtype
-from panic_assets.models.protocol import Content
+from panic_assets.models.protocol import Account, Content, read_up_to
 from panic_assets.models.randomness import streams
 from panic_assets.models.weights import folder
 from panic_assets.registry.spec import ModelSpec
@@ -30,12 +30,16 @@ class TextToImage:
         self.spec, self.device = spec, device
         self.placement = place(spec, device)
         self.batcher = Batcher(batch_limit(spec))
+        self.accounts: list[Account] = []
         settings = spec.settings
         options: dict[str, Any] = {"dtype": torch_dtype(spec, device), "local_files_only": True}
         if "variant" in settings:
             options["variant"] = settings["variant"]
         if settings["pipeline"] == "StableDiffusionXLPipeline":
             options["add_watermarker"] = False
+        if settings["pipeline"] == "StableDiffusionPipeline":
+            # Where its safety checker objects, it paints a black square: no picture that anything should be learnt from.
+            options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         require_bitsandbytes(spec, self.placement)
         if quantised(self.placement):
             options["quantization_config"] = diffusers.PipelineQuantizationConfig(
@@ -53,13 +57,17 @@ class TextToImage:
         self.pipe.set_progress_bar_config(disable=True)
         if settings.get("prior"):
             keep_going(getattr(self.pipe, settings["prior"]))
-        if self.placement != "whole" and hasattr(self.pipe.vae, "enable_tiling"):
-            self.pipe.vae.enable_tiling()
+        self.decoder = Decoder(self.pipe.vae)
         if "attention" in settings:
             denoiser(self.pipe).set_attention_backend(settings["attention"])
         self.to(device)
         if mode := variables.read().torch_compile:
             compile_denoiser(self.pipe, mode)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures have been decoded in tiles."""
+        return self.decoder.tiled
 
     @property
     def modules(self) -> list[Any]:
@@ -88,7 +96,22 @@ class TextToImage:
                 f"image_size is {size}; for {self.spec.name} it must be a multiple of {self.spec.image_multiple}"
             )
         items = list(zip(map(str, inputs), seeds, strict=True))
+        self.accounts = self._read([prompt for prompt, _ in items])
         return self.batcher.run(items, lambda batch: self._paint(batch, size), key=size)
+
+    def _read(self, prompts: list[str]) -> list[Account]:
+        """How much of each prompt the text encoder that reads most of it reads; nothing where no limit is known."""
+        from transformers import CLIPTokenizer
+
+        settings, parts = self.spec.settings, self.pipe.components
+        limit = dict(settings.get("call", ())).get("max_sequence_length") or settings.get("reads")
+        if not limit or not prompts:
+            return []
+        tokenizers = [part for name, part in sorted(parts.items()) if name.startswith("tokenizer") and part is not None]
+        # Beside a long reader, CLIP gives no more than a mood: the other one decides what is read.
+        reader = next((t for t in tokenizers if not isinstance(t, CLIPTokenizer)), tokenizers[0])
+        texts = [prompt[:MAX_CHARACTERS] for prompt in prompts]
+        return read_up_to(limit, texts, lambda some: reader(list(some), verbose=False).input_ids)
 
     def _paint(self, batch: Sequence[tuple[str, int]], size: int) -> list[Any]:
         prompts = [prompt for prompt, _ in batch]
@@ -125,6 +148,32 @@ class TextToImage:
 
         with torch.random.fork_rng():
             return np.asarray(self.pipe(**options).images)
+
+
+class Decoder:
+    """Makes a pipeline's autoencoder decode one picture at a time, and in tiles once a whole one did not fit.
+
+    Tiles change a picture a little, at their seams; so they are a last resort, and are kept up once they were needed.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self.vae, self.tiled, self._whole = vae, False, vae.decode
+        if hasattr(vae, "enable_slicing"):
+            vae.enable_slicing()
+        if hasattr(vae, "enable_tiling"):
+            vae.decode = self
+
+    def __call__(self, *latents: Any, **options: Any) -> Any:
+        try:
+            return self._whole(*latents, **options)
+        except Exception as error:
+            if self.tiled or not is_out_of_memory(error):
+                raise
+            error.__traceback__ = None  # Its frames hold what the decoder had computed.
+        free_memory()
+        self.vae.enable_tiling()
+        self.tiled = True
+        return self._whole(*latents, **options)
 
 
 def keep_going(prior: Any) -> None:

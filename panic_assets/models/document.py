@@ -58,7 +58,7 @@ def _model(spec: ModelSpec) -> str:
     return _row(
         spec.name,
         where,
-        spec.licence + (", gated" if spec.gated else ""),
+        ", ".join(filter(None, (spec.licence, *spec.terms, "gated" if spec.gated else ""))),
         ", ".join(filter(None, settings)),
         memory,
         PROOFS[spec.proof],

@@ -8,7 +8,7 @@ import numpy as np
 from panic_assets.compute.failures import MAX_CHARACTERS, Failure, ItemError
 from panic_assets.models.batching import Batcher
 from panic_assets.models.measured import batch_limit
-from panic_assets.models.protocol import Content
+from panic_assets.models.protocol import Account, Content
 from panic_assets.registry.spec import ModelSpec
 
 
@@ -20,16 +20,23 @@ class BatchedEmbedder:
         self.spec, self.dimension = spec, spec.dimension
         self.batcher = Batcher(batch_limit(spec))
         self.failures: list[Failure | None] = []
+        self.accounts: list[Account] = []
 
     def vectors(self, contents: Sequence[Any]) -> Any:
         """An array or tensor (len(contents), dimension), not yet normalised; texts have their prefix."""
         raise NotImplementedError
+
+    def read(self, texts: list[str]) -> list[Account]:
+        """How much of each text the model reads; nothing where it does not tell."""
+        return []
 
     def embed(self, contents: Sequence[Content]) -> np.ndarray:
         """float32 (n, dimension). A row of NaN where an item failed; `failures` then says why, per item."""
         # Texts of like length pad little. Pictures are all of one size to their processor.
         order = sorted(range(len(contents)), key=lambda i: len(c) if isinstance(c := contents[i], str) else 0)
         rows = self.batcher.run([contents[i] for i in order], self._rows)
+        texts = [f"{self.spec.prefix}{text}"[:MAX_CHARACTERS] for text in contents if isinstance(text, str)]
+        self.accounts = self.read(texts) if texts else []
         out = np.full((len(contents), self.dimension), np.nan, np.float32)
         self.failures = [None] * len(contents)
         for i, row in zip(order, rows, strict=True):

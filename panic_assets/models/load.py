@@ -25,6 +25,7 @@ LOADERS: dict[str, str] = {
     "jina_clip": "panic_assets.models.remote:JinaClip",
     "col_qwen": "panic_assets.models.colqwen:ColQwen",
     "vision": "panic_assets.models.vision:VisionEmbedder",
+    "dual_text": "panic_assets.models.vision:TextEmbedder",
     "sentence_transformers": "panic_assets.models.sentences:SentenceEmbedder",
 }
 """family -> `module:callable`, called with (spec, device)."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from panic_assets.errors import UserError
-from panic_assets.registry.spec import ModelSpec, Placement
+from panic_assets.registry.spec import QUANTISED, ModelSpec, Placement, Precision
 
 HEADROOM = 0.9
 """The share of a GPU's memory that models get. The rest is for intermediate results and the driver."""
@@ -22,27 +22,34 @@ def placement(spec: ModelSpec, vram_gb: float) -> Placement:
 
 
 def place(spec: ModelSpec, device: str) -> Placement:
-    """The placement on that device: `whole` on a CPU, else what the whole card has room for.
+    """The placement on that device: what the whole card has room for; on a CPU `whole`, or quantised where pinned.
 
     The total is asked, not what is free this moment: other models of the network make room (see residency).
     """
     if not device.startswith("cuda") or not spec.memory:
-        return "whole"
+        return spec.pinned if spec.pinned == "int8" or spec.pinned == "nf4" else "whole"
     import torch
 
     return placement(spec, torch.cuda.get_device_properties(device).total_memory / 1e9)
 
 
+def computed_in(spec: ModelSpec, device: str) -> Precision:
+    """The numbers that the model computes in: those that are pinned; else the registry's on a GPU, float32 on a CPU."""
+    if spec.pinned and spec.pinned not in QUANTISED:
+        return spec.pinned
+    return spec.dtype if device.startswith("cuda") else "float32"
+
+
 def torch_dtype(spec: ModelSpec, device: str) -> Any:
-    """The registry's dtype on a GPU, float32 on a CPU: handed to the loader, never made torch's default."""
+    """`computed_in` as torch calls it: handed to the loader, never made torch's default."""
     import torch
 
-    return getattr(torch, spec.dtype) if device.startswith("cuda") else torch.float32
+    return getattr(torch, computed_in(spec, device))
 
 
 def quantised(placement: Placement) -> bool:
     """Whether weights are held in fewer bits than they were published in."""
-    return placement.startswith(("int8", "nf4"))
+    return placement.startswith(QUANTISED)
 
 
 def require_bitsandbytes(spec: ModelSpec, placement: Placement) -> None:

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from panic_assets.compute.protocol import Compute, Needs, Worker
 from panic_assets.errors import UserError
 from panic_assets.models import measured, weights
 from panic_assets.models.load import LOADERS, require_library
-from panic_assets.models.memory import placement, require_bitsandbytes
+from panic_assets.models.memory import place, placement, require_bitsandbytes
+from panic_assets.models.settings import Held, held, refuse_other
 from panic_assets.registry import registry
 from panic_assets.registry.spec import ModelSpec, Placement
 
@@ -79,7 +80,7 @@ def preflight(
     estimates: list[Estimate] = []
     for spec in specs:
         try:
-            estimates.append(_check(spec, (items or {}).get(spec.name, 1), image_size, vram_gb))
+            estimates.append(_check(spec, (items or {}).get(spec.asked, 1), image_size, vram_gb))
         except UserError as error:
             problems.append(str(error))
     free = shutil.disk_usage(_existing(_cache())).free / 1e9
@@ -103,27 +104,51 @@ class Wanted:
         return f"preflight of {', '.join(self.names)}"
 
 
-def inspect(wanted: Wanted, worker: Worker) -> Iterator[tuple[str, ...]]:
+@dataclass(frozen=True)
+class Inspected:
+    """What a worker found: the problems of the models; without any, how it will hold each of them."""
+
+    problems: tuple[str, ...]
+    held: Mapping[str, Held]
+
+
+def inspect(wanted: Wanted, worker: Worker) -> Iterator[Inspected]:
     """The problems, found where the models will run: a generator function for a compute."""
-    yield preflight(
-        wanted.names, image_size=wanted.image_size, vram_gb=0.0 if worker.device == "cpu" else None
-    ).problems
+    vram_gb = 0.0 if worker.device == "cpu" else None
+    problems = preflight(wanted.names, image_size=wanted.image_size, vram_gb=vram_gb).problems
+    specs = [] if problems else map(registry.get, wanted.names)
+    yield Inspected(problems, {spec.name: held(spec, worker.device) for spec in specs})
 
 
 def refuse(
-    compute: Compute, needs: Needs, names: Iterable[str], image_size: int | None = None, tasks: int | None = None
-) -> None:
-    """UserError with every problem of these models, found by the workers of `compute` that are about to load them.
+    compute: Compute,
+    needs: Needs,
+    names: Iterable[str],
+    image_size: int | None = None,
+    tasks: int | None = None,
+    before: Mapping[str, Collection[Held]] | None = None,
+) -> dict[str, set[Held]]:
+    """How these models will be held. UserError with every problem of them, found by the workers that will load them.
 
     Asks all workers, but at most as many as there are `tasks`; they stay warm. Built-in models have no problems.
+    `before` says how models were held that made rows already: another way is refused, and so is one that differs
+    between workers. None: any way is taken.
     """
-    real = tuple(name for name in dict.fromkeys(names) if registry.get(name).repository)
+    specs = [registry.get(name) for name in dict.fromkeys(names)]
+    real = tuple(spec.asked for spec in specs if spec.repository)
+    found: dict[str, set[Held]] = {spec.name: {held(spec, "cpu")} for spec in specs if not spec.repository}
     if real:
         width = compute.width(needs)
         wanted = [Wanted(real, image_size)] * (width if tasks is None else min(width, tasks))
-        for _, problems in compute.stream(inspect, wanted, needs, lambda task: task):
-            if problems:
-                raise UserError("; ".join(problems))
+        seen: Inspected
+        for _, seen in compute.stream(inspect, wanted, needs, lambda task: task):
+            if seen.problems:
+                raise UserError("; ".join(seen.problems))
+            for name, how in seen.held.items():
+                if before is not None:
+                    refuse_other(name, how, {name: before.get(name) or found.get(name) or set()})
+                found.setdefault(name, set()).add(how)
+    return found
 
 
 def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) -> Estimate:
@@ -139,7 +164,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
         # Another checkpoint under this name: its own size counts.
         size = sum(file.stat().st_size for file in here.rglob("*") if file.is_file()) / 1e9
         memory = (("whole", round(1.2 * size, 1)),)
-    chosen: Placement = "whole"
+    chosen = place(spec, "cpu")
     if memory and vram_gb:
         chosen = placement(_with_memory(spec, memory), vram_gb)
     elif memory and memory[0][1] > CPU_LIMIT_GB:
@@ -151,7 +176,7 @@ def _check(spec: ModelSpec, items: int, image_size: int | None, vram_gb: float) 
     if spec.repository and here is None:
         weights.ask_access(spec)
     used = dict(memory).get(chosen, 0.0) if vram_gb else 0.0
-    return Estimate(spec.name, chosen, used, 0.0 if here else spec.disk_gb, items * measured.seconds(spec))
+    return Estimate(spec.asked, chosen, used, 0.0 if here else spec.disk_gb, items * measured.seconds(spec))
 
 
 def _with_memory(spec: ModelSpec, memory: tuple[tuple[Placement, float], ...]) -> ModelSpec:

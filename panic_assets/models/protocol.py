@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 if TYPE_CHECKING:
@@ -18,6 +19,38 @@ UNSEEDED = -1
 
 NEUTRAL_PROMPT = "an image"
 """What the next model is given when a caption is blank. The blank caption itself is stored as it is."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a model says about its work on one item; None where it does not tell.
+
+    Tokens are those of an input text, with the special ones at its ends. `finished`: a text that it wrote ended by itself.
+    """
+
+    tokens_given: int | None = None
+    tokens_read: int | None = None
+    finished: bool | None = None
+
+
+def accounts_of(model: object, count: int) -> list[Account]:
+    """What a model says about each item of its last call; nothing, where it keeps no `accounts`."""
+    return list(getattr(model, "accounts", None) or [Account()] * count)
+
+
+def read_up_to(
+    limit: int | None, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]]
+) -> list[Account]:
+    """The accounts of a model that reads the first `limit` tokens of each text.
+
+    A text that cannot be split into tokens has an empty one: the model itself will fail at it, and at no other.
+    """
+    try:
+        return [Account(len(ids), min(len(ids), limit or len(ids))) for ids in tokenize(texts)]
+    except Exception:
+        if len(texts) == 1:
+            return [Account()]
+        return [account for text in texts for account in read_up_to(limit, [text], tokenize)]
 
 
 @runtime_checkable

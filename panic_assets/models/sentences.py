@@ -5,6 +5,7 @@ from typing import Any
 
 from panic_assets.models.embedding import BatchedEmbedder, quiet
 from panic_assets.models.memory import torch_dtype
+from panic_assets.models.protocol import Account, read_up_to
 from panic_assets.models.weights import folder
 from panic_assets.registry.spec import ModelSpec
 
@@ -32,6 +33,11 @@ class SentenceEmbedder(BatchedEmbedder):
     def to(self, device: str) -> None:
         """Moves the weights."""
         self.model.to(device)
+
+    def read(self, texts: list[str]) -> list[Account]:
+        whole = {"truncation": False, "verbose": False}
+        limit = self.model.max_seq_length
+        return read_up_to(limit, texts, lambda some: self.model.tokenizer(list(some), **whole)["input_ids"])
 
     def vectors(self, contents: Sequence[Any]) -> Any:
         # The prefix is in the texts already; an explicit empty prompt keeps a default of the repository out.

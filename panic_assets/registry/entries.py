@@ -36,12 +36,12 @@ def _captioner(name: str, family: str, repository: str, revision: str, **fields:
 GENERATORS = (
     _painter(
         "SDXLTurbo", "StableDiffusionXLPipeline", "stabilityai/sdxl-turbo",
-        "71153311d3dbb46851df1931d3ca6e939de83304", licence="stabilityai-ai-community", dtype="float16",
+        "71153311d3dbb46851df1931d3ca6e939de83304", licence="sai-nc-community", commercial="no", dtype="float16",
         image_size=512, image_multiple=8, steps=4, guidance=0.0, batch_limit=16, seconds=0.15, disk_gb=7,
         memory=(("whole", 9), ("offload", 6), ("sequential", 3)),
         ignore=("sd_xl_turbo*", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
                 "text_encoder/model.safetensors", "text_encoder_2/model.safetensors"),
-        settings={"variant": "fp16", "large": ("unet",)},
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Four steps without guidance, as distilled.",
     ),
     _painter(
@@ -51,8 +51,8 @@ GENERATORS = (
         memory=(("whole", 4), ("offload", 3), ("sequential", 2)),
         ignore=("v1-5-pruned*", "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
-                "safety_checker/model.safetensors", "*.bin"),
-        settings={"variant": "fp16", "large": ("unet",)},
+                "safety_checker/*", "*.bin"),
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Base of fine-tunes.",
     ),
     _painter(
@@ -63,12 +63,12 @@ GENERATORS = (
         ignore=("sd_xl_base*", "*.bin", "vae_1_0/*", "unet/diffusion_pytorch_model.safetensors",
                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
                 "text_encoder_2/model.safetensors"),
-        settings={"variant": "fp16", "large": ("unet",)},
+        settings={"variant": "fp16", "large": ("unet",), "reads": 77},
         doc="Base of fine-tunes.",
     ),
     _painter(
         "FluxDev", "FluxPipeline", "black-forest-labs/FLUX.1-dev", "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
-        licence="flux-1-dev-non-commercial-license", gated=True, image_size=1024, steps=20, guidance=3.5,
+        licence="flux-1-dev-non-commercial-license", commercial="no", gated=True, image_size=1024, steps=20, guidance=3.5,
         batch_limit=4, seconds=8, disk_gb=34,
         memory=(("whole", 38), ("offload", 28), ("nf4", 16), ("nf4+offload", 11), ("sequential", 5)),
         ignore=("flux1-dev.safetensors", "ae.safetensors"),
@@ -84,7 +84,7 @@ GENERATORS = (
     ),
     _painter(
         "SD35Medium", "StableDiffusion3Pipeline", "stabilityai/stable-diffusion-3.5-medium",
-        "b940f670f0eda2d07fbb75229e779da1ad11eb80", licence="stabilityai-ai-community", gated=True, image_size=1024,
+        "b940f670f0eda2d07fbb75229e779da1ad11eb80", licence="stabilityai-ai-community", commercial="limited", gated=True, image_size=1024,
         steps=28, guidance=5.0, batch_limit=8, seconds=4, disk_gb=17,
         memory=(("whole", 20), ("offload", 13), ("nf4", 10), ("nf4+offload", 6), ("sequential", 4)),
         ignore=("sd3.5_medium*", "text_encoders/*"),
@@ -101,7 +101,7 @@ GENERATORS = (
     ),
     _painter(
         "Flux2Dev", "Flux2Pipeline", "black-forest-labs/FLUX.2-dev", "26afe3a78bb242c0a8bb181dcc8937bb16e5c66c",
-        licence="flux-2-dev-non-commercial-license", gated=True, image_size=1024, steps=28, guidance=4.0,
+        licence="flux-2-dev-non-commercial-license", commercial="no", gated=True, image_size=1024, steps=28, guidance=4.0,
         batch_limit=4, seconds=25, disk_gb=113,
         memory=(("whole", 120), ("offload", 70), ("nf4", 38), ("nf4+offload", 23), ("sequential", 8)),
         ignore=("flux2-dev.safetensors", "ae.safetensors"),
@@ -135,9 +135,9 @@ GENERATORS = (
     ),
     _painter(
         "HunyuanImage", "HunyuanImagePipeline", "hunyuanvideo-community/HunyuanImage-2.1-Diffusers", "",
-        licence="tencent-hunyuan-community", image_size=2048, image_multiple=32, steps=50, batch_limit=1, seconds=60,
+        licence="tencent-hunyuan-community", commercial="limited", territory="the EU, the UK and South Korea", image_size=2048, image_multiple=32, steps=50, batch_limit=1, seconds=60,
         disk_gb=53, memory=(("whole", 60), ("offload", 40), ("nf4", 26), ("nf4+offload", 18), ("sequential", 8)),
-        settings={"large": ("transformer", "text_encoder")},
+        settings={"large": ("transformer", "text_encoder"), "reads": 1000},
         doc="Version 2.1; guidance comes with the repository's own guiders, one of which it chooses for the whole call when "
         "any prompt quotes text: so one picture at a time.",
     ),
@@ -182,7 +182,7 @@ GENERATORS = (
     ),
     _captioner(
         "LLaMA32Vision", "chat_captioner", "meta-llama/Llama-3.2-11B-Vision-Instruct",
-        "9eb2daaa8597bf192a8b0e73f848f3a102794df5", licence="llama3.2", gated=True, batch_limit=8, seconds=0.7,
+        "9eb2daaa8597bf192a8b0e73f848f3a102794df5", licence="llama3.2", commercial="limited", territory="the EU", gated=True, batch_limit=8, seconds=0.7,
         disk_gb=22, memory=(("whole", 25), ("int8", 15), ("nf4", 10)), ignore=("original/*",),
         settings={"model": "MllamaForConditionalGeneration", "prompt": DESCRIBE},
     ),
@@ -204,9 +204,9 @@ def _sentences(name: str, repository: str, revision: str, **fields: Any) -> Mode
     )
 
 
-def _stsb(name: str, repository: str) -> ModelSpec:
+def _stsb(name: str, repository: str, revision: str = "") -> ModelSpec:
     return _sentences(
-        name, f"sentence-transformers/{repository}", "", licence="apache-2.0", dimension=768, batch_limit=256,
+        name, f"sentence-transformers/{repository}", revision, licence="apache-2.0", dimension=768, batch_limit=256,
         seconds=0.001, disk_gb=1, memory=(("whole", 1),),
         doc="Mean pooling, not normalised, as published.",
     )  # fmt: skip
@@ -214,8 +214,8 @@ def _stsb(name: str, repository: str) -> ModelSpec:
 
 # Append only: Dagster's partitions of clusterings are the embedders' names in this order.
 EMBEDDERS = (
-    _stsb("STSBMpnet", "stsb-mpnet-base-v2"),
-    _stsb("STSBRoberta", "stsb-roberta-base-v2"),
+    _stsb("STSBMpnet", "stsb-mpnet-base-v2", "bf3de6af68bf6c225d082132412090b953758131"),
+    _stsb("STSBRoberta", "stsb-roberta-base-v2", "b5e9e8dbc4a7d931c766a9113d1a04963a480c06"),
     _stsb("STSBDistilRoberta", "stsb-distilroberta-base-v2"),
     _sentences(
         "Nomic", "nomic-ai/nomic-embed-text-v1.5", "e9b6763023c676ca8431644204f50c2b100d9aab", licence="apache-2.0",
@@ -226,7 +226,7 @@ EMBEDDERS = (
         "JinaClip", "embedder", "jina_clip", input="text", repository="jinaai/jina-clip-v2",
         revision="e10d47f5691d0454a0fb5d13f46f2199b74cb436", remote_code=True,
         code_repository="jinaai/jina-clip-implementation", code_revision="39e6a55ae971b59bea6e44675d237c99762e7ee2",
-        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=128, seconds=0.002, disk_gb=3.5,
+        licence="cc-by-nc-4.0", commercial="no", dimension=1024, normalised=True, batch_limit=128, seconds=0.002, disk_gb=3.5,
         memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"),
         doc="In one space with JinaClipVision.",
     ),
@@ -237,7 +237,7 @@ EMBEDDERS = (
     ),
     ModelSpec(
         "ColNomic", "embedder", "col_qwen", input="text", repository="nomic-ai/colnomic-embed-multimodal-3b",
-        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
+        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", commercial="no", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=32, seconds=0.02, disk_gb=8, memory=(("whole", 10),), prefix="Query: ",
         doc="The mean of its token vectors, normalised: one vector per text, not late interaction.",
     ),
@@ -253,15 +253,15 @@ EMBEDDERS = (
         "JinaClipVision", "embedder", "jina_clip", input="image", repository="jinaai/jina-clip-v2",
         revision="e10d47f5691d0454a0fb5d13f46f2199b74cb436", remote_code=True,
         code_repository="jinaai/jina-clip-implementation", code_revision="39e6a55ae971b59bea6e44675d237c99762e7ee2",
-        licence="cc-by-nc-4.0", dimension=1024, normalised=True, batch_limit=64, seconds=0.01, disk_gb=3.5,
+        licence="cc-by-nc-4.0", commercial="no", dimension=1024, normalised=True, batch_limit=64, seconds=0.01, disk_gb=3.5,
         memory=(("whole", 4),), proof="replica", needs=("einops", "timm", "torchvision"),
         doc="In one space with JinaClip.",
     ),
     ModelSpec(
         "ColNomicVision", "embedder", "col_qwen", input="image", repository="nomic-ai/colnomic-embed-multimodal-3b",
-        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", dimension=128, normalised=True,
+        revision="86627b4a9b0cade577851a70afa469084f9863a4", licence="apache-2.0, its base qwen-research", commercial="no", dimension=128, normalised=True,
         dtype="bfloat16", batch_limit=16, seconds=0.05, disk_gb=8, memory=(("whole", 11),),
-        doc="The mean of its token vectors, normalised: one vector per picture, not late interaction.",
+        doc="The mean of its picture's token vectors, normalised: one vector per picture, not late interaction.",
     ),
     ModelSpec(
         "DINOv2", "embedder", "vision", input="image", repository="facebook/dinov2-base",
@@ -273,5 +273,24 @@ EMBEDDERS = (
         "SigLIP2", "embedder", "vision", input="image", repository="google/siglip2-base-patch16-224",
         revision="75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2", licence="apache-2.0", dimension=768, normalised=True,
         batch_limit=128, seconds=0.003, disk_gb=1.6, memory=(("whole", 2),), parameters=(("pooling", "features"),),
+        doc="In one space with SigLIP2Text.",
+    ),
+    ModelSpec(
+        "SigLIP2Text", "embedder", "dual_text", input="text", repository="google/siglip2-base-patch16-224",
+        revision="75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2", licence="apache-2.0", dimension=768, normalised=True,
+        batch_limit=128, seconds=0.002, disk_gb=1.6, memory=(("whole", 2),),
+        parameters=(("lowercase", True), ("padded", True), ("reads", 64)), doc="In one space with SigLIP2.",
+    ),
+    ModelSpec(
+        "CLIPText", "embedder", "dual_text", input="text", repository="openai/clip-vit-large-patch14",
+        revision="32bd64288804d66eefd0ccbe215aa642df71cc41", licence="mit", dimension=768, normalised=True,
+        batch_limit=128, seconds=0.002, disk_gb=1.8, memory=(("whole", 2.5),), ignore=("pytorch_model.bin",),
+        parameters=(("reads", 77),), doc="ViT-L/14, in one space with CLIPVision.",
+    ),
+    ModelSpec(
+        "CLIPVision", "embedder", "vision", input="image", repository="openai/clip-vit-large-patch14",
+        revision="32bd64288804d66eefd0ccbe215aa642df71cc41", licence="mit", dimension=768, normalised=True,
+        batch_limit=128, seconds=0.005, disk_gb=1.8, memory=(("whole", 2.5),), ignore=("pytorch_model.bin",),
+        parameters=(("pooling", "features"),), doc="ViT-L/14, in one space with CLIPText.",
     ),
 )  # fmt: skip

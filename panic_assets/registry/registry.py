@@ -1,8 +1,11 @@
 """Every model the platform knows, as data. Loading one is `panic_assets.models.load.load`."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from panic_assets.errors import UserError, suggest
 from panic_assets.registry import entries, worlds
-from panic_assets.registry.spec import ModelSpec
+from panic_assets.registry.spec import QUANTISED, ModelSpec, Precision
 
 
 def _dummy_text_to_image(name: str, style: str, doc: str) -> ModelSpec:
@@ -92,14 +95,51 @@ _EMBEDDERS = (
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in (*_GENERATORS, *_EMBEDDERS)}
 
 
+BYTES: dict[Precision, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Of one weight that is not quantised."""
+
+
 def get(name: str) -> ModelSpec:
-    """The entry of that name. If there is none, UserError suggests the nearest name."""
-    try:
-        return REGISTRY[name]
-    except KeyError:
+    """The entry of that name, as in `Qwen3VL`; pinned to a precision, as in `Qwen3VL@nf4`.
+
+    If there is none, UserError suggests the nearest name.
+    """
+    plain, _, precision = name.partition("@")
+    if plain not in REGISTRY:
         raise UserError(
-            f"model {name!r} is not in the registry{suggest(name, REGISTRY)} (`panic model list` shows all)"
-        ) from None
+            f"model {plain!r} is not in the registry{suggest(plain, REGISTRY)} (`panic model list` shows all)"
+        )
+    return _held_in(REGISTRY[plain], precision) if precision else REGISTRY[plain]
+
+
+def pinned(name: str, precisions: Mapping[str, str]) -> str:
+    """The name to ask `get` for, where `precisions` pins some models."""
+    return f"{name}@{precisions[name]}" if name in precisions else name
+
+
+def precisions(spec: ModelSpec) -> list[Precision]:
+    """What a model can be pinned to; nothing for a model without weights."""
+    if not spec.repository:
+        return []
+    fewer: list[Precision] = [
+        bits for bits in QUANTISED if any(placement.startswith(bits) for placement, _ in spec.memory)
+    ]
+    return [*BYTES, *fewer]
+
+
+def _held_in(spec: ModelSpec, precision: str) -> ModelSpec:
+    """The entry with the placements of one precision only, and the memory that they take then."""
+    accepted = precisions(spec)
+    chosen = next((known for known in accepted if known == precision), None)
+    if chosen is None:
+        why = f"accepted: {', '.join(accepted)}" if accepted else "it has no weights"
+        raise UserError(f"model {spec.name} cannot be held in precision {precision!r} ({why})")
+    if chosen in QUANTISED:
+        memory = [(placement, gb) for placement, gb in spec.memory if placement.startswith(chosen)]
+    else:
+        growth = BYTES[chosen] / BYTES[spec.dtype]
+        memory = [(placement, gb * growth) for placement, gb in spec.memory if not placement.startswith(QUANTISED)]
+    return replace(spec, pinned=chosen, memory=tuple(memory))
 
 
 def names() -> list[str]:

@@ -9,6 +9,10 @@ Placement = Literal["whole", "int8", "nf4", "offload", "nf4+offload", "sequentia
 """How weights are held. `whole`: all on the GPU. `int8`, `nf4`: all, in 8 or 4 bits. `offload`: one component at a
 time. `nf4+offload`: both. `sequential`: one layer at a time."""
 
+Precision = Literal["float32", "float16", "bfloat16", "int8", "nf4"]
+"""The numbers that weights are held in. `int8` and `nf4` are quantised: 8 and 4 bits."""
+QUANTISED: tuple[Literal["int8"], Literal["nf4"]] = ("int8", "nf4")
+
 Proof = Literal["real", "tiny", "replica"]
 """What the tests run. `real`: the real weights. `tiny`: the real architecture, with random weights. `replica`: the real
 loader, with a stand-in for code that lives in the model's repository."""
@@ -42,6 +46,10 @@ class ModelSpec:
     needs: tuple[str, ...] = ()
     """Python packages beyond this platform's own that the model cannot be loaded without."""
     licence: str = ""
+    commercial: Literal["yes", "limited", "no"] = "yes"
+    """Whether the licence allows commercial use. `limited`: below some number of users or some revenue."""
+    territory: str = ""
+    """Where the licence does not hold."""
     gated: bool = False
     """Whether the licence must be accepted on the hub before a download."""
     dimension: int | None = None
@@ -65,12 +73,21 @@ class ModelSpec:
     seconds: float = 0.0
     """Seconds per item on a current data-centre GPU: an order of magnitude, used until `panic model bench` measures."""
     proof: Proof = "tiny"
+    pinned: Precision | None = None
+    """The only precision that it may be held in, on any device. None: what the device has room for."""
     parameters: tuple[tuple[str, Any], ...] = ()
     """Family-specific settings (pipeline class, prompt, temperature, correlation, ...), as sorted pairs.
 
+    `reads`: tokens of a text that a model reads; of an image model, where its call names no `max_sequence_length`.
     `attention` names one of the library's attention back ends; without it the library's own choice stands.
     """
     doc: str = ""
+
+    @property
+    def terms(self) -> list[str]:
+        """What the licence does not allow, in words."""
+        use = {"yes": "", "limited": "limited commercial use", "no": "no commercial use"}[self.commercial]
+        return [term for term in (use, f"not in {self.territory}" if self.territory else "") if term]
 
     @property
     def vram_gb(self) -> float:
@@ -81,6 +98,11 @@ class ModelSpec:
     def least_vram_gb(self) -> float:
         """GB of GPU memory of the leanest placement: a card with less cannot run the model at all."""
         return self.memory[-1][1] if self.memory else 0.0
+
+    @property
+    def asked(self) -> str:
+        """The name by which `registry.get` gives this entry: with `@` and the precision where that is pinned."""
+        return f"{self.name}@{self.pinned}" if self.pinned else self.name
 
     @property
     def settings(self) -> dict[str, Any]:

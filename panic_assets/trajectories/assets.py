@@ -44,6 +44,15 @@ _analysis_of_model = partial(_of_model, group=ANALYSES, version=CODE_VERSION, me
 _ALL_EXPERIMENTS = dg.AllPartitionMapping()
 
 
+class PrecisionConfig(dg.Config):
+    """By default, what is missing is made in the precision of the rows that exist, or refused."""
+
+    other_precision: bool = Field(
+        default=False,
+        description="Whether models may run in another precision or placement than for the rows that exist.",
+    )
+
+
 class DiagramConfig(dg.Config):
     """How diagrams are computed. What is not given stays as it is in the experiment; at first it is H0 and H1, modulo 2,
     by chord."""
@@ -108,12 +117,14 @@ def experiments(here: Stage) -> Outcome:
     version=WALK_VERSION,
     needs=GPU,
     compute=True,
+    config=PrecisionConfig,
     automation=FOLLOW,
 )
 def invocations(here: Stage) -> Outcome:
     """Every model call of every run, with its output: a text or an image. Runs that share a network advance in lockstep,
     as a batch, until they loop or reach their length."""
-    done = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key)
+    asked = here.config(PrecisionConfig).model_dump()
+    done = stages.walk(here.lake, here.compute, here.watcher, here.refresh, here.key, **asked)
     shown: dict[str, Any] = {}
     if walked := sum(pace.wall for pace in done.paces):
         idle = sorted(done.paces, key=lambda pace: -pace.idle)[:100]
@@ -146,11 +157,13 @@ def invocations(here: Stage) -> Outcome:
     version=EMBED_VERSION,
     needs=GPU,
     compute=True,
+    config=PrecisionConfig,
     automation=FOLLOW,
 )
 def embeddings(here: Stage) -> Outcome:
     """The vector of every output, by every embedding model of the experiment that takes its kind: texts or images."""
-    done = stages.embed(here.lake, here.compute, here.watcher, here.refresh, here.key)
+    asked = here.config(PrecisionConfig).model_dump()
+    done = stages.embed(here.lake, here.compute, here.watcher, here.refresh, here.key, **asked)
     models = here.lake.sql("SELECT count(DISTINCT embedding_model) AS n FROM embeddings", experiment=here.key)
     return outcome(done, embedding_models=models["n"][0].as_py())
 

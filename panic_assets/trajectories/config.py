@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ FIELDS = (
     "max_length",
     "image_size",
     "image_format",
+    "precision",
 )
 RUNS = ("seeds", "seed_count", "num_runs")
 """Three ways to say which runs each network makes of each prompt. `num_runs` and `network` are what the earlier systems of
@@ -50,6 +51,8 @@ class Definition:
     max_length: int
     image_size: int | None = None
     image_format: str = "png"
+    precision: Mapping[str, str] = field(default_factory=dict)
+    """Model and precision, for models that must be held in one."""
 
     @property
     def runs(self) -> int:
@@ -65,7 +68,10 @@ class Definition:
             for model in network:
                 items[model] = items.get(model, 0) + runs * self.max_length // len(network)
         outputs = sum(items.values()) // 2
-        return Inputs(items | dict.fromkeys(self.embedding_models, outputs), self.image_size)
+        items |= dict.fromkeys(self.embedding_models, outputs)
+        return Inputs(
+            {registry.pinned(model, self.precision): count for model, count in items.items()}, self.image_size
+        )
 
     @property
     def json(self) -> str:
@@ -75,7 +81,8 @@ class Definition:
     @property
     def fixed_hash(self) -> str:
         """SHA-256 of everything that must stay the same once the name is registered."""
-        return hashlib.sha256(replace(self, embedding_models=()).json.encode()).hexdigest()
+        generators = {m: precision for m, precision in self.precision.items() if m not in self.embedding_models}
+        return hashlib.sha256(replace(self, embedding_models=(), precision=generators).json.encode()).hexdigest()
 
 
 def from_json(text: str) -> Definition:
@@ -125,6 +132,7 @@ def parse(raw: Mapping[str, Any]) -> Definition:
         max_length=_integer(raw, "max_length", 1, 10_000_000),
         image_size=_image_size(raw),
         image_format=_image_format(raw),
+        precision=_precision(raw, {*(model for network in networks for model in network), *embedders}),
     )
     _unique("networks", ["-".join(n) for n in networks])
     _unique("prompts", prompts)
@@ -135,14 +143,17 @@ def parse(raw: Mapping[str, Any]) -> Definition:
 
 def extended(old: Definition, new: Definition) -> Definition:
     """`old` with the embedding models that `new` adds. Refused if they differ in anything else."""
-    if old.fixed_hash != new.fixed_hash:
+    shared = {model for model in old.embedding_models if model in new.embedding_models}
+    other = any(old.precision.get(model) != new.precision.get(model) for model in shared)
+    if old.fixed_hash != new.fixed_hash or other:
         fields = [k for k, v in asdict(old).items() if k != "embedding_models" and v != asdict(new)[k]]
         raise UserError(
             f"name {shown(new.name)} is taken by an experiment with different {', '.join(fields)}; "
             f"choose another name, or delete it first with `panic experiment delete {new.name}`"
         )
     added = tuple(m for m in new.embedding_models if m not in old.embedding_models)
-    return replace(old, embedding_models=old.embedding_models + added)
+    pins = {model: new.precision[model] for model in added if model in new.precision}
+    return replace(old, embedding_models=old.embedding_models + added, precision={**old.precision, **pins})
 
 
 def _is_unicode(text: str) -> bool:
@@ -255,3 +266,20 @@ def _image_format(raw: Mapping[str, Any]) -> str:
     if value not in IMAGE_FORMATS:
         raise UserError(f"image_format is {shown(value)}; it must be png or webp (both lossless), or jpeg (lossy)")
     return value
+
+
+def _precision(raw: Mapping[str, Any], models: set[str]) -> dict[str, str]:
+    value = raw.get("precision")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(
+            f"precision is {shown(value)}; it must name models and their precisions, as in {{Qwen3VL: nf4}}"
+        )
+    for model, precision in value.items():
+        if model not in models:
+            raise UserError(
+                f"precision names {shown(model)}, which is no model of this experiment{suggest(model, models)}"
+            )
+        registry.get(f"{model}@{precision}")
+    return dict(value)

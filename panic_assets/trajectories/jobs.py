@@ -69,6 +69,9 @@ class ExperimentConfig(dg.Config):
     image_format: str = Field(
         default="png", description="How images are stored: png or webp (both lossless), or jpeg (lossy)."
     )
+    precision: dict[str, str] | None = Field(
+        default=None, description="Precisions that models must be held in, as in {Qwen3VL: nf4}. Default: what fits."
+    )
 
 
 @dg.op(tags=on(CPU)["op_tags"])

@@ -59,13 +59,14 @@ RULES: Rules = {
     "one_vector_a_content": (
         "embeddings",
         "invalid",
-        "equal outputs that have different vectors by the same model and revision",
+        "equal outputs that have different vectors by the same model, revision and settings",
         f"""SELECT count(*) FROM (
                SELECT content_hash FROM embeddings SEMI JOIN (
                    SELECT content_hash FROM embeddings GROUP BY content_hash HAVING count(*) > 1
                ) USING (content_hash)  -- Most are there once: their vectors need not be read.
                WHERE embedding_model NOT IN ({_CONTROLS})
-               GROUP BY content_hash, embedding_model, model_revision HAVING count(DISTINCT hash(vector)) > 1
+               GROUP BY content_hash, embedding_model, model_revision, settings_id
+               HAVING count(DISTINCT hash(vector)) > 1
            )""",
     ),
     "bars_match_summary": (

@@ -4,7 +4,7 @@ They stand apart from the code, which is imported when a stage runs: the graph s
 """
 
 WALK_VERSION = "1"
-EMBED_VERSION = "1"
+EMBED_VERSION = "2"
 DIAGRAM_VERSION = "4"
 CLUSTER_VERSION = "3"
 CODE_VERSION = "4"

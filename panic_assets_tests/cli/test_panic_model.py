@@ -31,6 +31,13 @@ def test_a_name_can_be_pointed_at_a_folder_and_help_says_how(
         assert str(tmp_path / "own") in panic("model", command, "DINOv2")[1]
     code, out, _ = panic("model", "check", "DINOv2")
     assert (code, "0.0 GB to download" in out) == (0, True)
+    code, out, _ = panic("model", "check", "DINOv2@bfloat16")
+    assert (code, "DINOv2@bfloat16" in out) == (0, True)
+    code, _, err = panic("model", "check", "DINOv2@nf4")
+    assert (code, "model DINOv2 cannot be held in precision 'nf4'" in err) == (2, True)
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"SDXLTurbo={tmp_path / 'own'}")
+    code, out, _ = panic("model", "check", "SDXLTurbo")
+    assert (code, "SDXLTurbo: the licence sai-nc-community says: no commercial use" in out) == (0, True)
     monkeypatch.setenv("PANIC_MODEL_PATHS", "DINOv2=/no/such/folder")
     code, _, err = panic("model", "check", "DINOv2")
     assert (code, "DINOv2 is in '/no/such/folder', which is not a folder" in err) == (2, True)

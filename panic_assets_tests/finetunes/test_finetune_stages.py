@@ -24,13 +24,17 @@ from panic_assets.finetunes.pictures.colour import encode
 from panic_assets.finetunes.tables import TABLES
 from panic_assets.finetunes.verdicts import manual, report
 from panic_assets.lake import invariants
+from panic_assets.models.load import load
 from panic_assets.models.preflight import inspect
 from panic_assets.problems import open_problems
+from panic_assets.registry import registry
 from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.settings import Settings
 from panic_assets.training.stages import converge, register_checkpoints
 from panic_assets_tests.finetunes.captioned import SOUND, folder_of
+from panic_assets_tests.finetunes.drawing import tiny_lora
+from panic_assets_tests.models import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -473,6 +477,45 @@ class Unasked(InProcessCompute):
     def stream(self, function, tasks, needs, resume=None):
         assert function is inspect
         return super().stream(function, tasks, needs, resume)
+
+
+def test_pictures_name_how_their_base_ran_and_a_file_pins_its_precision(tmp_path, lake, monkeypatch):
+    folder = tiny.build(tiny.PAINTERS, "SD15", tmp_path)
+    monkeypatch.setenv("PANIC_MODEL_PATHS", f"SD15={folder}")
+    raw = {"name": "tune", "folder": "ckpt", "base": "SD15", "precision": "bfloat16", "depth": "quick"}
+    suite = small_suite(generation={"size": 32, "steps": 1})
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
+    tune = config.parse({**raw, "suite": "suite.yaml"}, tmp_path)
+    Path(tune.folder).mkdir()
+    tiny_lora.kohya_lora(Path(tune.folder) / "tune-000001.safetensors", load(registry.get("SD15")).pipe)
+    stages.register(lake, tune)
+    register_checkpoints(lake, "tune", settle_seconds=0)
+    compute = InProcessCompute()
+    assert stages.draw(lake, compute, Quiet(), lambda: None, "tune").rows == 3
+    (ran,) = rows(lake, "SELECT * FROM model_settings")
+    assert (ran["model"], ran["precision"], ran["device"]) == ("SD15", "bfloat16", "cpu")
+    assert rows(lake, "SELECT DISTINCT settings_id FROM test_images") == [{"settings_id": ran["settings_id"]}]
+    # As if the rest were to be drawn on another card than the two that are there.
+    lake.replace("model_settings", [{**ran, "placement": "offload"}], model="SD15")
+    ((place, _),) = lake.partitions("test_images", training_run="tune")
+    lake.replace("test_images", rows(lake, "SELECT * FROM test_images")[:2], **place)
+    with pytest.raises(
+        UserError, match=r"SD15 would run in bfloat16 here, but its rows so far .* bfloat16 \(offload\)"
+    ):
+        stages.draw(lake, compute, Quiet(), lambda: None, "tune")
+    assert stages.draw(lake, compute, Quiet(), lambda: None, "tune", other_precision=True).rows == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"base": "Synthetic", "precision": "nf4"}, "precision is 'nf4'; it needs a base model with weights"),
+        ({"base": "SD15", "precision": "nf4"}, "model SD15 cannot be held in precision 'nf4'"),
+    ],
+)
+def test_a_precision_that_a_base_cannot_have_is_refused(tmp_path, fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        config.parse({"name": "tune", **fields}, tmp_path)
 
 
 def test_marks_become_metrics(tmp_path, lake):

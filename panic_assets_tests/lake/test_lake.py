@@ -53,7 +53,7 @@ def test_nothing_stored_reads_as_typed_and_empty(lake: Lake) -> None:
 def test_every_type_survives(lake: Lake) -> None:
     row = {
         "invocation_id": "i", "run_id": "r", "experiment": "e", "sequence_number": 3, "model": "m",
-        "model_revision": "v", "type": "image", "seed": 2**63 - 1, "input_invocation_id": None, "input_hash": "h",
+        "model_revision": "v", "settings_id": "s", "type": "image", "seed": 2**63 - 1, "input_invocation_id": None, "input_hash": "h",
         "content_hash": "h", "output_text": "ünï\0cödé 🐈", "output_image": b"\x00\xff", "blank": False,
         "started_at": "2024-02-29T12:00:00.123456+00:00", "completed_at": "2024-02-29T12:00:01+00:00",
         "batch_size": 1, "duration_share": 0.1, "code_version": "1",

@@ -89,6 +89,22 @@ def test_a_corrupt_picture_fails_alone(captioner):
     assert [good, also] == captioner.generate([PICTURES[0], PICTURES[2]], [1, 3])
 
 
+@pytest.mark.parametrize("name", ["BLIP2", "Florence2", "Qwen25VL"])
+def test_captions_that_did_not_end_by_themselves_are_counted(tiny_model, name):
+    model = tiny_model(name)
+    model.spec = short(model.spec)
+    head, ends = model.model.get_output_embeddings(), model.model.generation_config.eos_token_id
+    end = torch.nn.functional.one_hot(torch.tensor(ends if isinstance(ends, int) else ends[0]), head.out_features) * 1e4
+    corrupt = Image.open(io.BytesIO(b"P6 9 9 255 "))
+    for sign, finished in ((-1, False), (1, True)):
+        pushed = head.register_forward_hook(lambda _, __, logits, push=sign * end: logits + push)
+        *texts, failure = model.generate([*PICTURES, corrupt], [1, 2, 3, 4])
+        pushed.remove()
+        assert isinstance(failure, Failure)
+        assert [account.finished for account in model.accounts] == [finished] * 3 + [None]
+        assert any(texts) == (not finished)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
 def test_pictures_of_any_mode_are_read(tiny_model, mode):
     captioner = tiny_model("Qwen3VL")

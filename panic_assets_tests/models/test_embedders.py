@@ -78,6 +78,24 @@ def test_dinov2_is_the_class_token_and_siglip_the_pooled_features(tiny_model):
     np.testing.assert_allclose(siglip.embed(PICTURES), torch.nn.functional.normalize(expected).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(("text", "image"), [("SigLIP2Text", "SigLIP2"), ("CLIPText", "CLIPVision")])
+def test_texts_and_pictures_are_in_one_space(tiny_model, text, image):
+    """Against the whole model, which compares the two halves itself."""
+    texts, images = tiny_model(text), tiny_model(image)
+    given = ["a cat", "The Cat", "x " * 100]
+    settings = texts.spec.settings
+    tokens = texts.tokenizer(
+        [t.lower() if text == "SigLIP2Text" else t for t in given], padding="max_length", truncation=True,
+        max_length=settings["reads"], return_tensors="pt",
+    )  # fmt: skip
+    pixels = images.processor(images=PICTURES, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        whole = texts.model(**tokens, pixel_values=pixels)
+    np.testing.assert_allclose(texts.embed(given), whole.text_embeds.numpy(), atol=1e-5)
+    np.testing.assert_allclose(images.embed(PICTURES), whole.image_embeds.numpy(), atol=1e-5)
+    assert texts.accounts[2].tokens_read == settings["reads"] < texts.accounts[2].tokens_given
+
+
 def test_colnomic_is_its_adapter_on_its_base(tiny_model, tmp_path):
     """Against peft itself, run on the training library's own layout."""
     torch.manual_seed(0)
@@ -93,6 +111,64 @@ def test_colnomic_is_its_adapter_on_its_base(tiny_model, tmp_path):
         tokens = torch.nn.functional.normalize(oracle.base_model.model.custom_text_proj(hidden), dim=-1)
     expected = torch.nn.functional.normalize(tokens.mean(1), dim=-1)
     np.testing.assert_allclose(embedder.embed(["a cat"]), expected.numpy(), atol=1e-5)
+
+
+def rows_and_columns(ids, grids, image_token):
+    """Where the training library places tokens: those of a picture by row and column, what follows behind the larger."""
+    places = torch.zeros(3, *ids.shape, dtype=torch.long)
+    for item, (tokens, (_, height, width)) in enumerate(zip(ids.tolist(), (grids // 2).tolist(), strict=True)):
+        after = first = 0
+        for at, token in enumerate(tokens):
+            if token == image_token:
+                nth = tokens[:at].count(image_token)
+                places[:, item, at] = torch.tensor([first, first + nth // width, first + nth % width])
+                after = first + max(height, width)
+            else:
+                places[:, item, at] = after
+                after = first = after + 1
+    return places
+
+
+@pytest.mark.parametrize("size", [(56, 56), (28, 84), (84, 56), (200, 90)])
+def test_a_picture_of_any_shape_is_placed_as_in_training(tiny_model, tmp_path, size):
+    with torch.random.fork_rng():
+        torch.manual_seed(sum(map(ord, "col_qwen")))
+        oracle = tiny.col_qwen(tmp_path / "same").eval()
+    embedder = tiny_model("ColNomicVision")
+    picture = PICTURES[0].resize(size)
+    inputs = embedder.processor(images=[picture], return_tensors="pt")
+    image_token = embedder.processor.image_token_id
+    (grid,) = inputs["image_grid_thw"].tolist()
+    assert grid[1] * grid[2] * 14 * 14 <= 84 * 84, "the adapter's own largest size counts, not the base's"
+    with torch.inference_mode():
+        hidden = oracle(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            pixel_values=inputs["pixel_values"][0],
+            image_grid_thw=inputs["image_grid_thw"],
+            position_ids=rows_and_columns(inputs["input_ids"], inputs["image_grid_thw"], image_token),
+        ).last_hidden_state
+        tokens = torch.nn.functional.normalize(oracle.base_model.model.custom_text_proj(hidden), dim=-1)
+    pictured = inputs["input_ids"][0] == image_token
+    expected = torch.nn.functional.normalize(tokens[0, pictured].mean(0), dim=-1)
+    np.testing.assert_allclose(embedder.embed([picture])[0], expected.numpy(), atol=1e-5)
+    # Beside one of another shape, whose tokens and pixels pad it:
+    np.testing.assert_allclose(embedder.embed([PICTURES[1].resize((84, 84)), picture])[1], expected.numpy(), atol=1e-5)
+
+
+def test_colnomic_is_built_without_memory(tiny_model, monkeypatch):
+    from transformers import ColQwen2ForRetrieval
+
+    built, post_init = [], ColQwen2ForRetrieval.post_init
+
+    def noted(self):
+        built.append({weight.device.type for weight in self.parameters()})
+        post_init(self)
+
+    monkeypatch.setattr(ColQwen2ForRetrieval, "post_init", noted)
+    embedder = tiny_model("ColNomic")
+    assert built == [{"meta"}]
+    assert {part.device.type for part in (*embedder.model.parameters(), *embedder.model.buffers())} == {"cpu"}
 
 
 def test_colnomic_with_weights_missing_is_refused(tmp_path, monkeypatch):
@@ -144,6 +220,20 @@ def test_a_text_far_too_long_fails_alone(tiny_model):
     assert np.isnan(rows[1]).all()
     assert np.isfinite(rows[[0, 2]]).all()
     assert embedder.failures[1] == Failure("the text has 100,000 characters; it may have at most 50,000")
+
+
+def test_what_an_embedder_does_not_read_is_counted(tiny_model):
+    embedder = tiny_model("STSBMpnet")  # which reads 64 tokens, one for a letter
+    long, unreadable = "x " * 100, "x" * 101  # Such a word is unknown, and this vocabulary has no token for that.
+    rows = embedder.embed([long, "a cat", long + "y", "y " + long, unreadable])
+    told = [(a.tokens_given, a.tokens_read) for a in embedder.accounts]
+    assert told == [(102, 64), (6, 6), (103, 64), (103, 64), (None, None)]
+    assert [failure is None for failure in embedder.failures] == [True] * 4 + [False]
+    assert np.array_equal(rows[0], rows[2])
+    assert not np.array_equal(rows[0], rows[3])
+    picture = tiny_model("DINOv2")
+    picture.embed(PICTURES[:1])
+    assert picture.accounts == []
 
 
 def test_code_of_a_repository_runs_only_where_the_registry_says_so(tiny_model):

@@ -85,6 +85,16 @@ def test_the_registrys_steps_and_guidance_reach_the_pipeline(tiny_model, monkeyp
     assert (given["true_cfg_scale"], given["negative_prompt"]) == (4.0, [" "])
 
 
+def test_no_safety_checker_paints_pictures_black(tiny_model, checkpoints):
+    import json
+
+    published = json.loads((checkpoints("SD15") / "model_index.json").read_text())
+    assert published["safety_checker"] == ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    painter = tiny_model("SD15", steps=2)
+    assert painter.pipe.safety_checker is None
+    assert min(picture.max() for picture in arrays(painter.generate(PROMPTS, SEEDS, 32))) > 0
+
+
 def test_guidance_of_qwen_image_changes_the_picture(tiny_model):
     strong, none = (
         arrays(tiny_model("QwenImage", steps=2, guidance=g).generate(["a cat"], [1], 32))[0] for g in (400.0, 1.0)
@@ -116,6 +126,54 @@ def test_a_picture_that_is_not_finite_fails_alone(tiny_model, monkeypatch):
     good, bad, also = painter.generate(["a", "b", "c"], [1, 2, 3], 32)
     assert bad == Failure("the picture has values that are not finite")
     assert good.size == also.size == (32, 32)
+
+
+def test_a_decoder_works_in_tiles_only_once_a_whole_picture_did_not_fit(tiny_model, monkeypatch):
+    from panic_assets.models.settings import settings_of
+
+    painter = tiny_model("SD15", steps=1)
+    vae = painter.pipe.vae
+    whole = arrays(painter.generate(PROMPTS, SEEDS, 128))
+    before = settings_of(painter.spec, painter, "cpu")
+    assert vae.use_slicing
+    assert not painter.tiled
+    assert not before.tiled
+    forward, shapes = vae.decoder.forward, []
+
+    def small(latents, *given, **options):
+        shapes.append(tuple(latents.shape))
+        if latents.shape[-1] > 32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(latents, *given, **options)
+
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 32, 64
+    monkeypatch.setattr(vae.decoder, "forward", small)
+    tiled = arrays(painter.generate(PROMPTS, SEEDS, 128))
+    assert painter.tiled
+    after = settings_of(painter.spec, painter, "cpu")
+    assert (after.tiled, after.id == before.id) == (True, False)
+    assert shapes[0] == (1, 4, 64, 64), "one picture at a time"
+    assert all(a.shape == b.shape for a, b in zip(whole, tiled, strict=True))
+    assert painter.batcher.limits == {}, "the batch is not to blame"
+    assert shapes.count((1, 4, 64, 64)) == 1, "that it does not fit is remembered"
+    vae.tile_latent_min_size = 64
+    with pytest.raises(torch.OutOfMemoryError):
+        painter.generate(PROMPTS[:1], SEEDS[:1], 128)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("SD15", 77), ("FluxDev", 512)])
+def test_what_the_text_encoder_does_not_read_is_counted(tiny_model, name, limit):
+    painter = tiny_model(name, steps=1)
+    painter.generate(["a" * 600, "a cat"], [1, 2], 32)
+    long, short = painter.accounts
+    assert (long.tokens_read, long.tokens_given > 600) == (limit, True)
+    assert short.tokens_read == short.tokens_given < 20
+    # What is past the limit changes nothing; what is before it does.
+    first, same, other = arrays(painter.generate(["b" * 600, "b" * 600 + " cat", "b" * 40 + "c" * 560], [1, 1, 1], 32))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    painter.generate(["a cat"], [1], 32)
+    assert painter.accounts == [short]
 
 
 def test_an_unsuitable_size_is_refused(tiny_model):

@@ -157,9 +157,26 @@ def sdxl(folder):
     ).save_pretrained(folder, variant="fp16")  # fmt: skip
 
 
+def objector():
+    """A safety checker that objects to every picture, with the processor that shows it pictures."""
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessorPil
+
+    part = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**part, "vocab_size": 8}, vision_config={**part, "image_size": 28, "patch_size": 14},
+        projection_dim=8,
+    )  # fmt: skip
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)  # No cosine is less.
+    return checker, CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+
+
 def sd15(folder):
+    """With a safety checker, as published. Its processor is named by the class that needs torchvision."""
     from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
+    checker, extractor = objector()
     text, tokenizer = clip_text()
     unet = UNet2DConditionModel(
         block_out_channels=(32, 64), layers_per_block=1, sample_size=32, in_channels=4, out_channels=4,
@@ -169,8 +186,10 @@ def sd15(folder):
     scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1)
     StableDiffusionPipeline(
         vae=kl_vae(), text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        safety_checker=checker, feature_extractor=extractor, requires_safety_checker=True,
     ).save_pretrained(folder, variant="fp16")  # fmt: skip
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("CLIPImageProcessorPil", "CLIPImageProcessor"))
 
 
 def flux(folder):
@@ -438,6 +457,7 @@ def qwen_images():
 
 def qwen25_captioner(folder):
     model, tokenizer = qwen25_vl()
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     qwen_images().save_pretrained(folder)
@@ -660,6 +680,10 @@ def dinov2(folder):
 
 
 def siglip2(folder):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from tokenizers.processors import TemplateProcessing
     from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
     part = {"hidden_size": 768, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -668,11 +692,39 @@ def siglip2(folder):
         vision_config={**part, "image_size": 32, "patch_size": 16},
     )
     SiglipModel(config).save_pretrained(folder)
+    letters = ["<pad>", "<eos>", "<unk>", *string.ascii_lowercase, " "]
+    backend = Tokenizer(WordLevel({letter: i for i, letter in enumerate(letters)}, "<unk>"))
+    backend.pre_tokenizer = Split("", "isolated")
+    backend.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    ).save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
+def clip(folder):
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    part = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokenizer = clip_tokenizer()
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    config = CLIPConfig(
+        text_config={**part, "vocab_size": len(tokenizer), **ids},
+        vision_config={**part, "image_size": 28, "patch_size": 14}, projection_dim=768,
+    )  # fmt: skip
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+
+
 def col_qwen(folder):
-    """A base as the training library saves it, and a peft adapter trained on it, both with its names of weights."""
+    """A base as the training library saves it, and a peft adapter trained on it, both with its names of weights.
+
+    The base reads larger pictures than the adapter was trained on, as the published one does. The adapter says so in
+    the names of its own time, and names a class of processor that transformers does not know.
+    """
+    import json
+
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2_5_VLModel
 
@@ -685,12 +737,19 @@ def col_qwen(folder):
     model = ColQwen25(qwen25_config(tokenizer))
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
-    qwen_images().save_pretrained(folder / "base")
+    images = qwen_images()
+    images.size["longest_edge"] = 12_845_056
+    images.save_pretrained(folder / "base")
     targets = (
         r"(.*(language_model).*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$|.*(custom_text_proj).*$)"
     )
     adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False))
     adapted.save_pretrained(folder)
+    own = json.loads((folder / "base" / "preprocessor_config.json").read_text()) | {
+        "processor_class": "ColQwen2_5_Processor", "min_pixels": 28 * 28, "max_pixels": 84 * 84
+    }  # fmt: skip
+    del own["size"]
+    (folder / "preprocessor_config.json").write_text(json.dumps(own))
     return adapted
 
 
@@ -838,6 +897,9 @@ EMBEDDERS = {
     "ColNomicVision": col_qwen,
     "DINOv2": dinov2,
     "SigLIP2": siglip2,
+    "SigLIP2Text": siglip2,
+    "CLIPText": clip,
+    "CLIPVision": clip,
 }
 
 

@@ -45,6 +45,17 @@ def test_entries_are_complete():
         assert bool(spec.repository) == bool(spec.licence), spec.name
 
 
+def test_licences_say_what_they_do_not_allow():
+    limits = {spec.name: spec.terms for spec in registry.REGISTRY.values() if spec.terms}
+    assert limits["SDXLTurbo"] == ["no commercial use"]
+    assert limits["HunyuanImage"] == ["limited commercial use", "not in the EU, the UK and South Korea"]
+    for spec in registry.REGISTRY.values():
+        if re.search(r"(^|-)(nc|non-commercial|research)\b", spec.licence):
+            assert spec.commercial == "no", f"{spec.name} is under {spec.licence}"
+        if spec.licence in ("apache-2.0", "mit"):
+            assert spec.name not in limits
+
+
 def test_unknown_name_is_one_sentence_with_the_nearest():
     with pytest.raises(UserError, match=r"'DummyT3I' is not in the registry; did you mean 'DummyT2I'\?"):
         registry.get("DummyT3I")

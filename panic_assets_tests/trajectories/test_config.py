@@ -29,7 +29,7 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"promts": ["x"]}, r"unknown field 'promts'; did you mean 'prompts'\? \(accepted: name, networks, .*image_format\)"),
+    ({"promts": ["x"]}, r"unknown field 'promts'; did you mean 'prompts'\? \(accepted: name, networks, .*precision\)"),
     ({"name": "a/b"}, r"name is 'a/b'; it must be 1 to 100 letters"),
     ({"name": ""}, r"name is ''; it must be"),
     ({"name": "x" * 101}, r"name is 'x+'; it must be 1 to 100"),
@@ -88,6 +88,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"image_format": "gif"}, r"image_format is 'gif'; it must be png or webp \(both lossless\), or jpeg \(lossy\)"),
     ({"image_format": ""}, r"image_format is ''; it must be png or webp"),
     ({"image_format": ["png"]}, r"image_format is \['png'\]; it must be png or webp"),
+    ({"precision": "nf4"}, r"precision is 'nf4'; it must name models and their precisions, as in {Qwen3VL: nf4}"),
+    ({"precision": {"Qwen3VL": "nf4"}}, r"precision names 'Qwen3VL', which is no model of this experiment"),
+    ({"precision": {"DummyI2T": "nf4"}}, r"model DummyI2T cannot be held in precision 'nf4' \(it has no weights\)"),
+    ({"embedding_models": ["MiniLM"], "precision": {"MiniLM": "nf4"}},
+     r"model MiniLM cannot be held in precision 'nf4' \(accepted: float32, float16, bfloat16\)"),
 ]  # fmt: skip
 
 
@@ -191,6 +196,23 @@ def test_a_name_may_gain_embedding_models_and_nothing_else(raw: dict[str, Any], 
 def test_a_taken_name_is_refused_with_what_differs(fields: dict[str, Any], names: str) -> None:
     with pytest.raises(UserError, match=f"name 'good' is taken by an experiment with different {names}; .*delete good"):
         extended(parse(GOOD), parse(changed(**fields)))
+
+
+def test_a_precision_is_fixed_once_its_model_is_registered() -> None:
+    embedders = ["DummyText", "MiniLM"]
+    half = parse(changed(embedding_models=embedders, precision={"MiniLM": "bfloat16"}))
+    assert from_json(half.json) == half
+    assert half.inputs.by_model["MiniLM@bfloat16"] == half.inputs.by_model["DummyText"]
+    added = extended(parse(GOOD), half)
+    assert added.precision == {"MiniLM": "bfloat16"}
+    assert extended(added, half) == added
+    assert extended(added, parse(GOOD)) == added
+    with pytest.raises(UserError, match="taken by an experiment with different precision"):
+        extended(added, parse(changed(embedding_models=embedders)))
+    networks = [["SDXLTurbo", "Qwen3VL"]]
+    plain, four = parse(changed(networks=networks)), parse(changed(networks=networks, precision={"Qwen3VL": "nf4"}))
+    with pytest.raises(UserError, match="taken by an experiment with different precision"):
+        extended(plain, four)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml", ".yml", ".JSON"])

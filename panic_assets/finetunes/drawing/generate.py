@@ -20,6 +20,8 @@ from panic_assets.finetunes.drawing import long_prompts, synthetic
 from panic_assets.finetunes.drawing.depth import Cell
 from panic_assets.finetunes.drawing.suites import Generation
 from panic_assets.finetunes.pictures.colour import encode, flatten, name_of
+from panic_assets.models.settings import ModelSettings, settings_of
+from panic_assets.registry import registry
 
 SYNTHETIC = "Synthetic"
 """A base without weights: portraits as asked, spoiled as the checkpoint's tensor `error` says.
@@ -31,7 +33,9 @@ _ADAPTER = "finetune"
 
 @dataclass(frozen=True)
 class Task:
-    """Cells of one checkpoint to draw. The file must be the one its hash names; `scale` weighs the LoRA."""
+    """Cells of one checkpoint to draw. The file must be the one its hash names; `scale` weighs the LoRA.
+
+    `base` is a name that `registry.get` takes, or Synthetic."""
 
     base: str
     checkpoint: str
@@ -54,11 +58,12 @@ class _Unfit(UserError):
 
 @dataclass(frozen=True)
 class Drawn:
-    """One drawn cell, as PNG bytes."""
+    """One drawn cell, as PNG bytes, and how its base model ran; None for Synthetic."""
 
     prompt: str
     seed: int
     png: bytes
+    settings: ModelSettings | None = None
 
 
 def draw(task: Task, worker: Worker) -> Iterator[Drawn | Refused]:
@@ -83,14 +88,16 @@ def _drawn(task: Task, worker: Worker) -> Iterator[Drawn]:
     if task.base == SYNTHETIC:
         yield from _synthetic(task)
         return
-    pipe = getattr(worker.model(task.base), "pipe", None)
+    model = worker.model(task.base)
+    pipe = getattr(model, "pipe", None)
     if not hasattr(pipe, "load_lora_weights"):
         raise UserError(
             f"base model {task.base!r} takes no LoRA weights; choose a text-to-image model of `panic model list`"
         )
     with fine_tuned(pipe, path, task.scale), scheduled(pipe, task.generation.scheduler):
         for cell in task.cells:
-            yield Drawn(*cell.key, encode(paint(pipe, cell, task.generation)))
+            png = encode(paint(pipe, cell, task.generation))
+            yield Drawn(*cell.key, png, settings_of(registry.get(task.base), model, worker.device))
 
 
 def paint(pipe: Any, cell: Cell, generation: Generation) -> np.ndarray:
@@ -157,20 +164,15 @@ def _all_loaded(pipe: Any, path: Path) -> None:
 
 @contextmanager
 def scheduled(pipe: Any, scheduler: str) -> Iterator[None]:
-    """The pipeline with the suite's scheduler, and without the safety checker of SD 1.5, which blacks pictures out
-    that would then be measured; its own again afterwards."""
+    """The pipeline with the suite's scheduler; its own again afterwards."""
     import diffusers
 
-    own, checker = pipe.scheduler, getattr(pipe, "safety_checker", None)
+    own = pipe.scheduler
     pipe.scheduler = getattr(diffusers, scheduler).from_config(own.config)
-    if checker is not None:
-        pipe.safety_checker = None
     try:
         yield
     finally:
         pipe.scheduler = own
-        if checker is not None:
-            pipe.safety_checker = checker
 
 
 def _synthetic(task: Task) -> Iterator[Drawn]:

@@ -21,6 +21,7 @@ from panic_assets.errors import UserError, shown, suggest
 from panic_assets.finetunes.captions.prompts import EXPRESSIONS
 from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.models.protocol import Answerer
+from panic_assets.models.settings import ModelSettings, settings_of
 from panic_assets.registry import registry
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ Embed = Callable[[list[str]], np.ndarray]
 SPACES: Mapping[str, tuple[str, str]] = {
     "Jina": ("JinaClip", "JinaClipVision"),
     "Nomic": ("Nomic", "NomicVision"),
+    "SigLIP2": ("SigLIP2Text", "SigLIP2"),
+    "CLIP": ("CLIPText", "CLIPVision"),
     "Dummy": ("DummyText", "DummyVision"),
 }
 """Name -> (text embedder, image embedder) of the model registry. `Dummy` only exercises the machinery."""
@@ -117,6 +120,8 @@ class Seen:
     key: tuple[str, int]
     answers: tuple[Answer, ...]
     alignment: float | None
+    settings: tuple[ModelSettings, ...]
+    """How the models ran."""
 
 
 def share(answers: Collection[Answer], kind: str) -> float | None:
@@ -149,7 +154,8 @@ def look(task: Task, worker: Worker) -> Iterator[Seen]:
         else:
             answers = inquire(question, partial(_chances, worker.model(detector), picture))
         alignment = None if space is None else aligned(question, *_in_space(worker, space, picture))
-        yield Seen(question.key, answers, alignment)
+        settings = (settings_of(registry.get(m), worker.model(m), worker.device) for m in task.viewers.models)
+        yield Seen(question.key, answers, alignment, tuple(settings))
 
 
 def _chances(model: Answerer, picture: Image.Image, asked: list[str]) -> list[tuple[float, float] | Failure]:

@@ -17,10 +17,12 @@ from panic_assets.finetunes.pictures import measures
 from panic_assets.finetunes.pictures.colour import decode
 from panic_assets.finetunes.versions import DRAW_VERSION
 from panic_assets.lake.lake import Lake
+from panic_assets.model_settings import Recorder, held_before
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
 from panic_assets.problems import Problem
 from panic_assets.progress import Done, Refresh, Watcher
+from panic_assets.registry import registry
 
 BY_CHECKPOINT = ("test_images", "prompt_test_results", "image_metrics", "attribute_answers")
 
@@ -32,8 +34,12 @@ def draw(
     refresh: Refresh,
     name: str,
     levels: Mapping[int, str] | None = None,
+    other_precision: bool = False,
 ) -> Done:
-    """Draw (or read) every missing cell, checkpoint by checkpoint. After a kill, the next call draws the rest."""
+    """Draw (or read) every missing cell, checkpoint by checkpoint. After a kill, the next call draws the rest.
+
+    A base model that would be held in another way than for the pictures that exist is refused, unless `other_precision`.
+    """
     found = missing.plan(lake, name)
     for level in (levels or {}).values():
         missing.check_level(found, level)
@@ -48,10 +54,14 @@ def draw(
         )
     left = missing.undrawn(lake, found, levels)
     checkpoints = missing.current(lake, name)
-    tasks = [_task(found, str(base), checkpoints[key], cells) for key, cells in left.items()]
-    models = [] if base == generate.SYNTHETIC else [str(base)]
+    pinned = found.config.get("precision")
+    asked = registry.pinned(str(base), {str(base): pinned} if pinned else {})
+    tasks = [_task(found, asked, checkpoints[key], cells) for key, cells in left.items()]
+    models = [] if base == generate.SYNTHETIC else [asked]
     needs = needs_of(models)
-    refuse(compute, needs, models, found.suite.generation.size, len(tasks))
+    before = None if other_precision else held_before(lake, "test_images", training_run=name)
+    refuse(compute, needs, models, found.suite.generation.size, len(tasks), before)
+    recorder = Recorder(lake, before)
     done, met = Done(), list[Problem]()
     keys = list(left)
     with (
@@ -68,6 +78,9 @@ def draw(
                 done.problems.append(drawn.why)
                 continue
             cell = _image_row(name, row, found.suite.hash, drawn.prompt, drawn.seed, drawn.png, "drawn", str(base))
+            if drawn.settings:
+                recorder.note(drawn.settings)
+                cell["settings_id"] = drawn.settings.id
             if out[keys[index]].add([cell]):
                 refresh()
             done.rows += 1
@@ -102,6 +115,7 @@ def _image_row(
         "image_hash": measures.content_hash(data),
         "source": source,
         "origin": origin,
+        "settings_id": None,
         "draw_version": DRAW_VERSION,
         "drawn_at": datetime.now(UTC),
     }

@@ -12,6 +12,7 @@ from panic_assets.finetunes.drawing.suites import Suite, from_json
 from panic_assets.finetunes.missing import Plan, Row
 from panic_assets.finetunes.pictures import attributes, measures
 from panic_assets.lake.lake import Lake
+from panic_assets.model_settings import Recorder
 from panic_assets.models.needs import needs_of
 from panic_assets.models.preflight import refuse
 from panic_assets.progress import Done, Refresh, Watcher
@@ -143,6 +144,7 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
     viewers = attributes.Viewers.of(found.config)
     needs = needs_of(viewers.models)
     refuse(compute, needs, viewers.models, tasks=1)
+    recorder = Recorder(lake)
     with watcher.stage("looking", len(left), "pictures") as advance:
         for checkpoint, cells in _by_checkpoint(left).items():
             images = missing.images(lake, found.name, checkpoint)
@@ -156,7 +158,10 @@ def _ask(lake: Lake, compute: Compute, watcher: Watcher, refresh: Refresh, found
             by_key = {(c["prompt"], c["seed"]): c for c in cells}
             rows = []
             for _, seen in compute.stream(attributes.look, [attributes.Task(viewers, tuple(questions))], needs):
+                for settings in seen.settings:
+                    recorder.note(settings)
                 common = {**by_key[seen.key], "training_run": found.name, "detector": viewers.label}
+                common["settings_ids"] = [settings.id for settings in seen.settings]
                 whole = {"kind": "prompt", "name": "", "verdict": "cannot tell", "confidence": seen.alignment}
                 for answer in [*map(asdict, seen.answers), whole]:
                     rows.append({**common, **answer, "computed_at": datetime.now(UTC)})

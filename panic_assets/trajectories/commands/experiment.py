@@ -38,16 +38,28 @@ MaxDimension = Annotated[
 ]
 Field = Annotated[int | None, typer.Option(help="Compute homology modulo this prime number. Default: 2.")]
 Metric = Annotated[str | None, typer.Option(help="Distance between vectors: chord (default), or angle in radians.")]
+OtherPrecision = Annotated[
+    bool,
+    typer.Option(
+        "--other-precision", help="Let models run in another precision or placement than for the rows that exist."
+    ),
+]
 
 
 @app.command()
-def perform(file: File, max_dimension: MaxDimension = None, field: Field = None, metric: Metric = None) -> None:
+def perform(
+    file: File,
+    max_dimension: MaxDimension = None,
+    field: Field = None,
+    metric: Metric = None,
+    other_precision: OtherPrecision = False,
+) -> None:
     """Register an experiment, and perform it to the end. Ctrl-C loses nothing: the same command carries on."""
     check_models(config.read(file).inputs)
     asked = _homology(max_dimension, field, metric)
     with instance() as opened:
         name = _add(opened, file)
-        _perform(opened, name, asked)
+        _perform(opened, name, asked, other_precision)
 
 
 @app.command()
@@ -65,6 +77,7 @@ def resume(
     max_dimension: MaxDimension = None,
     field: Field = None,
     metric: Metric = None,
+    other_precision: OtherPrecision = False,
 ) -> None:
     """Perform what is missing of an experiment. What is there is kept."""
     asked = _homology(max_dimension, field, metric)
@@ -75,7 +88,7 @@ def resume(
             say("nothing is missing in any experiment")
         for each in left:
             check_models(stages.registered(lake(), each).inputs)
-            _perform(opened, each, asked)
+            _perform(opened, each, asked, other_precision)
 
 
 @app.command("list")
@@ -103,7 +116,8 @@ def list_() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show the definition of an experiment, and how many runs of each network looped, failed or reached full length."""
+    """Show the definition of an experiment, how its models ran, and how many runs of each network looped, failed or
+    reached full length."""
     found = stages.registered(lake(), name)
     say((found.name, "bold"), f": {found.runs:,} runs of up to {found.max_length:,} invocations")
     table(["prompt"], [[p] for p in found.prompts])
@@ -118,6 +132,18 @@ def show(name: Name) -> None:
     )
     headings = ["network", "runs", "reached full length", "looped", "failed", "invocations", "median loop length"]
     table(headings, [list(r.values()) for r in rows])
+    ran = lake().rows(
+        """SELECT model, precision, placement, device, CASE WHEN tiled THEN 'yes' ELSE '' END AS tiled,
+                  array_to_string(libraries, ', ') AS libraries, sum(rows)::BIGINT AS made
+           FROM model_settings JOIN (
+               SELECT settings_id, count(*) AS rows FROM invocations GROUP BY ALL
+               UNION ALL SELECT settings_id, count(*) FROM embeddings GROUP BY ALL
+           ) USING (settings_id) GROUP BY ALL ORDER BY ALL""",
+        experiment=name,
+    )
+    if ran:
+        headings = ["model", "precision", "placement", "device", "tiles", "libraries", "rows"]
+        table(headings, [list(r.values()) for r in ran], title="how the models ran")
 
 
 @app.command()
@@ -134,6 +160,8 @@ def status(
             for m in missing.to_perform(lake(), each)
         ]
         table(["stage", "embedding model", "made", "of", "unit", "state"], rows)
+        for line in _unread(each):
+            say(("  note: ", "yellow"), line)
         for finding in examine_rows(lake(), "experiment", each):
             say(("  wrong: ", "red"), str(finding))
         tell_problems(open_problems(lake(), subject=each))
@@ -145,6 +173,27 @@ def status(
         say(("the clusters of these embedding models are stale: ", "yellow"), ", ".join(stale), "; run ", command)
     if not names:
         say("there are no experiments yet; register one with ", ("panic experiment perform FILE", "bold"))
+
+
+def _unread(name: str) -> list[str]:
+    """What models did not read to the end, or did not finish writing; one sentence each."""
+    rows = lake().rows(
+        """SELECT model, count(*) FILTER (tokens_read < tokens_given) AS unread, count(tokens_given) AS texts,
+                  count(*) FILTER (NOT finished) AS unfinished, count(finished) AS written
+           FROM (SELECT model, tokens_given, tokens_read, finished FROM invocations
+                 UNION ALL SELECT embedding_model, tokens_given, tokens_read, NULL FROM embeddings)
+           GROUP BY model ORDER BY model""",
+        experiment=name,
+    )
+    lines = []
+    for r in rows:
+        for count, of, what in (
+            (r["unread"], r["texts"], "did not read the end of"),
+            (r["unfinished"], r["written"], "did not finish"),
+        ):
+            if count:
+                lines.append(f"{r['model']} {what} {count:,} of {of:,} texts ({count / of:.1%})")
+    return lines
 
 
 @app.command()
@@ -207,8 +256,9 @@ def _homology(max_dimension: int | None, field: int | None, metric: str | None) 
     return given
 
 
-def _perform(opened: Any, name: str, homology: dict[str, Any]) -> None:
-    config = {"ops": {"persistence_diagrams": {"config": homology}}}
+def _perform(opened: Any, name: str, homology: dict[str, Any], other_precision: bool) -> None:
+    precision = {"config": {"other_precision": other_precision}}
+    config = {"ops": {"invocations": precision, "embeddings": precision, "persistence_diagrams": {"config": homology}}}
     materialise(opened, "perform_experiment", name, f"experiment {name}", config)
     rows = lake().rows(
         """SELECT embedding_model, r.network, dimension, count(*) AS diagrams, avg(entropy) AS entropy,

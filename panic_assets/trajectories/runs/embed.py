@@ -10,6 +10,8 @@ import numpy as np
 from panic_assets.compute import machine
 from panic_assets.compute.protocol import Worker
 from panic_assets.models.measured import batch_limit
+from panic_assets.models.protocol import Account, accounts_of
+from panic_assets.models.settings import ModelSettings, settings_of
 from panic_assets.registry import registry
 from panic_assets.trajectories.runs.content import decode
 
@@ -22,15 +24,21 @@ class ToEmbed:
     """Distinct contents to embed: texts, or encoded images."""
 
     embedding_model: str
+    """As `registry.get` takes it."""
     contents: tuple[str | bytes, ...]
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """float32 (n, dimension), one row per content. The row of a content that could not be embedded is NaN."""
+    """float32 (n, dimension), one row per content. The row of a content that could not be embedded is NaN.
+
+    `settings` says how the model ran; None if no content could be decoded, so that it did not. `accounts` says how much of
+    each content it read."""
 
     values: np.ndarray
     problems: dict[int, str]
+    settings: ModelSettings | None
+    accounts: list[Account]
 
 
 def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
@@ -39,6 +47,8 @@ def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
     assert spec.dimension is not None
     values = np.full((len(batch.contents), spec.dimension), np.nan, dtype=np.float32)
     problems: dict[int, str] = {}
+    settings = None
+    accounts = [Account()] * len(batch.contents)
     parts = [list(enumerate(batch.contents))] if spec.input == "text" else _pictures(batch.contents, batch_limit(spec))
     worker.keep([batch.embedding_model])
     for part in parts:
@@ -48,15 +58,18 @@ def embed(batch: ToEmbed, worker: Worker) -> Iterator[Vectors]:
             continue
         model = worker.model(batch.embedding_model)
         vectors = model.embed([item for _, item in items])
+        settings = settings_of(spec, model, worker.device)
         reasons = getattr(model, "failures", None) or [None] * len(items)  # Dummies do not fail.
-        for (index, _), vector, failure in zip(items, vectors, reasons, strict=True):
+        told = accounts_of(model, len(items))
+        for (index, _), vector, failure, account in zip(items, vectors, reasons, told, strict=True):
+            accounts[index] = account
             if failure is None and np.isfinite(vector).all():
                 values[index] = vector
             else:
                 problems[index] = (
                     f"{spec.name}: {failure.reason if failure else 'the vector has values that are not finite'}"
                 )
-    yield Vectors(values, problems)
+    yield Vectors(values, problems, settings, accounts)
 
 
 def _pictures(files: Sequence[str | bytes], size: int) -> Iterator[list[tuple[int, Any]]]:

@@ -5,10 +5,11 @@ its prompt, seed and network only, not on which other runs are in its batch.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from panic_assets.compute import machine
@@ -17,7 +18,8 @@ from panic_assets.compute.protocol import Worker
 from panic_assets.graphics.images import LOSSY, encode
 from panic_assets.ids import uuid7
 from panic_assets.models import weights
-from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content
+from panic_assets.models.protocol import NEUTRAL_PROMPT, UNSEEDED, Content, accounts_of
+from panic_assets.models.settings import ModelSettings, settings_of
 from panic_assets.registry import registry
 from panic_assets.trajectories.runs.content import decode, image_hash, stored, text_hash
 from panic_assets.trajectories.versions import WALK_VERSION
@@ -80,6 +82,8 @@ class Batch:
     image_size: int | None
     image_format: str
     runs: tuple[Progress, ...]
+    precision: Mapping[str, str] = field(default_factory=dict)
+    """Model and precision, for models that are pinned to one."""
 
     def __str__(self) -> str:
         return f"{len(self.runs)} runs of {'-'.join(self.models)} in experiment {self.experiment}"
@@ -87,7 +91,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a model for a batch: its rows of the invocations table, and the changed columns of its rows of runs.
+    """One call of a model for a batch: its rows of the invocations table, the changed columns of its rows of runs, and
+    how the model ran.
 
     `busy`: seconds that the call took. `wall`: seconds since the previous call ended; for the first call, since the
     batch's models were loaded. The GPU is idle for the difference.
@@ -95,6 +100,7 @@ class Step:
 
     rows: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    settings: ModelSettings
     busy: float
     wall: float
 
@@ -105,8 +111,9 @@ def advance(batch: Batch, worker: Worker) -> Iterator[Step]:
     A step is yielded after the next call, so that its pictures are encoded while the model works. If that call fails,
     the step is yielded before the error is raised.
     """
-    worker.keep(batch.models)
-    for name in reversed(dict.fromkeys(batch.models)):
+    asked = [_asked(batch, name) for name in batch.models]
+    worker.keep(asked)
+    for name in reversed(dict.fromkeys(asked)):
         worker.model(name)  # All of them before the first call; the one that is called first was loaded last.
     with ThreadPoolExecutor(ENCODERS) as encoders:
         calls = _calls(batch, worker, encoders)
@@ -135,8 +142,8 @@ def _calls(batch: Batch, worker: Worker, encoders: ThreadPoolExecutor) -> Iterat
     while active:
         at = min(run.length for run in active)
         group = [run for run in active if run.length == at]
-        rows, busy, ended = _call(batch, group, contents, worker, encoders)
-        yield Step(rows, [run.outcome() for run in group], busy, ended - last)
+        rows, settings, busy, ended = _call(batch, group, contents, worker, encoders)
+        yield Step(rows, [run.outcome() for run in group], settings, busy, ended - last)
         last = ended
         for run in group:
             if run.stop_reason is not None:
@@ -150,8 +157,9 @@ def _call(
     contents: dict[str, Content],
     worker: Worker,
     encoders: ThreadPoolExecutor,
-) -> tuple[list[dict[str, Any]], float, float]:
-    """One model call for the whole group: its rows, its seconds, and when it ended (by `perf_counter`)."""
+) -> tuple[list[dict[str, Any]], ModelSettings, float, float]:
+    """One model call for the whole group: its rows, how the model ran, its seconds, and when it ended (by
+    `perf_counter`)."""
     inputs: list[Content] = []
     going: list[Progress] = []
     for run in group:
@@ -161,20 +169,25 @@ def _call(
         except ValueError as error:
             run.fail(f"the input of step {run.length} cannot be used: {error}")
     name = batch.models[group[0].length % len(batch.models)]
-    spec, revision = registry.get(name), weights.revision(registry.get(name))
-    model = worker.model(name)  # Loaded before the clock starts.
+    spec = registry.get(_asked(batch, name))
+    revision = weights.revision(spec)
+    model = worker.model(spec.asked)  # Loaded before the clock starts.
     started = datetime.now(UTC)
     began = time.perf_counter()
     outputs = model.generate(inputs, [run.seed for run in going], batch.image_size) if going else []
     seconds = time.perf_counter() - began
     ended = started + timedelta(seconds=seconds)
+    settings = settings_of(spec, model, worker.device)
+    settings_id = settings.id
+    accounts = accounts_of(model, len(going))
     for run, output in zip(going, outputs, strict=True):
         if isinstance(output, Failure):
             run.fail(f"{name} failed at step {run.length}: {output.reason}")
-    made = [(run, output) for run, output in zip(going, outputs, strict=True) if not isinstance(output, Failure)]
-    kept = encoders.map(lambda pair: _seen(pair[1], batch.image_format), made)
+    told = zip(going, outputs, accounts, strict=True)
+    made = [(run, output, account) for run, output, account in told if not isinstance(output, Failure)]
+    kept = encoders.map(lambda one: _seen(one[1], batch.image_format), made)
     rows = []
-    for (run, _), (content, data, content_hash) in zip(made, kept, strict=True):
+    for (run, _, account), (content, data, content_hash) in zip(made, kept, strict=True):
         picture = None if isinstance(content, str) else data or encoders.submit(encode, content, batch.image_format)
         row: dict[str, Any] = {
             "invocation_id": uuid7(started),
@@ -183,6 +196,7 @@ def _call(
             "sequence_number": run.length,
             "model": name,
             "model_revision": revision,
+            "settings_id": settings_id,
             "type": spec.output,
             "seed": run.seed,
             "input_invocation_id": run.last_id,
@@ -191,6 +205,9 @@ def _call(
             "output_text": content if isinstance(content, str) else None,
             "output_image": picture,
             "blank": isinstance(content, str) and not content.strip(),
+            "tokens_given": account.tokens_given,
+            "tokens_read": account.tokens_read,
+            "finished": account.finished,
             "started_at": started,
             "completed_at": ended,
             "batch_size": len(going),
@@ -200,7 +217,12 @@ def _call(
         contents[run.run_id] = content
         run.record(len(batch.models), content_hash, row["invocation_id"], started, ended)
         rows.append(row)
-    return rows, seconds, began + seconds
+    return rows, settings, seconds, began + seconds
+
+
+def _asked(batch: Batch, model: str) -> str:
+    """What the worker knows a model of the batch by."""
+    return registry.pinned(model, batch.precision)
 
 
 def _seen(output: Content, image_format: str) -> tuple[Content, bytes | None, str]:
@@ -232,6 +254,7 @@ def batches_of(
     image_format: str,
     runs: Iterable[tuple[tuple[str, ...], Progress]],
     parts: int = 1,
+    precision: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Batch]:
     """Unfinished runs in batches: grouped by network, and each group split into up to `parts` batches of equal size."""
     by_network: dict[tuple[str, ...], list[Progress]] = {}
@@ -239,7 +262,7 @@ def batches_of(
         if progress.stop_reason is None:
             by_network.setdefault(models, []).append(progress)
     return [
-        Batch(experiment, models, image_size, image_format, tuple(group[part::parts]))
+        Batch(experiment, models, image_size, image_format, tuple(group[part::parts]), dict(precision))
         for models, group in by_network.items()
         for part in range(min(parts, len(group)))
     ]

@@ -1,9 +1,14 @@
-"""Stores a vector for every output that lacks one. The model is called once for each different content."""
+"""Stores a vector for every output that lacks one. The model is called once for each different content.
+
+A vector that is there already is taken again only if the model would be used and held as it was for that vector.
+"""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +16,10 @@ import pyarrow.parquet as pq
 
 from panic_assets.compute.protocol import Compute, Needs
 from panic_assets.lake.lake import Lake
+from panic_assets.model_settings import Recorder, alike
 from panic_assets.models import weights
+from panic_assets.models.protocol import Account
+from panic_assets.models.settings import Held, settings_of
 from panic_assets.registry.spec import ModelSpec
 from panic_assets.trajectories.runs.embed import ToEmbed, Vectors, embed
 from panic_assets.trajectories.versions import EMBED_VERSION
@@ -40,12 +48,14 @@ def embed_missing(
     needs: Needs,
     experiment: str,
     spec: ModelSpec,
+    held: Collection[Held],
+    recorder: Recorder,
     tell: Callable[[int], None],
     refresh: Callable[[], None],
 ) -> tuple[int, list[str]]:
     """Store the vectors that are missing of one model; returns (rows stored, problems as sentences).
 
-    A block is written while the model works on the next one.
+    `held` says how the workers hold the model; `recorder` stores how it ran. A block is written while the model works on the next one.
     """
     place = {"experiment": experiment, "embedding_model": spec.name}
     done = set(lake.sql("SELECT invocation_id FROM embeddings", **place)["invocation_id"].to_pylist())
@@ -61,21 +71,41 @@ def embed_missing(
             tell(rows)
 
         if spec.role == "control":
-            blocks = _walks(lake, experiment, spec, done)
+            blocks = _walks(lake, experiment, spec, recorder, done)
         else:
-            blocks = _Contents(lake, compute, needs, spec, flush, problems).blocks(experiment, done)
+            blocks = _Contents(lake, compute, needs, spec, held, recorder, flush, problems).blocks(experiment, done)
         before: tuple[Future[bool], int] | None = None
-        for rows, values in blocks:
+        for block in blocks:
             if before:
                 written(*before)
-            before = scribe.submit(out.add, _table(rows, values, experiment, spec)), len(rows)
+            before = scribe.submit(out.add, _table(block, experiment, spec)), len(block.rows)
         if before:
             written(*before)
         return out.rows, problems
 
 
-def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec) -> pa.Table:
-    count = len(rows)
+@dataclass(frozen=True)
+class _Made:
+    """How a vector was made: by which settings, and how much of the content was read."""
+
+    settings: str
+    account: Account
+
+
+_Vector: TypeAlias = tuple[np.ndarray, _Made]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of invocations with their vectors, and how each vector was made."""
+
+    rows: pa.Table
+    vectors: np.ndarray
+    made: Sequence[_Made]
+
+
+def _table(block: Block, experiment: str, spec: ModelSpec) -> pa.Table:
+    rows, count = block.rows, len(block.rows)
 
     def constant(value: object) -> pa.Array:
         return pa.repeat(pa.scalar(value), count)
@@ -88,20 +118,25 @@ def _table(rows: pa.Table, values: np.ndarray, experiment: str, spec: ModelSpec)
             "sequence_number": rows["sequence_number"],
             "embedding_model": constant(spec.name),
             "model_revision": constant(weights.revision(spec)),
+            "settings_id": pa.array([made.settings for made in block.made], pa.string()),
             "content_hash": rows["content_hash"],
+            "tokens_given": pa.array([made.account.tokens_given for made in block.made], pa.int32()),
+            "tokens_read": pa.array([made.account.tokens_read for made in block.made], pa.int32()),
             "normalised": constant(spec.normalised),
-            "vector": vector_array(values),
+            "vector": vector_array(block.vectors),
             "embedded_at": constant(datetime.now(UTC)),
             "code_version": constant(EMBED_VERSION),
         }
     )
 
 
-def _walks(lake: Lake, experiment: str, spec: ModelSpec, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _walks(lake: Lake, experiment: str, spec: ModelSpec, recorder: Recorder, done: set[str]) -> Iterator[Block]:
     """The control's vectors: one walk per run. It depends on the run's definition, not its id, so it can be redone."""
     from panic_assets.models.load import load
 
     control = load(spec)
+    settings = settings_of(spec, control, "cpu")
+    recorder.note(settings)
     runs = lake.sql("SELECT run_id, network, prompt, seed, replicate FROM runs ORDER BY run_id", experiment=experiment)
     for start in range(0, runs.num_rows, RUNS_A_QUERY):
         some = runs.slice(start, RUNS_A_QUERY).to_pylist()
@@ -119,7 +154,11 @@ def _walks(lake: Lake, experiment: str, spec: ModelSpec, done: set[str]) -> Iter
             new = np.array([i not in done for i in rows["invocation_id"].to_pylist()], dtype=bool)
             if new.any():
                 key = "/".join([experiment, run["network"], run["prompt"], str(run["seed"]), str(run["replicate"])])
-                yield rows.filter(pa.array(new)), control.walk(key, len(rows))[new]
+                yield Block(
+                    rows.filter(pa.array(new)),
+                    control.walk(key, len(rows))[new],
+                    [_Made(settings.id, Account())] * int(new.sum()),
+                )
 
 
 class _Contents:
@@ -131,23 +170,27 @@ class _Contents:
         compute: Compute,
         needs: Needs,
         spec: ModelSpec,
+        held: Collection[Held],
+        recorder: Recorder,
         flush: Callable[[], None],
         problems: list[str],
     ) -> None:
         self.lake, self.compute, self.needs, self.spec = lake, compute, needs, spec
-        self.flush, self.problems = flush, problems
-        self.cache: OrderedDict[str, np.ndarray] = OrderedDict()
+        self.recorder, self.flush, self.problems = recorder, flush, problems
+        self.cache: OrderedDict[str, _Vector] = OrderedDict()
         assert spec.dimension is not None
         self.cache_size = CACHE_BYTES // (4 * spec.dimension)
         self.revision = weights.revision(spec)
+        self.alike = set(alike(lake, spec, held))
+        """Settings whose vectors serve here."""
         stored = lake.sql(
-            "SELECT DISTINCT content_hash FROM embeddings WHERE model_revision = ?",
-            [self.revision],
+            "SELECT DISTINCT content_hash FROM embeddings WHERE model_revision = ? AND settings_id IN (SELECT unnest(?))",
+            [self.revision, list(self.alike)],
             embedding_model=spec.name,
         )
         self.known: set[bytes] = {bytes.fromhex(h)[:16] for h in stored["content_hash"].to_pylist()}
 
-    def blocks(self, experiment: str, done: set[str]) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    def blocks(self, experiment: str, done: set[str]) -> Iterator[Block]:
         """Rows without a vector, in the order they were stored, with their vectors."""
         import pyarrow.compute as pc  # Late: the definitions do not wait for it.
 
@@ -164,7 +207,7 @@ class _Contents:
                     if rows.num_rows:
                         yield self._with_vectors(rows, content)
 
-    def _with_vectors(self, rows: pa.Table, content: str) -> tuple[pa.Table, np.ndarray]:
+    def _with_vectors(self, rows: pa.Table, content: str) -> Block:
         hashes = rows["content_hash"].to_pylist()
         first = {h: index for index, h in reversed(list(enumerate(hashes)))}
         found = {h: self.cache[h] for h in first if h in self.cache}
@@ -181,31 +224,41 @@ class _Contents:
         while len(self.cache) > self.cache_size:
             self.cache.popitem(last=False)
         good = np.array([h in found for h in hashes], dtype=bool)
-        values = np.array([found[h] for h in hashes if h in found], dtype=np.float32)
-        return rows.filter(pa.array(good)), values.reshape(int(good.sum()), self.spec.dimension or 0)
+        values = np.array([found[h][0] for h in hashes if h in found], dtype=np.float32)
+        made = [found[h][1] for h in hashes if h in found]
+        return Block(rows.filter(pa.array(good)), values.reshape(len(made), self.spec.dimension or 0), made)
 
-    def _stored(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+    def _stored(self, hashes: Sequence[str]) -> dict[str, _Vector]:
         """Vectors of contents embedded before, here or in another experiment."""
         self.flush()
         rows = self.lake.sql(
-            "SELECT content_hash, any_value(vector) AS vector FROM embeddings "
-            "WHERE content_hash IN (SELECT unnest(?)) AND model_revision = ? GROUP BY content_hash",
-            [list(hashes), self.revision],
+            "SELECT DISTINCT ON (content_hash) content_hash, vector, settings_id, tokens_given, tokens_read FROM embeddings "
+            "WHERE content_hash IN (SELECT unnest(?)) AND model_revision = ? AND settings_id IN (SELECT unnest(?))",
+            [list(hashes), self.revision, list(self.alike)],
             embedding_model=self.spec.name,
         )
         vectors = matrix(rows["vector"], self.spec.dimension)
-        return dict(zip(rows["content_hash"].to_pylist(), vectors, strict=True))
+        told = rows.select(["content_hash", "settings_id", "tokens_given", "tokens_read"]).to_pylist()
+        return {
+            r["content_hash"]: (vector, _Made(r["settings_id"], Account(r["tokens_given"], r["tokens_read"])))
+            for r, vector in zip(told, vectors, strict=True)
+        }
 
-    def _computed(self, hashes: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, np.ndarray]:
+    def _computed(self, hashes: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, _Vector]:
         parts = min(self.compute.width(self.needs), len(hashes))
-        tasks = [ToEmbed(self.spec.name, tuple(contents[part::parts])) for part in range(parts)]
-        found: dict[str, np.ndarray] = {}
+        tasks = [ToEmbed(self.spec.asked, tuple(contents[part::parts])) for part in range(parts)]
+        found: dict[str, _Vector] = {}
         result: Vectors
         for part, result in self.compute.stream(embed, tasks, self.needs, lambda task: task):
+            made_by = ""
+            if result.settings:
+                self.recorder.note(result.settings)
+                made_by = result.settings.id
+                self.alike.add(made_by)
             for index, h in enumerate(hashes[part::parts]):
                 if index in result.problems:
                     self.problems.append(f"content {h[:12]}: {result.problems[index]}")
                 else:
-                    found[h] = result.values[index]
+                    found[h] = result.values[index], _Made(made_by, result.accounts[index])
         self.known.update(bytes.fromhex(h)[:16] for h in found)
         return found

@@ -2,6 +2,7 @@
 
 from panic_assets.lake.columns import CODE, EMBEDDER
 from panic_assets.lake.schema import Column, Reference, Table
+from panic_assets.model_settings import SETTINGS
 
 _EXPERIMENT = Column("experiment", "string", "Name of the experiment.")
 _RUN = Column("run_id", "string", "UUIDv7 of the run. It stays the same when the run is resumed.")
@@ -9,6 +10,21 @@ _INVOCATION = Column(
     "invocation_id", "string", "UUIDv7 of the invocation. The time in it is when the model call began."
 )
 _SEQUENCE = Column("sequence_number", "int32", "Position of the invocation in its run, counted from 0.")
+_TOKENS = (
+    Column(
+        "tokens_given",
+        "int32",
+        "Tokens of the text that the model was given, with the special ones at its ends; null for an image, and where the "
+        "model does not tell.",
+        nullable=True,
+    ),
+    Column(
+        "tokens_read",
+        "int32",
+        "How many of them the model read, from the start. If they are fewer than it was given, it did not read the end.",
+        nullable=True,
+    ),
+)
 
 EXPERIMENTS = Table(
     name="experiments",
@@ -108,6 +124,7 @@ INVOCATIONS = Table(
             "Commit of the model's weights; for a local folder used in their place, its path and when it last "
             "changed; 'built-in' for dummies.",
         ),
+        SETTINGS,
         Column("type", "string", "What the output is.", allowed=("text", "image")),
         Column("seed", "int64", "Seed that the call was given; -1 if unseeded."),
         Column(
@@ -133,6 +150,14 @@ INVOCATIONS = Table(
             "blank",
             "bool",
             "Whether the output is a text of nothing but white space. The next model is then given a neutral prompt.",
+        ),
+        *_TOKENS,
+        Column(
+            "finished",
+            "bool",
+            "Whether a text ended by itself, and not because it reached the largest number of tokens; null for images, and "
+            "where the model does not tell.",
+            nullable=True,
         ),
         Column("started_at", "timestamp", "Start of the call."),
         Column("completed_at", "timestamp", "End of the call."),
@@ -162,11 +187,14 @@ EMBEDDINGS = Table(
             "Commit of the embedding model's weights; for a local folder used in their place, its path and when "
             "it last changed; 'built-in' for dummies and controls.",
         ),
+        SETTINGS,
         Column(
             "content_hash",
             "string",
-            "Content hash of the output. Outputs with the same hash have the same vector, except by controls.",
+            "Content hash of the output. Outputs with the same hash have the same vector by the same model, revision and "
+            "settings, except by controls.",
         ),
+        *_TOKENS,
         Column("normalised", "bool", "Whether the vector has length (L2 norm) 1."),
         Column("vector", "vector", "The vector, float32, with as many numbers as the model has dimensions."),
         Column("embedded_at", "timestamp", "When the vector was stored."),

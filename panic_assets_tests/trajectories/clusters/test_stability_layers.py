@@ -176,6 +176,7 @@ def stored(vectors):
             "sequence_number": k,
             "embedding_model": MODEL,
             "model_revision": "0",
+            "settings_id": "0",
             "content_hash": f"{k}",
             "normalised": True,
             "vector": vector.astype(np.float32),

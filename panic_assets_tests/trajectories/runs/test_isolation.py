@@ -88,6 +88,8 @@ def test_a_stored_image_that_cannot_be_decoded_fails_its_run_only(tmp_path: Path
 class Ahead:
     """Its first call waits until a picture of the second is being decoded."""
 
+    device = "cpu"
+
     def __init__(self) -> None:
         self.decoding, self.decoded = threading.Event(), 0
         self.calls: list[int] = []
