@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from panic_assets.asleep import asleep
 from panic_assets.files import TEMPORARY, replace_by_copy, sync_folder
 from panic_assets.instance.hook import without_hook
+from panic_assets.lake import generations
+from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import Lake
+from panic_assets.settings import home
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -170,6 +173,19 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Show:
+    """Renew the catalogue. With `at_once`, older ones go without a grace: they hold copies of small tables."""
+
+    at_once: bool = False
+
+    def do(self, stores: Stores) -> None:
+        catalogue = home().catalogue
+        build(stores.lake, catalogue)
+        if self.at_once:
+            generations.sweep(catalogue, 0.0)
+
+
+@dataclass(frozen=True)
 class Move:
     """Move a file or folder, unless another one is there now under its name. The target takes the place of nothing."""
 
@@ -225,7 +241,7 @@ class Overwrite:
 
 ACTIONS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Retire, Erase, Bring, TakeRows, AddKeys, DeleteKey, Wipe, Record, Move, Discard, Overwrite)
+    for kind in (Retire, Erase, Bring, TakeRows, AddKeys, DeleteKey, Wipe, Record, Show, Move, Discard, Overwrite)
 }
 
 

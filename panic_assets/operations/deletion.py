@@ -14,8 +14,6 @@ import dagster as dg
 from panic_assets.errors import UserError, suggest
 from panic_assets.instance.graph import AssetGraph, key_deletion
 from panic_assets.instance.runs import cancel_runs_of
-from panic_assets.lake import generations
-from panic_assets.lake.catalogue import build
 from panic_assets.lake.lake import GRACE_SECONDS, Lake
 from panic_assets.lake.manifest import Manifest
 from panic_assets.operations import journal, operation
@@ -28,6 +26,7 @@ from panic_assets.operations.actions import (
     Erase,
     Record,
     Retire,
+    Show,
     Stores,
     TakeRows,
     Wipe,
@@ -96,12 +95,14 @@ def run(house: House, deletion: Deletion, spare: Sequence[str] = (), more: More 
         begun = operation.finish_under(stores, lease)
         if deletion not in [b.record for b in begun]:
             deletion = replace(deletion, at=time.time())
-            actions = (*_actions(lake, deletion, own, where), *(more(stores, deletion) if more else ()))
+            actions = (
+                *_actions(lake, deletion, own, where),
+                *(DeleteKey(other, lost) for other, lost in _undefined(house, deletion, own)),
+                *(more(stores, deletion) if more else ()),
+                Show(at_once=deletion.purge),
+            )
             sentence = f"the deletion of {own.noun} {key}"
             operation.perform(stores, Operation(deletion.identifier, sentence, lease, actions, deletion))
-    build(lake, where.catalogue)
-    if deletion.purge:
-        generations.sweep(where.catalogue, 0.0)  # Older catalogues hold copies of small tables.
     expire(where)
     return deletion
 
@@ -128,11 +129,10 @@ def restore(
         restored = begun[-1] if begun else _to_restore(house, own, key, bool(instead_of))
         if not begun:
             actions = (*instead_of, *_back(stores, restored, where), *(more(stores, restored) if more else ()))
-            actions = (*actions, _discarded(stores, restored, where))
+            actions = (*actions, *_defined(house, restored, own), _discarded(stores, restored, where), Show())
             sentence = f"the restore of {own.noun} {key}"
             new = Operation(operation.new_identifier(), sentence, lease, actions, restored)
             operation.perform(stores, new)
-    build(lake, where.catalogue)
     return restored
 
 
@@ -210,6 +210,36 @@ def _rows(lake: Lake, deletion: Deletion, own: Space, gone: Collection[tuple[str
                     root_column=column,
                     root_files=tuple(f.name for f in root.files) if root else (),
                 )
+
+
+class _Without(Lake):
+    """A lake in which partitions of a key are not seen."""
+
+    def __init__(self, lake: Lake, column: str, key: str) -> None:
+        super().__init__(lake.root, lake.tables)
+        self._column, self._key = column, key
+
+    def partitions(self, table: str, **where: str) -> Iterator[tuple[dict[str, str], Manifest]]:
+        for partition, manifest in super().partitions(table, **where):
+            if partition.get(self._column) != self._key:
+                yield partition, manifest
+
+
+def _undefined(house: House, deletion: Deletion, own: Space) -> Iterator[tuple[str, str]]:
+    """Keys of other spaces that nothing defines once the deleted key is gone, such as a model that only it named."""
+    without = _Without(house.lake, own.key_column, deletion.key)
+    for name, space in house.spaces.items():
+        if name != own.name and space.defined is not None:
+            lost = set(space.defined(house.lake)) - set(space.defined(without))
+            yield from ((name, key) for key in sorted(lost))
+
+
+def _defined(house: House, restored: Deletion, own: Space) -> Iterator[Action]:
+    """Keys of other spaces that what is restored defines."""
+    kept = Lake(restored.trash(home()), house.lake.tables)
+    for name, space in house.spaces.items():
+        if name != own.name and space.defined is not None and (keys := sorted(space.defined(kept))):
+            yield AddKeys(name, tuple(keys))
 
 
 def expire(where: Home) -> int:
