@@ -17,7 +17,7 @@ from panic_assets.settings import home
 from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.stages import register_checkpoints
-from panic_assets_tests.grokking.test_broken_checkpoints import weights
+from panic_assets_tests.grokking.weights import weights
 
 
 @pytest.fixture

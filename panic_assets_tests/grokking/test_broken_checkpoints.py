@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 
 from panic_assets.grokking import missing, stages
 from panic_assets.grokking.config import FAMILY
-from panic_assets.grokking.learning.model import NAMES, W_E, W_IN, Shape, initial
+from panic_assets.grokking.learning.model import NAMES, W_E, W_IN
 from panic_assets.grokking.stages.measuring import legible
 from panic_assets.lake import invariants
 from panic_assets.problems import open_problems
@@ -13,15 +13,8 @@ from panic_assets.tables import open_lake
 from panic_assets.training import runs
 from panic_assets.training.stages import register_checkpoints
 from panic_assets_tests.grokking.conftest import Silent
-from panic_assets_tests.training.test_checkpoint_files import LIES, tensor
-
-SHAPE = Shape(p=5, d_model=8, heads=2, d_mlp=6)
-
-
-def weights(**changed):
-    made = {name: t.contiguous() for name, t in initial(SHAPE, seed=1).items()}
-    return {n: t for n, t in {**made, **changed}.items() if t is not None}
-
+from panic_assets_tests.grokking.weights import weights
+from panic_assets_tests.training.lies import LIES, tensor
 
 BAD = {
     "four dimensions": weights(**{W_IN: weights()[W_IN][None, None]}),

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from panic_assets.cli.performing import materialise
 from panic_assets.doctor import doctor
 from panic_assets.errors import UserError
 from panic_assets.house import open_house
+from panic_assets.lake import catalogue
 from panic_assets.lake.invariants import all_findings
 from panic_assets.lake.lake import Lake
-from panic_assets.operations import deletion, operation
+from panic_assets.operations import actions, deletion, operation
 from panic_assets.resources import LakeResource
 from panic_assets.settings import home
 from panic_assets.tables import TABLES
@@ -77,6 +79,11 @@ def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance
         deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", key))
     assert [t for t in TABLES if list(lake.partitions(t))] == []
     assert instance.get_materialized_partitions(dg.AssetKey("clusters")) == set()
+    assert instance.get_dynamic_partitions("embedding_model") == [], "nothing names these models any more"
+    assert doctor.examine(open_house(instance)) == []
+    deletion.restore(open_house(instance), "experiment", "a")
+    assert sorted(instance.get_dynamic_partitions("embedding_model")) == MODELS
+    assert not [f for f in doctor.examine(open_house(instance)) if f.kind != "stale"]
 
 
 def test_a_restore_brings_back_rows_key_and_records(instance: dg.DagsterInstance, lake: Lake) -> None:
@@ -145,7 +152,7 @@ STEPS = [
     (Lake, "retire", 0),
     (Lake, "retire", 3),
     (Lake, "take_rows", 0),
-    (deletion, "build", 0),
+    (actions, "build", 0),
 ]
 
 
@@ -261,3 +268,27 @@ def test_an_interrupted_restore_is_carried_on_whole(instance: dg.DagsterInstance
     deletion.restore(open_house(instance), "experiment", "a")
     assert trace(lake, "a") == before
     assert materialised(instance, "a") == ASSETS
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_catalogue_that_was_not_renewed_is_renewed_by_asking_again(
+    instance: dg.DagsterInstance, lake: Lake, purge: bool
+) -> None:
+    """What is left of a deletion that was interrupted at its very end."""
+    catalogue.build(lake, home().catalogue)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "build", failing(actions.build, 0))
+        with pytest.raises(KeyboardInterrupt):
+            delete(instance, "a", purge)
+    assert shown("a") > 0
+    list(operation.finish_all(operation.stores(lake, instance)))
+    assert shown("a") == 0
+    if purge:
+        assert len(list(home().catalogues.iterdir())) == 1
+
+
+def shown(key: str) -> int:
+    """How many runs of an experiment analysts see."""
+    with duckdb.connect(str(home().catalogue), read_only=True) as connection:
+        [[count]] = connection.execute("SELECT count(*) FROM runs WHERE experiment = ?", [key]).fetchall()
+    return int(count)

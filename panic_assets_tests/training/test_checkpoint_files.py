@@ -12,6 +12,7 @@ from panic_assets.errors import UserError
 from panic_assets.training import checkpoints
 from panic_assets.training.checkpoints import BrokenFile, Named, Pattern, last_epoch, list_folder, read_header
 from panic_assets.training.watch import Cursor, Registered, Watch, tick
+from panic_assets_tests.training.lies import LIES
 
 KOHYA = Pattern("{name}-{epoch:06d}.safetensors")
 PLAIN = Pattern("checkpoint_epoch_{epoch:05d}.safetensors")
@@ -197,28 +198,6 @@ def test_a_tick_reads_as_long_as_it_may_and_the_next_one_goes_on(tmp_path):
         seen.append(c.epoch)
         cursor = out.cursor
     assert seen == [0, 1, 2, 3, 4]
-
-
-def with_header(header, data=b"\0" * 8):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-def tensor(shape=(2,), dtype="F32", offsets=(0, 8)):
-    return with_header({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}})
-
-
-LIES = {
-    "shape": (tensor(shape=(3,)), "does not fit its 8 bytes"),
-    "negative shape": (tensor(shape=(-1, -2)), "does not fit its 8 bytes"),
-    "overflowing shape": (tensor(shape=(2**62, 4)), "does not fit its 8 bytes"),
-    "empty shape": (tensor(shape=()), "does not fit its 8 bytes"),
-    "many dimensions": (tensor(shape=[2, *[1] * 5000]), "does not fit its 8 bytes"),
-    "unknown type": (tensor(dtype="F99"), "unknown type 'F99'"),
-    "brackets": (with_header(b"[" * 100_000), "its header cannot be read"),
-    "digits": (with_header(b'{"w": ' + b"9" * 5000 + b"}"), "its header cannot be read"),
-    "infinite offset": (with_header(b'{"w": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 8]}}'), "header"),
-}
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -33,13 +33,21 @@ def recompute(
 
 def _with_stale(models: list[str] | None, config: dict[str, Any] | None = None) -> None:
     wanted = [registry.get(m).name for m in models or []]
-    wanted = wanted or missing.stale_clusterings(lake())
-    if not wanted:
-        say("no clusters are stale, so there is nothing to do")
-        return
     with instance() as opened:
+        wanted = wanted or sorted({*missing.stale_clusterings(lake()), *_unrecorded(opened)})
+        if not wanted:
+            say("no clusters are stale, so there is nothing to do")
+            return
         recompute_models(opened, wanted, config)
     list_()
+
+
+def _unrecorded(opened: Any) -> set[str]:
+    """Models that are clustered without Dagster having been told: it was interrupted between the two."""
+    from dagster import AssetKey
+
+    clustered = {partition["embedding_model"] for partition, _ in lake().partitions("clusterings")}
+    return clustered - opened.get_materialized_partitions(AssetKey("clusters"))
 
 
 @app.command()
