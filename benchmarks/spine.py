@@ -171,6 +171,9 @@ def synthetic(lake: Lake, rows: int, experiments: int = 10) -> None:
                 "output_text": pa.array(texts, pa.string()),
                 "output_image": pa.array(pictures, pa.binary()),
                 "blank": same(False),
+                "tokens_given": pa.nulls(count),
+                "tokens_read": pa.nulls(count),
+                "finished": pa.nulls(count),
                 "started_at": pa.array([now + timedelta(milliseconds=i) for i in range(count)]),
                 "completed_at": same(now),
                 "batch_size": same(16),
@@ -193,6 +196,8 @@ def synthetic(lake: Lake, rows: int, experiments: int = 10) -> None:
                     .append_column("embedding_model", same("DummyText", part))
                     .append_column("model_revision", same("built-in", part))
                     .append_column("settings_id", same("measured", part))
+                    .append_column("tokens_given", pa.nulls(part))
+                    .append_column("tokens_read", pa.nulls(part))
                     .append_column("normalised", same(True, part))
                     .append_column(
                         "vector",

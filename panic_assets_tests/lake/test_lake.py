@@ -56,7 +56,8 @@ def test_every_type_survives(lake: Lake) -> None:
         "model_revision": "v", "settings_id": "s", "type": "image", "seed": 2**63 - 1, "input_invocation_id": None, "input_hash": "h",
         "content_hash": "h", "output_text": "ünï\0cödé 🐈", "output_image": b"\x00\xff", "blank": False,
         "started_at": "2024-02-29T12:00:00.123456+00:00", "completed_at": "2024-02-29T12:00:01+00:00",
-        "batch_size": 1, "duration_share": 0.1, "code_version": "1",
+        "batch_size": 1, "duration_share": 0.1, "code_version": "1", "tokens_given": 80, "tokens_read": 77,
+        "finished": None,
     }  # fmt: skip
     stamps = {k: pa.scalar(row[k]).cast(pa.timestamp("us", "UTC")).as_py() for k in ("started_at", "completed_at")}
     lake.replace("invocations", [{**row, **stamps}], experiment="e")
