@@ -77,7 +77,7 @@ def test_pairs_with_its_runs_go_from_other_experiments_too(instance: dg.DagsterI
 def test_the_last_parent_takes_the_clusters_with_it(instance: dg.DagsterInstance, lake: Lake) -> None:
     for key in ("a", "b"):
         deletion.run(open_house(instance), deletion.plan(open_house(instance), "experiment", key))
-    assert [t for t in TABLES if list(lake.partitions(t))] == []
+    assert [t for t in TABLES if list(lake.partitions(t)) and t != "model_settings"] == []  # That belongs to no key.
     assert instance.get_materialized_partitions(dg.AssetKey("clusters")) == set()
     assert instance.get_dynamic_partitions("embedding_model") == [], "nothing names these models any more"
     assert doctor.examine(open_house(instance)) == []
@@ -284,7 +284,7 @@ def test_a_catalogue_that_was_not_renewed_is_renewed_by_asking_again(
     list(operation.finish_all(operation.stores(lake, instance)))
     assert shown("a") == 0
     if purge:
-        assert len(list(home().catalogues.iterdir())) == 1
+        assert len([path for path in (home().root / "catalogues").iterdir() if path.is_dir()]) == 1
 
 
 def shown(key: str) -> int:
