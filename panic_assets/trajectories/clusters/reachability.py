@@ -80,8 +80,8 @@ class _Space:
 
     def candidates(self, rows: np.ndarray, squared: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """((c,) positions in `rows`, ascending, (c,) points) whose squared distance may be at most the row's limit."""
-        at, points = np.nonzero(squared <= (limit + 2 * self.error[rows])[:, None])
-        return at, points
+        position, point = np.nonzero(squared <= (limit + 2 * self.error[rows])[:, None])
+        return position, point
 
 
 def _neighbours(space: _Space, k: int) -> tuple[np.ndarray, np.ndarray]:

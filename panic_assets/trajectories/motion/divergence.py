@@ -132,7 +132,7 @@ def _fit(model: Fitter, curve: np.ndarray) -> Fit:
     total = float(((curve - curve.mean()) ** 2).sum())
     cut = 3 * n // 4
     _, early = model(times[:cut], curve[:cut])
-    floor = 1e-30 * max(float((curve**2).sum()), 1e-300)  # an exact fit has no finite logarithm
+    floor = max(1e-30 * float((curve**2).sum()), 1e-300)  # an exact fit has no finite logarithm
     return Fit(
         parameters=parameters,
         r2=1 - residual / total if total > 0 else 0.0,
