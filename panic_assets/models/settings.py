@@ -6,12 +6,17 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from panic_assets import variables
+from panic_assets.asleep import asleep
 from panic_assets.errors import UserError
 from panic_assets.models.memory import computed_in, place, quantised
 from panic_assets.registry.spec import QUANTISED, ModelSpec
+
+if TYPE_CHECKING:
+    from panic_assets import variables
+else:
+    variables = asleep("panic_assets.variables")
 
 Held: TypeAlias = tuple[str, str]
 """Placement and precision: what decides the numbers that a model's weights are."""

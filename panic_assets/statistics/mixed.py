@@ -15,11 +15,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from panic_assets.asleep import asleep
+
 if TYPE_CHECKING:
+    import pandas as pd
     from mixedlm.models.lmer import LmerResult
+else:
+    pd = asleep("pandas")
 
 LOWER = 1e-4
 """A deviance that is lower by this much is another fit. Rounding is far smaller."""
