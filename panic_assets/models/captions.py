@@ -80,6 +80,13 @@ class Captioner:
         self.accounts = [Account() if isinstance(one, Failure) else Account(finished=one[1]) for one in told]
         return [one if isinstance(one, Failure) else one[0] for one in told]
 
+    def _ends(self, device: Any) -> Any:
+        """The tokens that end a text. A model whose settings name none ends on its tokenizer's."""
+        import torch
+
+        named = self.model.generation_config.eos_token_id
+        return torch.as_tensor(named if named is not None else self.processor.tokenizer.eos_token_id, device=device)
+
     def _describe(self, batch: Sequence[tuple[Any, int]]) -> list[tuple[str, bool]]:
         """Each caption, and whether it ended by itself."""
         import torch
@@ -99,8 +106,7 @@ class Captioner:
         # A decoder behind an encoder begins with one token, which may be the one that others end on.
         begins = 1 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         tokens = tokens[:, begins:]
-        ends = torch.as_tensor(self.model.generation_config.eos_token_id, device=tokens.device)
-        finished = torch.isin(tokens, ends).any(1).tolist()
+        finished = torch.isin(tokens, self._ends(tokens.device)).any(1).tolist()
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [(text.strip(), done) for text, done in zip(texts, finished, strict=True)]
 

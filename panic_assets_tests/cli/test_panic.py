@@ -206,7 +206,7 @@ def test_delete_shows_asks_deletes_and_restores(
 
 def test_doctor_speaks_json_and_tells_by_its_exit_code(panic: Panic, instance: dg.DagsterInstance, lake: Lake) -> None:
     code, out, _ = panic("doctor", "--format", "json")
-    assert (code, json.loads(out)) == (0, {"healthy": True, "findings": []})
+    assert (code, json.loads(out)) == (0, {"healthy": True, "findings": [], "problems": []})
     lake.files("embeddings", experiment="a", embedding_model="DummyText")[0].unlink()
     code, out, _ = panic("doctor", "--format", "json")
     assert code == 1

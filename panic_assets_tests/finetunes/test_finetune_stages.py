@@ -620,7 +620,7 @@ def test_captions_of_a_run(tmp_path, lake):
         ({"scale": -1}, "scale is -1"),
         ({"baseline": {"run": "x"}}, "must name a checkpoint"),
         ({"detector": ["Jina"]}, "detector is ['Jina']"),
-        ({"detector": "BLIP2"}, "accepted: Jina, Nomic, Dummy, Qwen25VL"),
+        ({"detector": "BLIP2"}, "accepted: Jina, Nomic, SigLIP2, CLIP, Dummy, Qwen25VL"),
         ({"detector": "Qwen3VL", "alignment": "MiniLM"}, "alignment is 'MiniLM'"),
         ({"parent": "x"}, "must name a checkpoint"),
         ({"targets": {"colour": "x"}}, "tolerance"),

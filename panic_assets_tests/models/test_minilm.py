@@ -96,9 +96,9 @@ def test_a_path_override_points_the_name_at_a_folder(monkeypatch, tmp_path, form
 def test_rows_say_which_weights_made_them(monkeypatch, tmp_path):
     assert weights.revision(registry.get("DummyText")) == "built-in"
     assert weights.revision(SPEC) == SPEC.revision
-    unpinned = registry.get("STSBMpnet")
+    unpinned = registry.get("STSBDistilRoberta")
     assert weights.revision(unpinned) == "newest"
-    cached = tmp_path / "cache" / "models--sentence-transformers--stsb-mpnet-base-v2"
+    cached = tmp_path / "cache" / "models--sentence-transformers--stsb-distilroberta-base-v2"
     (cached / "snapshots" / ("a" * 40)).mkdir(parents=True)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("a" * 40)
