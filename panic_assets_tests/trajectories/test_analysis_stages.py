@@ -260,7 +260,8 @@ def test_runs_together_stand_where_they_stand_one_by_one(lake):
         assert r["observed"] == pytest.approx(np.mean([s["observed"] for s in mine]))
         assert r["p_value"] <= r["adjusted_p_value"] <= 1
         if r["embedding_model"] == "RandomWalk" and r["null_model"] == "random walk":
-            assert r["p_value"] > 0.05, "a walk is at home among walks, whatever rounding says"
+            # Run ids, which seed what is drawn, are new each time: 0.05 would fail by chance.
+            assert r["p_value"] > 1e-4, "a walk is at home among walks, whatever rounding says"
     assert len({(r["embedding_model"], r["statistic"], r["null_model"]) for r in together}) == len(together)
     assert len(together) == len({(s["name"], *(s[k] for k in key)) for s in single})
 
