@@ -204,10 +204,10 @@ class Lake:
         return found
 
     def retire(self, table: str, names: Collection[str], kept: Path | None = None, **partition: str) -> None:
-        """Forget those files of a partition, all there were at some moment: the partition goes unless it has others.
+        """Forget these files of a partition. If it has no others, the partition is forgotten too.
 
-        With `kept`, they are linked first into the lake of that folder, from which `bring` brings them back. It may be
-        repeated after an interruption.
+        With `kept`, they are first linked into the lake in that folder. `bring` brings them back from there. After an
+        interruption, this may be repeated.
         """
         folder = self.folder(table, **partition)
         if not folder.exists():
@@ -265,8 +265,8 @@ class Lake:
         only: Collection[str] | None = None,
         **partition: str,
     ) -> None:
-        """Take rows out of a partition: those of which the condition is true (it must not be null), in its files or in
-        `only` some of them. Who writes at the same time loses nothing: then it looks again."""
+        """Take the rows out of a partition that meet the condition, which must not be null. With `only`, look in these
+        files alone. If somebody writes to the partition meanwhile, look again: nobody's rows are lost."""
         while (found := self.manifest(table, **partition)) is not None:
             suspects = [f for f in found.files if only is None or f.name in only]
             hit = [f for f in suspects if self._count(table, [f], condition, parameters, partition)]

@@ -99,15 +99,16 @@ class TakeRows:
     table: str
     partition: dict[str, str]
     files: tuple[str, ...]
-    """Those that held such rows."""
+    """The files that the partition had."""
     columns: tuple[str, ...]
     key: str
     root: str
-    """The table that says whether the key is registered (empty: none does),"""
+    """The table that says whether the key is registered. Empty if no table does."""
     root_column: str
+    """The column of `root` that names the key."""
     root_files: tuple[str, ...]
-    """and its files of the key. Other files there mean that the key was registered again: then rows that came since are
-    not ours."""
+    """The files of the key in `root`. If there are others by then, the key was registered again. Then only rows in `files`
+    are taken."""
 
     def do(self, stores: Stores) -> None:
         lake = stores.lake

@@ -12,6 +12,7 @@ from dataclasses import replace
 import dagster as dg
 
 from panic_assets.errors import UserError, suggest
+from panic_assets.ids import uuid7
 from panic_assets.instance.graph import AssetGraph, key_deletion
 from panic_assets.instance.runs import cancel_runs_of
 from panic_assets.lake.lake import GRACE_SECONDS, Lake
@@ -75,7 +76,7 @@ def plan(house: House, space: str, key: str, purge: bool = False) -> Deletion:
     if not exists(house, space, key):
         known = house.instance.get_dynamic_partitions(space)
         raise UserError(f"there is no {own.noun} {key!r}{suggest(key, known)}")
-    identifier = operation.new_identifier()
+    identifier = uuid7()
     return Deletion(identifier, space, key, _entries(house, space, key), purge, "done", time.time())
 
 
@@ -111,7 +112,7 @@ def key_deleted(house: House, space: str, key: str) -> None:
     """A key was deleted in Dagster, by its delete button or its API: do the rest. A space without tables has no rest."""
     if owned_tables(house, space):
         entries = _entries(house, space, key)
-        run(house, Deletion(operation.new_identifier(), space, key, entries, False, "done", time.time()))
+        run(house, Deletion(uuid7(), space, key, entries, False, "done", time.time()))
 
 
 def restore(
@@ -131,7 +132,7 @@ def restore(
             actions = (*instead_of, *_back(stores, restored, where), *(more(stores, restored) if more else ()))
             actions = (*actions, *_defined(house, restored, own), _discarded(stores, restored, where), Show())
             sentence = f"the restore of {own.noun} {key}"
-            new = Operation(operation.new_identifier(), sentence, lease, actions, restored)
+            new = Operation(uuid7(), sentence, lease, actions, restored)
             operation.perform(stores, new)
     return restored
 

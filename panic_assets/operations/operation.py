@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from panic_assets.errors import UserError
 from panic_assets.files import write_text
-from panic_assets.ids import uuid7
 from panic_assets.lake.lake import Lake
 from panic_assets.lake.lease import LeaseHeld
 from panic_assets.operations import actions as kinds
@@ -63,11 +62,6 @@ def carry_out(where: Stores, operation: Operation) -> None:
     if operation.record is not None:
         journal.save(home(), operation.record)
     operation.file(home()).unlink(missing_ok=True)
-
-
-def new_identifier() -> str:
-    """The identifier of a new operation: later ones sort behind earlier ones."""
-    return uuid7()
 
 
 def unfinished(where: Home, lease: str | None = None) -> list[Operation]:

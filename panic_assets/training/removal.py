@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from panic_assets.errors import UserError
+from panic_assets.ids import uuid7
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import deletion, journal, operation
 from panic_assets.operations.actions import Action, AddKeys, Bring, Discard, Move, Retire, Stores, inode
@@ -83,7 +84,7 @@ def bury(house: House, row: Mapping[str, Any]) -> None:
     """Leave a tombstone of a run of which only the name is known: its row and its key."""
     name = row["training_run"]
     stores, lease = operation.stores(house.lake, house.instance), LEASE.format(name)
-    identifier = operation.new_identifier()
+    identifier = uuid7()
     with house.lake.lease(lease, wait_seconds=operation.WAIT_SECONDS):
         operation.finish_under(stores, lease)
         trash = home().lake / ".trash" / identifier

@@ -6,6 +6,7 @@ from pathlib import Path
 from panic_assets.finetunes.captions import files
 from panic_assets.finetunes.captions.files import Batch, Change
 from panic_assets.finetunes.captions.rules import Rules
+from panic_assets.ids import uuid7
 from panic_assets.lake.lake import Lake
 from panic_assets.operations import operation
 from panic_assets.operations.actions import Action, Move, Overwrite, Stores, inode
@@ -58,4 +59,4 @@ def _lease(folder: Path) -> str:
 
 
 def _perform(stores: Stores, sentence: str, lease: str, actions: Collection[Action]) -> None:
-    operation.perform(stores, Operation(operation.new_identifier(), sentence, lease, tuple(actions)))
+    operation.perform(stores, Operation(uuid7(), sentence, lease, tuple(actions)))
